@@ -1,0 +1,40 @@
+"""Stochastic local-winner-takes-all layers for any timm backbone."""
+
+from .functional import competition_kl, gumbel_noise, lwta, winner_mask, winner_units, winners
+from .layers import StochasticLWTA
+from .observe import observe
+from .rules import inference_rule, load_noise_state, noise_state, predict, seed_noise
+from .surgery import Site, activation_sites, competitions, revert_activations, swap_activations
+
+_FROM_BACKBONES = ("ModelSpec", "create_model", "data_config", "load_model", "model_defaults", "save_model", "spec_of")
+
+__all__ = [
+    *_FROM_BACKBONES,
+    "Site",
+    "StochasticLWTA",
+    "activation_sites",
+    "competition_kl",
+    "competitions",
+    "gumbel_noise",
+    "inference_rule",
+    "load_noise_state",
+    "lwta",
+    "noise_state",
+    "observe",
+    "predict",
+    "revert_activations",
+    "seed_noise",
+    "swap_activations",
+    "winner_mask",
+    "winner_units",
+    "winners",
+]
+
+
+def __getattr__(name: str):
+    # timm takes seconds to import: only those who build or load a model pay for it
+    if name in _FROM_BACKBONES:
+        from . import backbones
+
+        return getattr(backbones, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

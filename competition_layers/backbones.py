@@ -1,0 +1,295 @@
+"""Backbones: any timm model with competitions in it, created, saved, loaded. The only file that imports timm's factory."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from huggingface_hub import hf_hub_download
+from safetensors.torch import load_file, save_file
+from timm.data import ImageNetInfo, infer_imagenet_subset, resolve_model_data_config
+from torch import nn
+
+from .files import write_folder
+from .functional import Layout
+from .layers import Rule, StochasticLWTA
+from .names import nearest
+from .observe import observe
+from .surgery import Site, activation_sites, competitions, swap_activations
+
+FORMAT = 1  # of config.json; a newer one is refused by name
+_PREFIX = "lwta/"  # of `architecture`: plain timm then refuses the file instead of building the dense network
+
+
+@dataclass(frozen=True)
+class ModelSpec:
+    """What it takes to build a model again, beside its weights and its competitions. Stands at `model.lwta`."""
+
+    architecture: str
+    num_classes: int
+    model_args: Mapping[str, Any] = field(default_factory=dict)
+    label_names: tuple[str, ...] = ()
+    pretrained_cfg: Mapping[str, Any] = field(default_factory=dict)
+    sites: tuple[Site, ...] = ()
+
+
+def create_model(
+    name: str,
+    *,
+    competitors: int = 8,
+    pretrained: bool = False,
+    num_classes: int | None = None,
+    label_names: Sequence[str] = (),
+    image_size: int | None = None,
+    include: str | Sequence[str] = "*",
+    exclude: str | Sequence[str] | None = None,
+    layout: Layout = "strided",
+    temperature: float = 1.0,
+    noise: float = 1.0,
+    inference: Rule = "argmax",
+    **model_args: Any,
+) -> nn.Module:
+    """A timm model whose activations compete.
+
+    Args:
+        name: any timm name, with or without tag, `hf-hub:OWNER/NAME` or `local-dir:PATH` in timm's format.
+        competitors: U; 1 keeps the backbone's own activations: the dense twin.
+        pretrained: load the weights that belong to the name.
+        num_classes: of the head; by default what the name's weights were trained for.
+        image_size: pixels of a side; by default what the name was made for.
+        include, exclude: globs on activations, see `activation_sites`.
+        layout, temperature, noise, inference: see `StochasticLWTA`.
+        model_args: go to timm (`embed_dim=96`, `drop_path_rate=0.1`, ...).
+
+    Raises:
+        ValueError: an unknown name (the nearest is offered), a width that U does not divide or a module that runs more than
+            once in a pass (named, found by one pass of a blank image).
+
+    >>> model = create_model("vit_tiny_patch16_224", competitors=8, num_classes=10, image_size=32, depth=1)
+    >>> model.blocks[0].mlp.act
+    StochasticLWTA(8, channel_dim=-1, layout='strided', temperature=1, noise=1, inference='argmax')
+    """
+    model = _timm_model(name, pretrained, num_classes, image_size, model_args)
+    sites = swap_activations(
+        model,
+        competitors,
+        sites=activation_sites(model, include=include, exclude=exclude),
+        layout=layout,
+        temperature=temperature,
+        noise=noise,
+        inference=inference,
+    )
+    if label_names and len(label_names) != model.num_classes:
+        raise ValueError(f"Expected {model.num_classes} label names but got {len(label_names)}")
+    # timm fills model.pretrained_cfg; a sourceless copy of it makes the model's transforms and labels travel with it
+    cfg = {k: v for k, v in dict(model.pretrained_cfg).items() if v is not None and k not in ("url", "file", "state_dict")}
+    model.lwta = ModelSpec(
+        architecture=cfg.get("architecture", name),
+        num_classes=model.num_classes,
+        model_args=dict(model_args),
+        label_names=tuple(label_names or _label_names(model)),
+        pretrained_cfg=cfg,
+        sites=tuple(sites),
+    )
+    _check_sites(model)
+    return model
+
+
+def save_model(
+    model: nn.Module, folder: str | Path, *, state_dict: Mapping | None = None, card: str = "", **notes: Any
+) -> Path:
+    """Write `model.safetensors`, `config.json` and a model card, whole or not at all; an older `folder` is replaced.
+
+    Args:
+        state_dict: weights to write instead of the model's own (averaged ones); say so in `notes`.
+        card: text of the model card.
+        notes: further keys of config.json.
+    """
+    spec = spec_of(model)
+    weights = model.state_dict() if state_dict is None else state_dict
+    config = {
+        "format": FORMAT,
+        "architecture": _PREFIX + spec.architecture,
+        "num_classes": spec.num_classes,
+        "label_names": list(spec.label_names),
+        "model_args": dict(spec.model_args),
+        "pretrained_cfg": dict(spec.pretrained_cfg),
+        "competition": {"format": FORMAT, "sites": [_site_config(model, site) for site in spec.sites]},
+        **notes,
+    }
+    with write_folder(folder) as temporary:
+        save_file({k: v.detach().contiguous().cpu().clone() for k, v in weights.items()}, temporary / "model.safetensors")
+        (temporary / "config.json").write_text(json.dumps(config, indent=2) + "\n")
+        (temporary / "README.md").write_text(card or _card(spec, config))
+    return Path(folder)
+
+
+def load_model(source: str | Path, *, random_weights: bool = False) -> nn.Module:
+    """The model of a run folder, a model folder, `hf-hub:OWNER/NAME` or `local-dir:PATH`; in evaluation mode.
+
+    A folder or hub entry in timm's own format, and a bare timm name (its pretrained weights; none with `random_weights`),
+    give the dense network. Weights are read from safetensors only.
+
+    Raises:
+        FileNotFoundError: a folder without a model. ValueError: an unknown name, a newer format.
+    """
+    source = str(source)
+    folder = _find_folder(source)
+    if folder is None and not source.startswith("hf-hub:"):
+        return create_model(source, competitors=1, pretrained=not random_weights).eval()
+    config = json.loads(_file(source, folder, "config.json").read_text())
+    if not str(config.get("architecture", "")).startswith(_PREFIX):
+        name = source if folder is None else f"local-dir:{folder}"
+        return create_model(name, competitors=1, pretrained=not random_weights).eval()
+    if config["format"] > FORMAT:
+        raise ValueError(f"Expected a model of format {FORMAT} or older but got {config['format']}; update lwta to read {source}")
+    model = _build(config)
+    if not random_weights:
+        model.load_state_dict(load_file(_file(source, folder, "model.safetensors")))
+    return model.eval()
+
+
+def spec_of(model: nn.Module) -> ModelSpec:
+    """The `ModelSpec` that `create_model` and `load_model` leave at `model.lwta`."""
+    spec = getattr(model, "lwta", None)
+    if not isinstance(spec, ModelSpec):
+        raise TypeError(f"Expected a model made by lwta's create_model or load_model but got {type(model).__name__}")
+    return spec
+
+
+def data_config(model: nn.Module) -> dict[str, Any]:
+    """timm's data configuration of `model` (input_size, mean, std, interpolation, crop_pct), for `timm.data.create_transform`."""
+    return resolve_model_data_config(model)
+
+
+def model_defaults(name: str, *, image_size: int | None = None) -> dict[str, Any]:
+    """The data configuration of a timm name, without building the model."""
+    if name.startswith(("hf-hub:", "local-dir:")):
+        cfg = timm.models.parse_model_name(name) and _timm_model(name, False, None, image_size, {}).pretrained_cfg
+    else:
+        cfg = timm.get_pretrained_cfg(_known(name)).to_dict()
+    cfg = {**cfg, **_overlay(image_size)}
+    return timm.data.resolve_data_config(pretrained_cfg=cfg)
+
+
+def _build(config: Mapping[str, Any]) -> nn.Module:
+    """The model that a config.json describes, with fresh weights."""
+    name = config["architecture"].removeprefix(_PREFIX)
+    overlay = {k: v for k, v in config["pretrained_cfg"].items() if k not in ("architecture", "tag")}
+    model = timm.create_model(
+        name, pretrained_cfg_overlay=overlay, num_classes=config["num_classes"], **config["model_args"]
+    )
+    sites = config["competition"]["sites"]
+    for entry in sites:
+        options = {k: v for k, v in entry.items() if k not in ("name", "channel_dim", "competitors", "estimator")}
+        swap_activations(model, entry["competitors"], sites=[Site(entry["name"], entry["channel_dim"])], **options)
+    model.lwta = ModelSpec(
+        architecture=name,
+        num_classes=config["num_classes"],
+        model_args=config["model_args"],
+        label_names=tuple(config["label_names"]),
+        pretrained_cfg=config["pretrained_cfg"],
+        sites=tuple(Site(entry["name"], entry["channel_dim"]) for entry in sites),
+    )
+    return model
+
+
+def _timm_model(name, pretrained, num_classes, image_size, model_args) -> nn.Module:
+    if not name.startswith(("hf-hub:", "local-dir:")):
+        _known(name)
+    options = dict(model_args) if num_classes is None else {"num_classes": num_classes, **model_args}
+    return timm.create_model(name, pretrained=pretrained, pretrained_cfg_overlay=_overlay(image_size), **options)
+
+
+def _overlay(image_size: int | None) -> dict[str, Any]:
+    # a size of one's own is seen whole: no share of it is cropped away
+    return {} if image_size is None else {"input_size": (3, image_size, image_size), "crop_pct": 1.0, "crop_mode": "center"}
+
+
+def _known(name: str) -> str:
+    if not timm.is_model(name.split(".")[0]):
+        raise ValueError(
+            f"Expected a folder, 'hf-hub:...', 'local-dir:...' or a timm model name but got {name!r}"
+            f"{nearest(name, timm.list_models())}"
+        )
+    return name
+
+
+def _check_sites(model: nn.Module) -> None:
+    """One pass of a blank image: widths divide, and no site runs twice. Leaves batch-norm statistics alone."""
+    shape = resolve_model_data_config(model)["input_size"]
+    layers = list(competitions(model))
+    if not layers:
+        return
+    training = model.training
+    try:
+        with torch.no_grad(), observe(model.eval(), layers):
+            model(torch.zeros(1, *shape))
+    finally:
+        model.train(training)
+
+
+def _site_config(model: nn.Module, site: Site) -> dict[str, Any]:
+    layer = model.get_submodule(site.name)
+    if not isinstance(layer, StochasticLWTA):
+        return {**asdict(site), "competitors": 1}
+    return {
+        **asdict(site),
+        "competitors": layer.competitors,
+        "layout": layer.layout,
+        "estimator": "gumbel",
+        "temperature": layer.temperature,
+        "noise": layer.noise,
+        "inference": layer.inference,
+    }
+
+
+def _label_names(model: nn.Module) -> list[str]:
+    """Class names that the weights bring along (timm's hub field), or ImageNet's where timm knows the subset."""
+    cfg = dict(model.pretrained_cfg)
+    if cfg.get("label_names") and len(cfg["label_names"]) == model.num_classes:
+        return list(cfg["label_names"])
+    subset = infer_imagenet_subset(model)
+    if subset is None:
+        return []
+    info = ImageNetInfo(subset)
+    return [info.index_to_description(i) for i in range(info.num_classes())]
+
+
+def _find_folder(source: str) -> Path | None:
+    """The folder that holds config.json, for a run folder or a model folder; None when `source` is no folder."""
+    path = Path(source.removeprefix("local-dir:"))
+    for folder in (path / "model", path):
+        if (folder / "config.json").is_file():
+            return folder
+    if source.startswith("local-dir:") or path.exists():
+        raise FileNotFoundError(f"Expected a run or model folder with config.json but got {str(path)!r}")
+    return None
+
+
+def _file(source: str, folder: Path | None, name: str) -> Path:
+    if folder is not None:
+        return folder / name
+    return Path(hf_hub_download(source.removeprefix("hf-hub:"), name))
+
+
+def _card(spec: ModelSpec, config: Mapping[str, Any]) -> str:
+    sites = config["competition"]["sites"]
+    counts = sorted({entry["competitors"] for entry in sites})
+    return (
+        "---\nlibrary_name: lwta\ntags: [image-classification, lwta, sparse]\n---\n"
+        f"# {spec.architecture}, {'dense' if counts == [1] else f'{counts} competitors'}\n\n"
+        f"{spec.num_classes} classes; {len(sites)} activation sites. Load it with "
+        "`competition_layers.load_model(FOLDER)`; plain timm refuses it, because its activations compete.\n"
+    )
+
+
+def with_labels(model: nn.Module, label_names: Sequence[str]) -> nn.Module:
+    """Change `model` in place: these are the names of its classes."""
+    if len(label_names) != model.lwta.num_classes:
+        raise ValueError(f"Expected {model.lwta.num_classes} label names but got {len(label_names)}")
+    model.lwta = replace(model.lwta, label_names=tuple(label_names))
+    return model

@@ -1,0 +1,75 @@
+"""Which rule picks the winners in evaluation, averaging over several passes, and the seeds of the noise."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from .layers import RULES, Rule
+from .surgery import competitions
+
+
+@contextmanager
+def inference_rule(model: nn.Module, rule: Rule | None) -> Iterator[None]:
+    """Inside the block every competition of `model` follows `rule` in evaluation; `None` leaves the saved rules alone."""
+    if rule is not None and rule not in RULES:
+        raise ValueError(f"Expected a rule among {', '.join(RULES)} but got {rule!r}")
+    saved = {layer: layer.inference for layer in competitions(model).values()}
+    try:
+        for layer in saved if rule is not None else ():
+            layer.inference = rule
+        yield
+    finally:
+        for layer, inference in saved.items():
+            layer.inference = inference
+
+
+@torch.no_grad()
+def predict(
+    model: nn.Module, x: Tensor, *, samples: int | None = None, generator: torch.Generator | None = None
+) -> Tensor:
+    """Logits of `x` in evaluation mode.
+
+    Args:
+        samples: `None` follows the rule that was saved with the model; n averages the logits of n passes whose winners are
+            drawn at random (each layer's own noise scale); 0 asks for the deterministic `argmax`.
+        generator: restarts the noise of every competition at a seed drawn from it, so that the result repeats.
+    """
+    if samples is not None and samples < 0:
+        raise ValueError(f"Expected samples >= 0 (0: argmax) but got {samples}")
+    if generator is not None:
+        seed_noise(model, int(torch.randint(2**31, (), generator=generator, device=generator.device)))
+    rule = None if samples is None else "sample" if samples else "argmax"
+    was_training = model.training
+    model.eval()
+    try:
+        with inference_rule(model, rule):
+            passes = max(1, samples or 1) if competitions(model) else 1
+            total = model(x)
+            for _ in range(passes - 1):
+                total = total + model(x)
+            return total / passes
+    finally:
+        model.train(was_training)
+
+
+def seed_noise(model: nn.Module, seed: int, *, rank: int = 0) -> None:
+    """Restart the noise of every competition: independent streams by layer, `seed` and `rank` (numpy's SeedSequence)."""
+    for i, layer in enumerate(competitions(model).values()):
+        layer.seed(int(np.random.SeedSequence([seed, rank, i]).generate_state(1, np.uint64)[0] >> 1))
+
+
+def noise_state(model: nn.Module) -> dict[str, tuple[int, Tensor | None]]:
+    """Where each competition's noise stands, for a checkpoint."""
+    return {name: layer.stream() for name, layer in competitions(model).items()}
+
+
+def load_noise_state(model: nn.Module, state: dict[str, tuple[int, Tensor | None]]) -> None:
+    """Put every competition's noise where `noise_state` found it; the streams must be on the same kind of device."""
+    layers = competitions(model)
+    if state.keys() != layers.keys():
+        raise ValueError(f"Expected noise for the layers {sorted(layers)} but got {sorted(state)}")
+    for name, (seed, stream) in state.items():
+        layers[name].restore(seed, stream)

@@ -1,0 +1,1 @@
+"""Data only: training recipes and word lists, read through `importlib.resources`."""

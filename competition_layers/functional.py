@@ -60,7 +60,7 @@ def winners(
     """
     z = h if noise is None else h + noise
     grouped_z, axis = grouped(z, competitors, channel_dim=channel_dim, layout=layout)
-    return _first_argmax(grouped_z, axis)
+    return _one_winner(grouped_z, axis)[1]
 
 
 def competition_kl(
@@ -124,8 +124,7 @@ def winner_units(
     """The 0-based channel of each group's winner, int64, in the shape of `index`."""
     dim = channel_dim % index.ndim
     groups = index.shape[dim]
-    shape = [groups if d == dim else 1 for d in range(index.ndim)]
-    group = torch.arange(groups, device=index.device).view(shape)
+    group = _along(torch.arange(groups, device=index.device), dim, index.ndim)
     return index.long() * groups + group if layout == "strided" else group * competitors + index.long()
 
 
@@ -139,9 +138,10 @@ class _Competition(torch.autograd.Function):
 
     @staticmethod
     def forward(h, noise, competitors, channel_dim, layout, temperature):
-        index = winners(h, competitors, channel_dim=channel_dim, layout=layout, noise=noise)
-        mask = winner_mask(index, competitors, channel_dim=channel_dim, layout=layout)
-        return torch.where(mask, h, torch.zeros((), dtype=h.dtype, device=h.device)), index
+        z = h if noise is None else h + noise
+        grouped_z, axis = grouped(z, competitors, channel_dim=channel_dim, layout=layout)
+        won, index = _one_winner(grouped_z, axis)
+        return h * won.reshape(h.shape), index
 
     @staticmethod
     def setup_context(ctx, inputs, output):
@@ -154,32 +154,36 @@ class _Competition(torch.autograd.Function):
     def backward(ctx, grad_y, _):
         h, noise, index = ctx.saved_tensors
         competitors, channel_dim, layout, temperature = ctx.options
-        z = h if noise is None else h + noise
-        grouped_z, axis = grouped(z, competitors, channel_dim=channel_dim, layout=layout)
+        z, axis = grouped(h if noise is None else h + noise, competitors, channel_dim=channel_dim, layout=layout)
         # half precision is widened: the softmax and its sums lose too much below fp32
-        wide = torch.promote_types(grouped_z.dtype, torch.float32)
-        soft = (grouped_z.to(wide) / temperature).softmax(axis)
-        gh = grouped(grad_y * h, competitors, channel_dim=channel_dim, layout=layout)[0].to(wide)
-        through = soft * (gh - (soft * gh).sum(axis, keepdim=True)) / temperature
-        mask = winner_mask(index, competitors, channel_dim=channel_dim, layout=layout)
-        grad_h = grad_y * mask + through.view(h.shape).to(h.dtype)
-        return grad_h, None, None, None, None, None
+        wide = torch.promote_types(z.dtype, torch.float32)
+        soft = (z.to(wide) / temperature).softmax(axis)
+        through = (grad_y * h).reshape(z.shape).to(wide)
+        through = through - (soft * through).sum(axis, keepdim=True)
+        through = through.mul_(soft).div_(temperature).reshape(h.shape).to(h.dtype)
+        won = winner_mask(index, competitors, channel_dim=channel_dim, layout=layout)
+        return through.addcmul_(grad_y, won.to(h.dtype)), None, None, None, None, None
 
 
-def _first_argmax(z: Tensor, axis: int) -> Tensor:
-    """Index of the largest entry along `axis` as uint8, the first of equals; slice by slice, which vectorises over groups
-    (`torch.argmax` over a strided axis is an order of magnitude slower on CPU)."""
-    best = z.select(axis, 0)
-    index = torch.zeros(best.shape, dtype=torch.uint8, device=z.device)
-    for u in range(1, z.shape[axis]):
-        challenger = z.select(axis, u)
-        index = index.masked_fill(challenger > best, u)
-        best = torch.maximum(best, challenger)
-    return index
+def _one_winner(z: Tensor, axis: int) -> tuple[Tensor, Tensor]:
+    """The winners along `axis`, as a uint8 one-hot and as uint8 indices; the first of equals wins.
+
+    Written with `amax` over ranks U .. 1 given to the largest entries, because both `argmax` over a strided axis and a selection by
+    booleans (`where`, `masked_fill`) are an order of magnitude slower on CPU. A NaN leaves no largest entry: its group gets the
+    index U, which no unit has, and y is NaN there.
+    """
+    competitors = z.shape[axis]
+    rank = torch.arange(competitors, 0, -1, dtype=torch.uint8, device=z.device)
+    ranked = (z == z.amax(axis, keepdim=True)).view(torch.uint8) * _along(rank, axis, z.ndim)
+    best = ranked.amax(axis, keepdim=True)
+    return (ranked == best).view(torch.uint8), (competitors - best).squeeze(axis)
 
 
 def _one_hot(index: Tensor, competitors: int, axis: int) -> Tensor:
     """True where the competitor along the new `axis` is the winner."""
-    shape = [competitors if d == axis else 1 for d in range(index.ndim + 1)]
-    rank = torch.arange(competitors, dtype=torch.uint8, device=index.device).view(shape)
-    return index.unsqueeze(axis) == rank
+    rank = torch.arange(competitors, dtype=torch.uint8, device=index.device)
+    return index.unsqueeze(axis) == _along(rank, axis, index.ndim + 1)
+
+
+def _along(vector: Tensor, axis: int, ndim: int) -> Tensor:
+    return vector.view([-1 if d == axis else 1 for d in range(ndim)])

@@ -19,7 +19,7 @@ class StochasticLWTA(nn.Module):
     deterministically, with the same straight-through gradient.
 
     Args:
-        competitors: U, at least 2 and at most 256 (winners are stored as uint8).
+        competitors: U, at least 2 and at most 255 (winners are stored as uint8).
         channel_dim: the axis of the units: -1 for vectors, tokens and channels-last maps, 1 for channels-first maps.
             Never guessed from the number of dimensions.
         layout: which channels form a group, see `functional.lwta`.
@@ -41,8 +41,8 @@ class StochasticLWTA(nn.Module):
         inference: Rule = "argmax",
     ):
         super().__init__()
-        if not 2 <= competitors <= 256:
-            raise ValueError(f"Expected competitors between 2 and 256 but got {competitors}; 1 means no competition")
+        if not 2 <= competitors <= 255:
+            raise ValueError(f"Expected competitors between 2 and 255 but got {competitors}; 1 means no competition")
         if layout not in LAYOUTS:
             raise ValueError(f"Expected layout to be one of {', '.join(LAYOUTS)} but got {layout!r}")
         if inference not in RULES:

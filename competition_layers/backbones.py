@@ -85,7 +85,9 @@ def create_model(
     if label_names and len(label_names) != model.num_classes:
         raise ValueError(f"Expected {model.num_classes} label names but got {len(label_names)}")
     # timm fills model.pretrained_cfg; a sourceless copy of it makes the model's transforms and labels travel with it
-    cfg = {k: v for k, v in dict(model.pretrained_cfg).items() if v is not None and k not in ("url", "file", "state_dict")}
+    cfg = {
+        k: v for k, v in dict(model.pretrained_cfg).items() if v is not None and k not in ("url", "file", "state_dict")
+    }
     model.lwta = ModelSpec(
         architecture=cfg.get("architecture", name),
         num_classes=model.num_classes,
@@ -121,7 +123,9 @@ def save_model(
         **notes,
     }
     with write_folder(folder) as temporary:
-        save_file({k: v.detach().contiguous().cpu().clone() for k, v in weights.items()}, temporary / "model.safetensors")
+        save_file(
+            {k: v.detach().contiguous().cpu().clone() for k, v in weights.items()}, temporary / "model.safetensors"
+        )
         (temporary / "config.json").write_text(json.dumps(config, indent=2) + "\n")
         (temporary / "README.md").write_text(card or _card(spec, config))
     return Path(folder)
@@ -145,7 +149,9 @@ def load_model(source: str | Path, *, random_weights: bool = False) -> nn.Module
         name = source if folder is None else f"local-dir:{folder}"
         return create_model(name, competitors=1, pretrained=not random_weights).eval()
     if config["format"] > FORMAT:
-        raise ValueError(f"Expected a model of format {FORMAT} or older but got {config['format']}; update lwta to read {source}")
+        raise ValueError(
+            f"Expected a model of format {FORMAT} or older but got {config['format']}; update lwta to read {source}"
+        )
     model = _build(config)
     if not random_weights:
         model.load_state_dict(load_file(_file(source, folder, "model.safetensors")))
@@ -162,15 +168,17 @@ def spec_of(model: nn.Module) -> ModelSpec:
 
 def data_config(model: nn.Module) -> dict[str, Any]:
     """timm's data configuration of `model` (input_size, mean, std, interpolation, crop_pct), for `timm.data.create_transform`."""
-    return resolve_model_data_config(model)
+    return {k: tuple(v) if isinstance(v, list) else v for k, v in resolve_model_data_config(model).items()}
 
 
 def model_defaults(name: str, *, image_size: int | None = None) -> dict[str, Any]:
     """The data configuration of a timm name, without building the model."""
-    if name.startswith(("hf-hub:", "local-dir:")):
-        cfg = timm.models.parse_model_name(name) and _timm_model(name, False, None, image_size, {}).pretrained_cfg
-    else:
-        cfg = timm.get_pretrained_cfg(_known(name)).to_dict()
+    hub = name.startswith(("hf-hub:", "local-dir:"))
+    cfg = (
+        _timm_model(name, False, None, None, {}).pretrained_cfg
+        if hub
+        else timm.get_pretrained_cfg(_known(name)).to_dict()
+    )
     cfg = {**cfg, **_overlay(image_size)}
     return timm.data.resolve_data_config(pretrained_cfg=cfg)
 
@@ -206,7 +214,11 @@ def _timm_model(name, pretrained, num_classes, image_size, model_args) -> nn.Mod
 
 def _overlay(image_size: int | None) -> dict[str, Any]:
     # a size of one's own is seen whole: no share of it is cropped away
-    return {} if image_size is None else {"input_size": (3, image_size, image_size), "crop_pct": 1.0, "crop_mode": "center"}
+    return (
+        {}
+        if image_size is None
+        else {"input_size": (3, image_size, image_size), "crop_pct": 1.0, "crop_mode": "center"}
+    )
 
 
 def _known(name: str) -> str:

@@ -25,7 +25,7 @@ def effective_density(contributions: Float[Tensor, "*images units"], *, share: f
 def deciding_units(
     contributions: Float[Tensor, "*images units"], *, share: float = 0.9
 ) -> Bool[Tensor, "*images units"]:
-    """The units that `effective_density` counts: the largest absolute contributions, until `share` of the sum is reached.
+    """The units that `effective_density` counts: the largest absolute contributions until `share` of their sum.
 
     >>> deciding_units(torch.tensor([1.0, -8.0, 1.0, 0.0]))
     tensor([ True,  True, False, False])

@@ -20,7 +20,17 @@ DEFAULT_EXCLUDE = (
     *("*.se.*", "*.se_module.*", "*gate*"),
 )
 # Bounded functions are gates, not activations of units.
-_GATES = {"Sigmoid", "Hardsigmoid", "HardSigmoid", "HardSigmoidMe", "Softmax", "LogSoftmax", "Softmax2d", "Softmin", "Tanh"}
+_GATES = {
+    "Sigmoid",
+    "Hardsigmoid",
+    "HardSigmoid",
+    "HardSigmoidMe",
+    "Softmax",
+    "LogSoftmax",
+    "Softmax2d",
+    "Softmin",
+    "Tanh",
+}
 _HOMES = ("torch.nn.modules.activation", "timm.layers.activations", "timm.layers.activations_me")
 
 
@@ -69,7 +79,9 @@ def activation_sites(
     return [site for site in sites if site.name in kept]
 
 
-def swap_activations(model: nn.Module, competitors: int, *, sites: Iterable[Site] | None = None, **options) -> list[Site]:
+def swap_activations(
+    model: nn.Module, competitors: int, *, sites: Iterable[Site] | None = None, **options
+) -> list[Site]:
     """Change `model` in place: every site becomes a `StochasticLWTA` of `competitors`; `options` go to the layer.
 
     `competitors=1` changes nothing (the dense twin). Returns the sites. `revert_activations` undoes it.
@@ -91,7 +103,9 @@ def revert_activations(model: nn.Module) -> None:
     """Change `model` in place: every competition that `swap_activations` made becomes the activation that stood there."""
     for name, layer in competitions(model).items():
         if not getattr(layer, "replaced", None):
-            raise ValueError(f"Expected layer {name!r} to remember the activation it replaced but it was not swapped in")
+            raise ValueError(
+                f"Expected layer {name!r} to remember the activation it replaced but it was not swapped in"
+            )
         _set(model, name, layer.replaced[0])
 
 

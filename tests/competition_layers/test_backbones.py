@@ -1,0 +1,156 @@
+"""Models made, saved, loaded and asked."""
+
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from competition_layers import StochasticLWTA, competitions, create_model, data_config, load_model, predict, save_model
+from competition_layers import load_noise_state, noise_state, seed_noise
+
+LABELS = ("cat", "dog", "owl")
+
+
+def small(**options):
+    defaults = {"competitors": 4, "num_classes": 3, "image_size": 32, "embed_dim": 24, "depth": 2, "num_heads": 2}
+    return create_model("vit_tiny_patch16_224", **{**defaults, **options})
+
+
+@pytest.fixture
+def images():
+    return torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("competitors", [1, 4])
+def test_a_saved_model_is_the_same_when_loaded(tmp_path, images, competitors):
+    options = (
+        {} if competitors == 1 else {"layout": "adjacent", "temperature": 1.67, "noise": 0.5, "inference": "sample"}
+    )
+    model = small(competitors=competitors, label_names=LABELS, **options).eval()
+    save_model(model, tmp_path / "model")
+    for source in (tmp_path, tmp_path / "model", f"local-dir:{tmp_path / 'model'}"):
+        loaded = load_model(source)
+        assert torch.equal(predict(loaded, images, samples=0), predict(model, images, samples=0))
+        assert repr(loaded) == repr(model) and not loaded.training
+        assert loaded.lwta.label_names == LABELS and data_config(loaded) == data_config(model)
+        assert loaded.lwta.sites == model.lwta.sites
+
+
+def test_config_json_holds_timms_hub_fields_and_the_competition(tmp_path):
+    save_model(small(label_names=LABELS), tmp_path / "model", averaged_weights=True)
+    config = json.loads((tmp_path / "model/config.json").read_text())
+    assert config["architecture"] == "lwta/vit_tiny_patch16_224" and config["label_names"] == list(LABELS)
+    assert config["pretrained_cfg"]["input_size"] == [3, 32, 32] and config["averaged_weights"] is True
+    site = config["competition"]["sites"][0]
+    assert site["name"] == "blocks.0.mlp.act" and site["channel_dim"] == -1 and site["competitors"] == 4
+    assert site["layout"] == "strided" and site["estimator"] == "gumbel" and site["inference"] == "argmax"
+    assert (tmp_path / "model/README.md").read_text().startswith("---")
+
+
+def test_plain_timm_refuses_our_folder_instead_of_building_a_dense_network(tmp_path):
+    import timm
+
+    save_model(small(), tmp_path / "model")
+    with pytest.raises(RuntimeError, match="Unknown model"):
+        timm.create_model(f"local-dir:{tmp_path / 'model'}")
+
+
+def test_a_folder_in_timms_own_format_is_loaded_dense(tmp_path, images):
+    import timm
+
+    theirs = timm.create_model(
+        "vit_tiny_patch16_224", num_classes=3, img_size=32, embed_dim=24, depth=1, num_heads=2
+    ).eval()
+    timm.models.save_for_hf(theirs, tmp_path / "m", safe_serialization=True)
+    ours = load_model(tmp_path / "m")
+    assert torch.equal(ours(images), theirs(images)) and not competitions(ours)
+    sparse = create_model(f"local-dir:{tmp_path / 'm'}", competitors=8, pretrained=True)
+    assert torch.equal(sparse.head.weight, theirs.head.weight) and len(competitions(sparse)) == 1
+
+
+def test_a_newer_format_is_refused_by_name(tmp_path):
+    save_model(small(), tmp_path / "model")
+    path = tmp_path / "model/config.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "format": 99}))
+    with pytest.raises(ValueError, match="format 1 or older but got 99"):
+        load_model(tmp_path)
+
+
+def test_saving_replaces_the_old_folder_whole_and_leaves_nothing_beside_it(tmp_path):
+    save_model(small(), tmp_path / "model")
+    (tmp_path / "model/stray").touch()
+    save_model(small(), tmp_path / "model")
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["README.md", "config.json", "model", "model.safetensors"]
+
+
+def test_given_weights_are_written_instead_of_the_models_own(tmp_path):
+    model = small()
+    zeros = {name: torch.zeros_like(value) for name, value in model.state_dict().items()}
+    save_model(model, tmp_path / "model", state_dict=zeros)
+    assert all((value == 0).all() for value in load_file(tmp_path / "model/model.safetensors").values())
+
+
+def test_unknown_sources_are_refused_and_the_nearest_offered(tmp_path):
+    with pytest.raises(
+        ValueError, match="timm model name but got 'vit_tiny_patch16_22', did you mean 'vit_tiny_patch16_224'"
+    ):
+        create_model("vit_tiny_patch16_22")
+    with pytest.raises(FileNotFoundError, match=r"folder with config.json but got"):
+        load_model(tmp_path)
+    with pytest.raises(ValueError, match="3 label names but got 2"):
+        small(label_names=("a", "b"))
+
+
+def test_a_width_that_does_not_divide_is_refused_at_creation_with_the_layers_name():
+    with pytest.raises(ValueError, match=r"'blocks.0.mlp.act' to be a multiple of competitors=7 but got 96"):
+        small(competitors=7)
+
+
+def test_predict_averages_the_logits_of_whole_passes(images):
+    model = small(noise=1.0)
+    generator = torch.Generator().manual_seed(5)
+    mean = predict(model, images, samples=3, generator=generator)
+    seed_noise(model, int(torch.randint(2**31, (), generator=torch.Generator().manual_seed(5))))
+    for layer in competitions(model).values():
+        layer.inference = "sample"
+    model.eval()
+    with torch.no_grad():
+        passes = [model(images) for _ in range(3)]
+    torch.testing.assert_close(mean, sum(passes) / 3)
+    assert not torch.equal(passes[0], passes[1])
+
+
+def test_predict_leaves_mode_and_rule_as_they_were(images):
+    model = small().train()
+    predict(model, images, samples=2)
+    assert model.training and all(layer.inference == "argmax" for layer in competitions(model).values())
+    with pytest.raises(ValueError, match="samples >= 0"):
+        predict(model, images, samples=-1)
+
+
+def test_every_layer_and_rank_draws_noise_of_its_own(images):
+    h, model = torch.randn(64, 96), small().train()
+    draws = []
+    for rank in (0, 1):
+        seed_noise(model, 3, rank=rank)
+        draws += [layer(h) for layer in competitions(model).values()]
+    assert all(not torch.equal(a, b) for i, a in enumerate(draws) for b in draws[:i])
+
+
+def test_noise_goes_on_where_a_checkpoint_left_it(images):
+    model = small().train()
+    seed_noise(model, 3)
+    model(images)
+    state, after = noise_state(model), model(images)
+    fresh = small().train()
+    fresh.load_state_dict(model.state_dict())
+    load_noise_state(fresh, state)
+    assert torch.equal(fresh(images), after)
+    with pytest.raises(ValueError, match="Expected noise for the layers"):
+        load_noise_state(fresh, {})
+
+
+def test_layers_know_their_names():
+    assert [layer.name for layer in competitions(small()).values()] == ["blocks.0.mlp.act", "blocks.1.mlp.act"]
+    assert isinstance(small().blocks[0].mlp.act, StochasticLWTA)

@@ -1,0 +1,177 @@
+"""The competition against naive loops written here."""
+
+import math
+
+import pytest
+import torch
+
+from competition_layers.functional import (
+    competition_kl,
+    divisors,
+    gumbel_noise,
+    grouped,
+    lwta,
+    winner_mask,
+    winner_units,
+    winners,
+)
+
+SHAPES = {
+    "vector": ((5, 12), -1),
+    "tokens": ((2, 7, 12), -1),
+    "channels first": ((2, 12, 3, 4), 1),
+    "channels last": ((2, 3, 4, 12), 3),
+}
+LAYOUTS = ("strided", "adjacent")
+
+
+def members(group, competitors, width, layout):
+    """The channels of a group, by definition."""
+    groups = width // competitors
+    return (
+        [group + u * groups for u in range(competitors)]
+        if layout == "strided"
+        else list(range(group * competitors, (group + 1) * competitors))
+    )
+
+
+def naive(h, competitors, channel_dim, layout, noise=None):
+    """Loop over positions and groups: the winner's value, 0 for the others; and the winners' indices."""
+    rows = h.movedim(channel_dim, -1).reshape(-1, h.shape[channel_dim])
+    noisy = rows if noise is None else rows + noise.movedim(channel_dim, -1).reshape(rows.shape)
+    y, index = torch.zeros_like(rows), torch.zeros(len(rows), rows.shape[1] // competitors, dtype=torch.uint8)
+    for n in range(len(rows)):
+        for b in range(rows.shape[1] // competitors):
+            units = members(b, competitors, rows.shape[1], layout)
+            won = max(range(competitors), key=lambda u: (noisy[n, units[u]].item(), -u))
+            y[n, units[won]], index[n, b] = rows[n, units[won]], won
+    back = h.movedim(channel_dim, -1).shape
+    return y.reshape(back).movedim(-1, channel_dim), index.reshape(*back[:-1], -1).movedim(-1, channel_dim)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("competitors", [2, 4])
+@pytest.mark.parametrize("shape, channel_dim", SHAPES.values(), ids=SHAPES.keys())
+def test_forward_and_winners_equal_a_naive_loop(shape, channel_dim, competitors, layout):
+    h, g = torch.randn(shape), torch.randn(shape)
+    for noise in (None, g):
+        y, index = naive(h, competitors, channel_dim, layout, noise)
+        options = {"channel_dim": channel_dim, "layout": layout, "noise": noise}
+        torch.testing.assert_close(lwta(h, competitors, **options), y, rtol=0, atol=0)
+        assert torch.equal(winners(h, competitors, **options), index)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("shape, channel_dim", SHAPES.values(), ids=SHAPES.keys())
+def test_gradient_is_the_straight_through_formula(shape, channel_dim, layout):
+    """Against autograd through m = stopgrad(hard - soft) + soft, in float64."""
+    tau = 0.7
+    h = torch.randn(shape, dtype=torch.float64, requires_grad=True)
+    g, grad_y = torch.randn_like(h), torch.randn_like(h)
+    z, axis = grouped(h + g, 4, channel_dim=channel_dim, layout=layout)
+    soft = (z / tau).softmax(axis)
+    hard = torch.nn.functional.one_hot(z.argmax(axis), 4).movedim(-1, axis).to(h)
+    expected = torch.autograd.grad(h * ((hard - soft).detach() + soft).reshape(shape), h, grad_y)[0]
+    got = torch.autograd.grad(lwta(h, 4, channel_dim=channel_dim, layout=layout, noise=g, temperature=tau), h, grad_y)[
+        0
+    ]
+    torch.testing.assert_close(got, expected, rtol=0, atol=1e-12)
+
+
+def test_temperature_never_changes_who_wins():
+    h, g = torch.randn(64, 24), gumbel_noise(torch.zeros(64, 24))
+    outputs = [lwta(h, 8, channel_dim=-1, noise=g, temperature=tau) for tau in (0.01, 0.67, 1.67)]
+    assert torch.equal(outputs[0], outputs[1]) and torch.equal(outputs[1], outputs[2])
+
+
+def test_winners_follow_the_softmax_under_gumbel_noise():
+    """P(u wins) = softmax(h)_u; 40,000 draws, so a share is off by more than 0.015 with probability below 1e-8."""
+    logits = torch.tensor([1.0, 0.0, -1.0, 2.0])
+    h = logits.expand(40_000, 4)
+    index = winners(h, 4, channel_dim=-1, noise=gumbel_noise(h, generator=torch.Generator().manual_seed(0)))
+    shares = torch.bincount(index.flatten().long(), minlength=4) / len(h)
+    torch.testing.assert_close(shares, logits.softmax(0), rtol=0, atol=0.015)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
+@pytest.mark.parametrize("fill", [0.0, -1.5, None], ids=["all zero", "all equal", "coarse values"])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_one_winner_per_group_whatever_the_ties(dtype, fill, layout):
+    h = (torch.randn(50, 24) * 2).round() if fill is None else torch.full((50, 24), fill)
+    index = winners(h.to(dtype), 8, channel_dim=-1, layout=layout)
+    mask = winner_mask(index, 8, channel_dim=-1, layout=layout)
+    assert (grouped(mask, 8, channel_dim=-1, layout=layout)[0].sum(-2 if layout == "strided" else -1) == 1).all()
+    if fill is not None:
+        assert (index == 0).all(), "the first of equals wins"
+
+
+def test_a_negative_winner_keeps_its_sign():
+    y = lwta(torch.tensor([[-3.0, -1.0, -2.0, -5.0]]), 4, channel_dim=-1)
+    assert y.tolist() == [[0.0, -1.0, 0.0, 0.0]]
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision_is_finite_forward_and_backward(dtype):
+    h = (torch.randn(256, 48) * 30).to(dtype).requires_grad_()
+    y = lwta(h, 24, channel_dim=-1, noise=gumbel_noise(h), temperature=0.1)
+    y.sum().backward()
+    assert y.dtype == dtype and h.grad.dtype == dtype
+    assert y.isfinite().all() and h.grad.isfinite().all()
+
+
+def test_gumbel_noise_is_finite_and_standard():
+    """Mean = Euler's gamma, variance = pi^2/6; two million draws."""
+    g = gumbel_noise(torch.empty(2_000_000, dtype=torch.float16), generator=torch.Generator().manual_seed(1))
+    assert g.dtype == torch.float32 and g.isfinite().all()
+    assert abs(g.mean().item() - 0.5772157) < 0.005
+    assert abs(g.var().item() - math.pi**2 / 6) < 0.01
+
+
+def test_nan_is_passed_on_and_never_counted_as_a_winner():
+    h = torch.tensor([[1.0, float("nan"), 3.0, 2.0]])
+    assert lwta(h, 2, channel_dim=-1).isnan().any()
+    assert winners(h, 2, channel_dim=-1).tolist() == [[1, 2]], "group 1 holds the NaN: index U, which no unit has"
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_kl_equals_a_double_loop_and_has_the_right_ends(layout):
+    h = torch.randn(3, 12, dtype=torch.float64)
+    total = 0.0
+    for n in range(3):
+        for b in range(3):
+            q = torch.stack([h[n, k] for k in members(b, 4, 12, layout)]).softmax(0)
+            total += sum(p * math.log(4 * p) for p in q.tolist())
+    assert competition_kl(h, 4, channel_dim=-1, layout=layout).item() == pytest.approx(total / 9, abs=1e-6)
+    assert competition_kl(torch.zeros(2, 8), 8, channel_dim=-1).item() == pytest.approx(0, abs=1e-6)
+    certain = torch.tensor([[1000.0, 0, 0, 0]])
+    assert competition_kl(certain, 4, channel_dim=-1).item() == pytest.approx(math.log(4), abs=1e-5)
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_winner_units_name_the_channels_that_passed(layout):
+    h = torch.randn(2, 12, 3, 4)
+    index = winners(h, 4, channel_dim=1, layout=layout)
+    units = winner_units(index, 4, channel_dim=1, layout=layout)
+    passed = lwta(h, 4, channel_dim=1, layout=layout) != 0
+    assert torch.equal(torch.zeros_like(passed).scatter(1, units, True), passed)
+    assert torch.equal(winner_mask(index, 4, channel_dim=1, layout=layout), passed)
+
+
+def test_a_width_that_does_not_divide_is_refused_with_the_divisors():
+    with pytest.raises(ValueError, match=r"5 competitors divide but got 12; numbers that would do: 2, 3, 4, 6, 12"):
+        lwta(torch.zeros(1, 12), 5, channel_dim=-1)
+    with pytest.raises(ValueError, match="'strided' or 'adjacent' but got 'stripes'"):
+        winners(torch.zeros(1, 12), 4, channel_dim=-1, layout="stripes")
+    assert divisors(12) == [2, 3, 4, 6, 12]
+
+
+def test_vmap_and_functional_grad_agree_with_autograd():
+    h, g = torch.randn(5, 12), torch.randn(5, 12)
+
+    def loss(row, noise):
+        return (lwta(row, 4, channel_dim=-1, noise=noise) ** 2).sum()
+
+    one_by_one = torch.stack([torch.func.grad(loss)(h[i], g[i]) for i in range(5)])
+    x = h.clone().requires_grad_()
+    loss(x, g).backward()
+    torch.testing.assert_close(one_by_one, x.grad)

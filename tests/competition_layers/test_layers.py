@@ -1,0 +1,101 @@
+"""The module: when noise is drawn, from where, and what a copy does."""
+
+import copy
+import pickle
+
+import pytest
+import torch
+
+from competition_layers import StochasticLWTA, lwta
+
+
+def layer(**options):
+    return StochasticLWTA(4, channel_dim=-1, **options)
+
+
+def test_evaluation_follows_the_inference_rule():
+    h = torch.randn(64, 16)
+    argmax, sample = layer(inference="argmax").eval(), layer(inference="sample").eval()
+    assert torch.equal(argmax(h), lwta(h, 4, channel_dim=-1))
+    assert torch.equal(argmax(h), argmax(h))
+    assert not torch.equal(sample(h), sample(h))
+
+
+def test_training_draws_noise_unless_its_scale_is_zero():
+    h = torch.randn(64, 16)
+    noisy, quiet = layer(noise=1.0).train(), layer(noise=0.0).train()
+    assert not torch.equal(noisy(h), noisy(h))
+    assert torch.equal(quiet(h), lwta(h, 4, channel_dim=-1))
+
+
+def test_the_noise_never_touches_the_global_generator():
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    layer().train()(torch.randn(4, 16, generator=torch.Generator().manual_seed(0)))
+    assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_the_same_seed_gives_the_same_noise_and_another_seed_another():
+    h, a = torch.randn(64, 16), layer().train()
+    a.seed(7)
+    first = a(h)
+    a.seed(7)
+    assert torch.equal(a(h), first)
+    a.seed(8)
+    assert not torch.equal(a(h), first)
+
+
+def test_a_stream_can_be_put_back_where_it_stood():
+    h, a, b = torch.randn(64, 16), layer().train(), layer().train()
+    a(h)
+    b.restore(*a.stream())
+    assert torch.equal(a(h), b(h))
+
+
+def test_layers_can_be_copied_and_pickled_after_use():
+    a = layer().train()
+    a(torch.randn(2, 16))
+    for twin in (copy.deepcopy(a), pickle.loads(pickle.dumps(a))):
+        assert repr(twin) == repr(a)
+        twin(torch.randn(2, 16))
+
+
+def test_the_repr_says_everything_that_was_chosen():
+    text = repr(StochasticLWTA(8, channel_dim=1, layout="adjacent", temperature=1.67, noise=0.5, inference="sample"))
+    assert (
+        text == "StochasticLWTA(8, channel_dim=1, layout='adjacent', temperature=1.67, noise=0.5, inference='sample')"
+    )
+
+
+def test_a_width_that_does_not_divide_names_the_layer():
+    a = layer()
+    a.name = "blocks.3.mlp.act"
+    with pytest.raises(
+        ValueError, match=r"'blocks.3.mlp.act' to be a multiple of competitors=4 but got 10; .* 2, 5, 10"
+    ):
+        a(torch.zeros(1, 10))
+
+
+@pytest.mark.parametrize(
+    "options, text",
+    [
+        ({"competitors": 1}, "between 2 and 255 but got 1"),
+        ({"layout": "stripes"}, "strided, adjacent but got 'stripes'"),
+        ({"inference": "mean"}, "argmax, sample but got 'mean'"),
+        ({"temperature": 0.0}, "temperature > 0"),
+        ({"noise": -1.0}, "noise >= 0"),
+    ],
+)
+def test_impossible_numbers_are_refused(options, text):
+    with pytest.raises(ValueError, match=text):
+        StochasticLWTA(**{"competitors": 4, "channel_dim": -1, **options})
+
+
+def test_the_layer_compiles_without_graph_breaks_and_agrees():
+    torch._dynamo.reset()
+    a = layer(noise=0.0).train()
+    h = torch.randn(8, 16, requires_grad=True)
+    compiled = torch.compile(a, fullgraph=True, backend="aot_eager")
+    assert torch.equal(compiled(h), a(h))
+    ours, theirs = (torch.autograd.grad((f(h) ** 2).sum(), h)[0] for f in (a, compiled))
+    torch.testing.assert_close(ours, theirs)

@@ -1,1 +1,1 @@
-"""`lwta`: train networks whose units compete, name the units, explain the few that decided. The command line lives here."""
+"""The command line and the demo: the only room that knows both training and dissection."""

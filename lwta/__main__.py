@@ -1,0 +1,7 @@
+"""`python -m lwta` is `lwta`."""
+
+import sys
+
+from .cli import main
+
+sys.exit(main())

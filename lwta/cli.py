@@ -1,0 +1,92 @@
+"""`lwta COMMAND ...`: looks the command up in a table, imports that one module, and shows mistakes as one line.
+
+The table is text, so that `lwta --help` answers at once: torch alone takes seconds to import.
+"""
+
+import os
+import sys
+import traceback
+from argparse import ArgumentError
+from difflib import get_close_matches
+from importlib import import_module
+from importlib.metadata import version
+
+COMMANDS = {
+    "demo": ("lwta.demo", "everything once, offline, on the built-in scenes; ends with the report's path"),
+    "fit": ("lwta.fit", "train a network:  lwta fit -c configs/train/NAME.yaml --run NAME"),
+    "validate": ("lwta.fit", "its accuracy on the validation images"),
+    "test": ("lwta.fit", "its accuracy on the test images"),
+    "predict": ("lwta.fit", "its classes for other images"),
+    "describe": ("lwta.describe", "name the units of a network with a vision-language model"),
+    "explain": ("lwta.explain", "the few units that decided about an image, and what each did"),
+    "compare": ("lwta.compare", "networks against each other: a table and a page"),
+    "doctor": ("lwta.doctor", "what is installed, what is missing, and the command that mends it"),
+}
+_ROOMS = frozenset({"lwta", "training", "dissect", "competition_layers", "configs"})
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; the exit status: 0 done, 1 the command says no, 2 a mistake in what was asked, 130 a stop."""
+    argv = sys.argv[1:] if argv is None else argv
+    command, rest = (argv[0], argv[1:]) if argv else ("--help", [])
+    if command in ("-h", "--help", "help"):
+        print(_help())
+        return 0
+    if command in ("-V", "--version"):
+        print(f"lwta {version('lwta')}")
+        return 0
+    if command not in COMMANDS:
+        near = get_close_matches(command, COMMANDS, n=1, cutoff=0.4)
+        return _refuse(f"Expected a command but got {command!r}" + (f", did you mean {near[0]!r}?" if near else ""))
+    return _run(command, rest)
+
+
+def _run(command: str, rest: list[str]) -> int:
+    module = COMMANDS[command][0]
+    if module == "lwta.fit":
+        rest = [command, *rest]
+    try:
+        return import_module(module).main(rest) or 0
+    except KeyboardInterrupt:
+        print(f"\nlwta: {command} was interrupted", file=sys.stderr)
+        return 130
+    except Exception as error:
+        if os.environ.get("LWTA_TRACEBACK") or not _is_for_people(error):
+            raise
+        return _refuse(
+            str(error), hint="`lwta doctor` checks the installation" if isinstance(error, ImportError) else ""
+        )
+
+
+def _is_for_people(error: Exception) -> bool:
+    """A mistake in what was asked, not a bug: refused options, files, and what our own code says of a value."""
+    if isinstance(error, ValueError):
+        innermost = [frame for frame, _ in traceback.walk_tb(error.__traceback__)][-1]
+        return innermost.f_globals.get("__name__", "").split(".")[0] in _ROOMS
+    return isinstance(
+        error, (ArgumentError, FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, ImportError)
+    )
+
+
+def _refuse(message: str, *, hint: str = "") -> int:
+    print(f"lwta: error: {message}", file=sys.stderr)
+    if hint:
+        print(f"  {hint}", file=sys.stderr)
+    return 2
+
+
+def _help() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:{width}}  {meaning}" for name, (_, meaning) in COMMANDS.items()]
+    return "\n".join(
+        [
+            "Train image classifiers whose units compete, name the units, explain the few that decided.",
+            "",
+            "usage: lwta COMMAND [options]",
+            "",
+            *lines,
+            "",
+            "`lwta COMMAND --help` lists a command's options; all of them can stand in a YAML file: -c FILE.",
+            "LWTA_TRACEBACK=1 shows where an error came from.",
+        ]
+    )

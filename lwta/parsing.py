@@ -1,0 +1,112 @@
+"""Options: the signature and docstring of a function are a command's; a mistyped key is answered with the nearest."""
+
+import inspect
+import re
+from argparse import Action
+from collections.abc import Callable, Sequence
+from itertools import zip_longest
+from typing import Any, NoReturn, TypeVar, get_args, get_origin, get_type_hints
+
+import docstring_parser
+from jsonargparse import ArgumentParser
+
+from competition_layers.names import nearest
+
+T = TypeVar("T")
+
+
+def parse_call(function: Callable[..., T], argv: Sequence[str], *, prog: str, positionals: Sequence[str] = ()) -> T:
+    """Call `function` with the options in `argv`, in the YAML files named by `-c`, or both (the later one counts).
+
+    A parameter is an option `--name`; those named in `positionals` stand without it, a list of them taking one or more.
+    `--print_config` prints all options as YAML.
+
+    Raises:
+        argparse.ArgumentError: an option is unknown, missing or of another type.
+    """
+    parser = call_parser(function, prog=prog, positionals=positionals)
+    values = parser.instantiate_classes(parser.parse_args(list(argv)))
+    return function(**{name: values[name] for name in inspect.signature(function).parameters})
+
+
+def call_parser(function: Callable[..., Any], *, prog: str, positionals: Sequence[str] = ()) -> "Parser":
+    """The parser behind `parse_call`."""
+    documented = docstring_parser.parse(inspect.getdoc(function) or "")
+    parser = Parser(prog=prog, description=documented.short_description, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("-c", "--config", action="config", metavar="FILE", help="options in a YAML file")
+    meanings = {parameter.arg_name: parameter.description or "" for parameter in documented.params}
+    hints = get_type_hints(function)
+    for name in positionals:
+        several = get_origin(hints[name]) is not None and issubclass(get_origin(hints[name]), Sequence)
+        kind, nargs = (get_args(hints[name])[0], "+") if several else (hints[name], None)
+        parser.add_argument(name, type=kind, nargs=nargs, help=meanings.get(name, ""))
+    parser.add_function_arguments(function, as_group=False, as_positional=False, skip=set(positionals))
+    return parser
+
+
+class Parser(ArgumentParser):
+    """jsonargparse's parser with house manners: dashes, bare switches, and the nearest key in every refusal."""
+
+    def parse_args(self, args=None, *rest, **options):  # type: ignore[override]
+        return super().parse_args(args if args is None else tidy_options(self, args), *rest, **options)
+
+    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
+        super().error(explain_unknown_keys(self, message), ex)
+
+
+def tidy_options(parser: ArgumentParser, args: Sequence[str]) -> list[str]:
+    """`--random-weights` for `--random_weights=true`: dashes in option names, switches without a value.
+
+    For any jsonargparse parser: hand the result to its `parse_args`.
+    """
+    switches = {f"--{action.dest}" for action in _actions(parser) if _type_of(action) is bool}
+    tidy = []
+    for arg, following in zip_longest(args, args[1:], fillvalue=""):
+        option = re.match(r"--[A-Za-z][\w.-]*", arg)
+        if option:
+            arg = "--" + option.group()[2:].replace("-", "_") + arg[option.end() :]
+            if arg in switches and following.lower() not in ("true", "false", "yes", "no"):
+                arg += "=true"
+        tidy.append(arg)
+    return tidy
+
+
+def explain_unknown_keys(parser: ArgumentParser, message: str) -> str:
+    """`message`, but what it says of unknown keys becomes "Expected a known key but got ..., did you mean ...?".
+
+    For any jsonargparse parser, LightningCLI's included: call it in the parser's `error`. Messages about other things
+    come back as they were.
+    """
+    known = sorted({action.dest for action in _actions(parser)} - {"help", "print_config"})
+
+    def explain(key: str, dashes: str = "") -> str:
+        near = nearest(key, [name for name in known if name.startswith(key)] or known)  # an abbreviation, else a slip
+        return f"Expected a known key but got '{dashes}{key}'" + near.replace("'", f"'{dashes}", 1)
+
+    unknown = re.match(r"unrecognized arguments: (.*)", message, re.DOTALL)
+    if unknown:
+        options = re.findall(r"(?:^|\s)--([A-Za-z][\w.]*)", unknown.group(1))
+        strange = [key for key in options if key not in known]
+        return "; ".join(explain(key, "--") for key in strange) or message
+    message = re.sub(
+        r"Group '([\w.]+)' does not accept option '([\w.]+)'", lambda m: explain(f"{m[1]}.{m[2]}"), message
+    )
+    return re.sub(
+        r"(?:Subcommand '\w+' does not accept option|Option) '([\w.]+)'(?: is not accepted)?",
+        lambda m: explain(m[1]),
+        message,
+    )
+
+
+def _actions(parser: ArgumentParser) -> list[Action]:
+    """Every action of the parser and of its subcommands."""
+    found = []
+    for action in parser._actions:
+        found.append(action)
+        if isinstance(action.choices, dict):  # subcommands
+            found += [inner for sub in action.choices.values() for inner in _actions(sub)]
+    return found
+
+
+def _type_of(action: Action) -> Any:
+    return getattr(action, "_typehint", action.type)

@@ -1,4 +1,4 @@
-"""Backbones: any timm model with competitions in it, created, saved, loaded. The only file that imports timm's factory."""
+"""Any timm model with competitions in it: created, saved, loaded. The only file that imports timm's factory."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -65,8 +65,8 @@ def create_model(
         model_args: go to timm (`embed_dim=96`, `drop_path_rate=0.1`, ...).
 
     Raises:
-        ValueError: an unknown name (the nearest is offered), a width that U does not divide or a module that runs more than
-            once in a pass (named, found by one pass of a blank image).
+        ValueError: an unknown name (the nearest is offered), or a width that U does not divide.
+        RuntimeError: a module that runs more than once in a pass. Both are named, found by one pass of a blank image.
 
     >>> model = create_model("vit_tiny_patch16_224", competitors=8, num_classes=10, image_size=32, depth=1)
     >>> model.blocks[0].mlp.act
@@ -134,8 +134,8 @@ def save_model(
 def load_model(source: str | Path, *, random_weights: bool = False) -> nn.Module:
     """The model of a run folder, a model folder, `hf-hub:OWNER/NAME` or `local-dir:PATH`; in evaluation mode.
 
-    A folder or hub entry in timm's own format, and a bare timm name (its pretrained weights; none with `random_weights`),
-    give the dense network. Weights are read from safetensors only.
+    A folder or hub entry in timm's own format, and a bare timm name (its pretrained weights; none with
+    `random_weights`), give the dense network. Weights are read from safetensors only.
 
     Raises:
         FileNotFoundError: a folder without a model. ValueError: an unknown name, a newer format.
@@ -167,7 +167,7 @@ def spec_of(model: nn.Module) -> ModelSpec:
 
 
 def data_config(model: nn.Module) -> dict[str, Any]:
-    """timm's data configuration of `model` (input_size, mean, std, interpolation, crop_pct), for `timm.data.create_transform`."""
+    """timm's data configuration of `model` (input_size, mean, std, ...), for `timm.data.create_transform`."""
     return {k: tuple(v) if isinstance(v, list) else v for k, v in resolve_model_data_config(model).items()}
 
 

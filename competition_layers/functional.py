@@ -27,7 +27,8 @@ def lwta(
     """Pass the winner of each group with its value, and 0 for the losers.
 
     Forward, with noise g: y_u = h_u if u = argmax_v(h_v + g_v), else 0. With standard Gumbel noise the winner is a draw
-    from Categorical(softmax(h)) (Gumbel-max). Backward, the straight-through gradient of m = softmax((h+g)/tau), G = dL/dy:
+    from Categorical(softmax(h)) (Gumbel-max). Backward, the straight-through gradient of m = softmax((h+g)/tau), with
+    G = dL/dy:
 
         dL/dh_u = G_u [u won] + (1/tau) m_u (G_u h_u - sum_v m_v G_v h_v)
 
@@ -66,10 +67,10 @@ def winners(
 def competition_kl(
     h: Float[Tensor, "*shape"], competitors: int, *, channel_dim: int, layout: Layout = "strided"
 ) -> Float[Tensor, ""]:
-    """KL of the competition's posterior to the uniform prior: mean over groups of sum_u q_u log(U q_u), q = softmax(h_b).
+    """KL of the posterior q = softmax(h_b) to the uniform prior: mean over groups of sum_u q_u log(U q_u).
 
-    Between 0 (every competitor equally likely) and log U (one is certain). DISCOVER, eq. for the ELBO; never switched on in
-    its published code (docs/deviations.md).
+    Between 0 (every competitor equally likely) and log U (one is certain). DISCOVER, eq. for the ELBO; never switched
+    on in its published code (docs/deviations.md).
     """
     grouped_h, axis = grouped(h, competitors, channel_dim=channel_dim, layout=layout)
     log_q = grouped_h.float().log_softmax(axis)
@@ -79,7 +80,7 @@ def competition_kl(
 def gumbel_noise(h: Float[Tensor, "*shape"], *, generator: torch.Generator | None = None) -> Float[Tensor, "*shape"]:
     """Standard Gumbel noise in the shape of `h`, in fp32 whatever `h` is: -log(-log R), R ~ U(0, 1).
 
-    R is kept above the smallest normal float, so the result is finite (the published `-log(-log(R+eps)+eps)` overflows in fp16).
+    R is kept above the smallest normal float, so the result is finite (the published form overflows in fp16).
     """
     r = torch.rand(h.shape, device=h.device, dtype=torch.float32, generator=generator)
     return r.clamp_min_(torch.finfo(torch.float32).tiny).log_().neg_().log_().neg_()
@@ -168,9 +169,9 @@ class _Competition(torch.autograd.Function):
 def _one_winner(z: Tensor, axis: int) -> tuple[Tensor, Tensor]:
     """The winners along `axis`, as a uint8 one-hot and as uint8 indices; the first of equals wins.
 
-    Written with `amax` over ranks U .. 1 given to the largest entries, because both `argmax` over a strided axis and a selection by
-    booleans (`where`, `masked_fill`) are an order of magnitude slower on CPU. A NaN leaves no largest entry: its group gets the
-    index U, which no unit has, and y is NaN there.
+    Written with `amax` over ranks U .. 1 given to the largest entries, because both `argmax` over a strided axis and a
+    selection by booleans (`where`, `masked_fill`) are an order of magnitude slower on CPU. A NaN leaves no largest
+    entry: its group gets the index U, which no unit has, and y is NaN there.
     """
     competitors = z.shape[axis]
     rank = torch.arange(competitors, 0, -1, dtype=torch.uint8, device=z.device)

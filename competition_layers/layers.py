@@ -82,8 +82,10 @@ class StochasticLWTA(nn.Module):
         return self.noise > 0 and (self.training or self.inference == "sample")
 
     def draw(self, h: Tensor) -> Tensor:
-        """The scaled noise for `h`, from this layer's own stream (from torch's while a graph is being compiled or exported,
-        where an explicit generator cannot be traced)."""
+        """The scaled noise for `h`, from this layer's own stream.
+
+        While a graph is compiled or exported it comes from torch's: an explicit generator cannot be traced.
+        """
         if torch.compiler.is_compiling():
             return gumbel_noise(h) * self.noise
         if self._generator is None or self._generator.device != h.device:

@@ -22,8 +22,8 @@ def observe(
 
     Raises:
         ValueError: a name is unknown (the nearest is offered).
-        RuntimeError: a module was silent, or fired more than once. Hooks added after a compiled model's first call are skipped
-            silently by torch, and fire twice under activation checkpointing: this is where that is noticed.
+        RuntimeError: a module was silent, or fired more than once. Hooks added after a compiled model's first call are
+            skipped silently by torch, and fire twice under activation checkpointing: this is where that is noticed.
     """
     known = [name for name, _ in model.named_modules() if name]
     wanted = match_names(names, known, what="layer")

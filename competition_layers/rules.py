@@ -13,7 +13,7 @@ from .surgery import competitions
 
 @contextmanager
 def inference_rule(model: nn.Module, rule: Rule | None) -> Iterator[None]:
-    """Inside the block every competition of `model` follows `rule` in evaluation; `None` leaves the saved rules alone."""
+    """Inside the block every competition of `model` evaluates by `rule`; `None` leaves the saved rules alone."""
     if rule is not None and rule not in RULES:
         raise ValueError(f"Expected a rule among {', '.join(RULES)} but got {rule!r}")
     saved = {layer: layer.inference for layer in competitions(model).values()}
@@ -33,8 +33,8 @@ def predict(
     """Logits of `x` in evaluation mode.
 
     Args:
-        samples: `None` follows the rule that was saved with the model; n averages the logits of n passes whose winners are
-            drawn at random (each layer's own noise scale); 0 asks for the deterministic `argmax`.
+        samples: `None` follows the rule that was saved with the model; n averages the logits of n passes whose winners
+            are drawn at random (each layer's own noise scale); 0 asks for the deterministic `argmax`.
         generator: restarts the noise of every competition at a seed drawn from it, so that the result repeats.
     """
     if samples is not None and samples < 0:
@@ -56,7 +56,7 @@ def predict(
 
 
 def seed_noise(model: nn.Module, seed: int, *, rank: int = 0) -> None:
-    """Restart the noise of every competition: independent streams by layer, `seed` and `rank` (numpy's SeedSequence)."""
+    """Restart the noise of every competition: independent streams by layer, `seed` and `rank`."""
     for i, layer in enumerate(competitions(model).values()):
         layer.seed(int(np.random.SeedSequence([seed, rank, i]).generate_state(1, np.uint64)[0] >> 1))
 

@@ -1,7 +1,7 @@
 """Where the activations of a model are, and putting competitions in their place.
 
-A site is found statically: the modules are walked in the order of registration, and an activation's channel axis is that of the
-last layer registered before it (a Linear feeds the last axis, a convolution or batch norm axis 1).
+A site is found statically: the modules are walked in the order of registration, and an activation's channel axis is
+that of the last layer registered before it (a Linear feeds the last axis, a convolution or batch norm axis 1).
 """
 
 from collections.abc import Iterable, Sequence
@@ -49,7 +49,7 @@ def activation_sites(
 
     Args:
         include: globs on dotted names; a glob given here reaches what the default `exclude` leaves out.
-        exclude: globs left out; by default stems, heads, gates and squeeze-and-excite (`DEFAULT_EXCLUDE`), unless `include` is given.
+        exclude: globs left out; unless `include` is given, those of `DEFAULT_EXCLUDE`.
 
     Raises:
         ValueError: nothing matches; the known activations are listed.
@@ -100,7 +100,7 @@ def swap_activations(
 
 
 def revert_activations(model: nn.Module) -> None:
-    """Change `model` in place: every competition that `swap_activations` made becomes the activation that stood there."""
+    """Change `model` in place: where `swap_activations` put a competition, the old activation comes back."""
     for name, layer in competitions(model).items():
         if not getattr(layer, "replaced", None):
             raise ValueError(

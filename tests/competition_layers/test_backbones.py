@@ -6,8 +6,18 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from competition_layers import StochasticLWTA, competitions, create_model, data_config, load_model, predict, save_model
-from competition_layers import load_noise_state, noise_state, seed_noise
+from competition_layers import (
+    StochasticLWTA,
+    competitions,
+    create_model,
+    data_config,
+    load_model,
+    load_noise_state,
+    noise_state,
+    predict,
+    save_model,
+    seed_noise,
+)
 
 LABELS = ("cat", "dog", "owl")
 

@@ -8,8 +8,8 @@ import torch
 from competition_layers.functional import (
     competition_kl,
     divisors,
-    gumbel_noise,
     grouped,
+    gumbel_noise,
     lwta,
     winner_mask,
     winner_units,

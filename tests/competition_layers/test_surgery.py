@@ -4,8 +4,15 @@ import pytest
 import torch
 from torch import nn
 
-from competition_layers import StochasticLWTA, activation_sites, competitions, create_model, observe
-from competition_layers import revert_activations, swap_activations
+from competition_layers import (
+    StochasticLWTA,
+    activation_sites,
+    competitions,
+    create_model,
+    observe,
+    revert_activations,
+    swap_activations,
+)
 
 FAMILIES = {
     "vit_tiny_patch16_224": ("blocks.0.mlp.act", -1, 12),

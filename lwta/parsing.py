@@ -25,7 +25,7 @@ def parse_call(function: Callable[..., T], argv: Sequence[str], *, prog: str, po
         argparse.ArgumentError: an option is unknown, missing or of another type.
     """
     parser = call_parser(function, prog=prog, positionals=positionals)
-    values = parser.instantiate_classes(parser.parse_args(list(argv)))
+    values = parser.instantiate(parser.parse_args(list(argv)))
     return function(**{name: values[name] for name in inspect.signature(function).parameters})
 
 

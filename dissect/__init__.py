@@ -1,1 +1,29 @@
-"""What each unit means."""
+"""What each unit of a network means: record, embed, score, name."""
+
+from importlib import import_module
+
+_HOMES = {
+    "ConceptSet": "concepts",
+    "DEFAULT_SIMILARITY": "similarity",
+    "Description": "describers",
+    "Dissection": "dissection",
+    "ImageTextEncoder": "encoders",
+    "LayerRecord": "activations",
+    "ProbeImages": "probe",
+    "SIMILARITIES": "similarity",
+    "describe": "steps",
+    "load_concepts": "concepts",
+    "load_encoder": "encoders",
+    "name_units": "describers",
+    "open_probe": "probe",
+    "record_activations": "activations",
+    "wpmi_prior": "similarity",
+}
+__all__ = list(_HOMES)
+
+
+def __getattr__(name: str):
+    # nothing is imported before it is used: torch alone takes seconds
+    if name in _HOMES:
+        return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,233 @@
+"""One pass of the probe images through a network: each unit's value for each image, and what it won."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Bool, Float
+from PIL import Image
+from torch import Tensor, nn
+from tqdm import tqdm
+
+from competition_layers import (
+    StochasticLWTA,
+    competitions,
+    data_config,
+    load_noise_state,
+    noise_state,
+    observe,
+    seed_noise,
+    winner_mask,
+    winners,
+)
+from competition_layers.names import match_names, nearest
+
+from .axes import channel_axis
+from .probe import ProbeImages, batches
+
+SUMMARIES = ("mean", "max", "cls")
+
+
+@dataclass(frozen=True)
+class LayerRecord:
+    """What the units of one layer did on the probe images.
+
+    `summaries` maps `mean`, `max` (over positions: tokens or pixels) and `cls` (the class token) to values. For a
+    competition, `won` says under the same names which images a unit won (`cls`: on the class token; `mean`, `max`: at
+    some position), `max` is taken over the positions it won, and `win_rate` and `value_when_winning` are over all
+    positions. Other layers have `None` there.
+    """
+
+    layer: str
+    summaries: Mapping[str, Float[Tensor, "images units"]]
+    won: Mapping[str, Bool[Tensor, "images units"]] | None = None
+    win_rate: Float[Tensor, "images units"] | None = None
+    value_when_winning: Float[Tensor, "images units"] | None = None
+
+    def support(self, summary: str) -> Tensor:
+        """On how many images each unit speaks: those it won, or (no competition) those above its smallest value."""
+        if self.won is not None:
+            return self.won[summary].sum(0)
+        values = self.summaries[summary]
+        return (values > values.amin(0)).sum(0)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything under flat names, for a file; `from_tensors` reads it back."""
+        flat = {f"summary.{name}": values for name, values in self.summaries.items()}
+        if self.won is not None:
+            flat |= {f"won.{name}": mask for name, mask in self.won.items()}
+            flat |= {"win_rate": self.win_rate, "value_when_winning": self.value_when_winning}
+        return flat
+
+    @classmethod
+    def from_tensors(cls, layer: str, flat: Mapping[str, Tensor]) -> "LayerRecord":
+        won = {name.removeprefix("won."): mask for name, mask in flat.items() if name.startswith("won.")}
+        return cls(
+            layer=layer,
+            summaries={n.removeprefix("summary."): values for n, values in flat.items() if n.startswith("summary.")},
+            won=won or None,
+            win_rate=flat.get("win_rate"),
+            value_when_winning=flat.get("value_when_winning"),
+        )
+
+
+@torch.no_grad()
+def record_activations(
+    model: nn.Module,
+    probe: ProbeImages,
+    layers: str | Sequence[str],
+    *,
+    summaries: Sequence[str] | None = None,
+    transform: Callable[[Image.Image], Tensor] | None = None,
+    batch_size: int = 64,
+    device: torch.device | str | None = None,
+) -> dict[str, LayerRecord]:
+    """Run `model` once over the probe images, in evaluation mode, and record every layer that `layers` (names or
+    globs) matches.
+
+    Competitions follow their saved rule; under `sample` the record holds the winners of the very pass whose values it
+    holds, and the noise starts at the same seed each time.
+
+    Args:
+        summaries: of `mean`, `max`, `cls`; by default all that a layer has.
+        transform: from a picture to the network's input; by default timm's evaluation transform for `model`.
+        device: moves `model` there; by default it stays where it is.
+
+    Raises:
+        ValueError: an unknown layer or summary (the nearest is offered), or `cls` where there is no class token.
+        RuntimeError: a layer that runs more than once in a pass, by name.
+    """
+    names = match_names(layers, [name for name, _ in model.named_modules() if name], what="layer")
+    for summary in summaries or ():
+        if summary not in SUMMARIES:
+            raise ValueError(
+                f"Expected a summary among {', '.join(SUMMARIES)} but got {summary!r}{nearest(summary, SUMMARIES)}"
+            )
+    if device is not None:
+        model.to(device)
+    device = next((tensor.device for tensor in model.parameters()), torch.device("cpu"))
+    transform = transform or default_transform(model)
+    store: dict[str, dict[str, Tensor]] = {name: {} for name in names}
+    done, was_training, noise = 0, model.training, noise_state(model)
+    seed_noise(model, 0)
+    model.eval()
+    try:
+        steps = tqdm(total=len(probe), desc="record", unit="image", disable=None, leave=False)
+        for x in batches(probe, transform, batch_size=batch_size):
+            with _seen(model, names) as seen:
+                model(x.to(device))
+            for name in names:
+                _fill(store[name], _summarise(model, name, *seen[name], summaries), done, len(probe))
+            done += len(x)
+            steps.update(len(x))
+        steps.close()
+    finally:
+        model.train(was_training)
+        load_noise_state(model, noise)
+    return {name: LayerRecord.from_tensors(name, flat) for name, flat in store.items()}
+
+
+def default_transform(model: nn.Module) -> Callable[[Image.Image], Tensor]:
+    """timm's evaluation transform from the model's own data configuration."""
+    if not hasattr(model, "pretrained_cfg"):
+        raise ValueError(
+            f"Expected transform=... for a model that timm did not make but got none ({type(model).__name__})"
+        )
+    from timm.data import create_transform  # seconds to import: only where a transform is needed
+
+    return create_transform(**data_config(model), is_training=False)
+
+
+def has_class_token(model: nn.Module) -> bool:
+    """Whether tokens begin with a class token (timm's `cls_token`, torchvision's `class_token`)."""
+    return any(isinstance(getattr(model, name, None), Tensor) for name in ("cls_token", "class_token"))
+
+
+def default_summary(model: nn.Module) -> str:
+    """`cls` where the network reads its answer from the class token, else `mean`."""
+    return "cls" if has_class_token(model) and getattr(model, "global_pool", "token") == "token" else "mean"
+
+
+@contextmanager
+def _seen(model: nn.Module, names: Sequence[str]) -> Iterator[dict[str, tuple[Tensor, Tensor | None]]]:
+    """Inside the block run `model` once; then each layer has (values, None), a competition (input, noise drawn)."""
+    competing = {name: layer for name, layer in competitions(model).items() if name in names}
+    others = [name for name in names if name not in competing]
+    noise: dict[str, Tensor] = {}
+    seen: dict[str, tuple[Tensor, Tensor | None]] = {}
+    with (
+        _noise_kept(competing, noise),
+        observe(model, list(competing), what="input") as inputs,
+        observe(model, others) as outputs,
+    ):
+        yield seen
+    seen.update({name: (h, noise.get(name)) for name, h in inputs.items()})
+    seen.update({name: (y, None) for name, y in outputs.items()})
+
+
+@contextmanager
+def _noise_kept(layers: Mapping[str, StochasticLWTA], noise: dict[str, Tensor]) -> Iterator[None]:
+    """Inside the block the noise that a layer draws also lands in `noise`: the input then tells the winners."""
+
+    def keeping(name: str, draw: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
+        def draw_and_keep(h: Tensor) -> Tensor:
+            noise[name] = draw(h)
+            return noise[name]
+
+        return draw_and_keep
+
+    before = {name: layer.__dict__.get("draw") for name, layer in layers.items()}
+    try:
+        for name, layer in layers.items():
+            layer.draw = keeping(name, layer.draw)
+        yield
+    finally:
+        for name, layer in layers.items():
+            layer.__dict__.pop("draw", None)
+            if before[name] is not None:
+                layer.draw = before[name]
+
+
+def _summarise(
+    model: nn.Module, name: str, values: Tensor, noise: Tensor | None, summaries: Sequence[str] | None
+) -> dict[str, Tensor]:
+    """The chosen summaries of one layer and batch, in fp32, under `LayerRecord.tensors` names."""
+    if not isinstance(values, Tensor) or values.ndim < 2:
+        what = type(values).__name__ if not isinstance(values, Tensor) else tuple(values.shape)
+        raise ValueError(f"Expected layer {name!r} to give one tensor (images, ..., units) but got {what}")
+    axis = channel_axis(model, name, values)
+    tokens = has_class_token(model) and (values.ndim == 2 or (values.ndim == 3 and axis == 2))
+    chosen = [s for s in SUMMARIES if s != "cls" or tokens] if summaries is None else summaries
+    if "cls" in chosen and not tokens:
+        raise ValueError(
+            f"Expected layer {name!r} to have a class token for summary 'cls' but got none; use mean or max"
+        )
+    layer = model.get_submodule(name)
+    if not isinstance(layer, StochasticLWTA):
+        y = _positions(values, axis)
+        made = {"mean": lambda: y.mean(1), "max": lambda: y.amax(1), "cls": lambda: y[:, 0]}
+        return {f"summary.{s}": made[s]() for s in chosen}
+    options = {"channel_dim": layer.channel_dim, "layout": layer.layout}
+    index = winners(values, layer.competitors, noise=noise, **options)
+    won = _positions(winner_mask(index, layer.competitors, **options), axis).bool()
+    h = _positions(values, axis)
+    zero = torch.zeros((), device=h.device)
+    y = torch.where(won, h, zero)
+    anywhere, wins = won.any(1), won.sum(1)
+    best = torch.where(anywhere, h.masked_fill(~won, -torch.inf).amax(1), zero)
+    made = {"mean": (y.mean(1), anywhere), "max": (best, anywhere), "cls": (y[:, 0], won[:, 0])}
+    flat = {f"summary.{s}": made[s][0] for s in chosen} | {f"won.{s}": made[s][1] for s in chosen}
+    return flat | {"win_rate": wins / won.shape[1], "value_when_winning": y.sum(1) / wins.clamp(min=1)}
+
+
+def _positions(x: Tensor, axis: int) -> Tensor:
+    """(images, positions, units) in fp32, whatever the layout."""
+    return x.movedim(axis, -1).flatten(1, -2).float() if x.ndim > 2 else x[:, None].float()
+
+
+def _fill(store: dict[str, Tensor], flat: Mapping[str, Tensor], start: int, total: int) -> None:
+    for name, part in flat.items():
+        if name not in store:
+            store[name] = torch.empty(total, part.shape[1], dtype=part.dtype)
+        store[name][start : start + len(part)] = part

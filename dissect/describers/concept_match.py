@@ -1,0 +1,127 @@
+"""Name each unit by the concept that fits its activations best.
+
+CLIP-Dissect (Oikarinen & Weng 2023, sec. 3); for competitions DISCOVER (Panousis & Chatzis 2023, sec. 3).
+"""
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from competition_layers.names import nearest
+
+from ..activations import LayerRecord
+from ..concepts import ConceptSet
+from ..similarity import SIMILARITIES
+
+MINIMUM_SUPPORT = 5  # images; below that a name would be a guess
+CANDIDATES = 5
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One possible name of a unit."""
+
+    description: str
+    similarity: float
+    method: str
+
+
+@dataclass(frozen=True)
+class Description:
+    """What is known about a unit. `description` is empty where there is no honest name.
+
+    `support` counts the images that the unit won (no competition: those above its smallest value), `win_rate` is the
+    share of positions won and `mean_when_winning` the mean value there; both are `None` for units that do not
+    compete.
+    """
+
+    layer: str
+    unit: int
+    description: str
+    similarity: float
+    win_rate: float | None
+    mean_when_winning: float | None
+    support: int
+    candidates: tuple[Candidate, ...] = ()
+
+    @property
+    def named(self) -> bool:
+        return bool(self.description)
+
+
+def score_units(
+    record: LayerRecord,
+    images: Float[Tensor, "images dim"],
+    concepts: Float[Tensor, "concepts dim"],
+    *,
+    summary: str,
+    similarity: str,
+    prior: Float[Tensor, "concepts"] | None = None,
+) -> Float[Tensor, "units concepts"]:
+    """The chosen similarity of every unit of a layer with every concept.
+
+    Raises:
+        ValueError: an unknown similarity (the nearest is offered), or embeddings of other images than were recorded.
+    """
+    if similarity not in SIMILARITIES:
+        known = ", ".join(SIMILARITIES)
+        raise ValueError(
+            f"Expected a similarity among {known} but got {similarity!r}{nearest(similarity, SIMILARITIES)}"
+        )
+    values = record.summaries[summary]
+    if len(values) != len(images):
+        raise ValueError(
+            f"Expected embeddings of the {len(values)} recorded images of layer {record.layer!r} but got {len(images)}"
+        )
+    won = None if record.won is None else record.won[summary]
+    return SIMILARITIES[similarity](values, images, concepts, won=won, prior=prior)
+
+
+def name_units(
+    record: LayerRecord,
+    scores: Float[Tensor, "units concepts"],
+    concepts: ConceptSet,
+    *,
+    summary: str,
+    similarity: str,
+    minimum_support: int = MINIMUM_SUPPORT,
+) -> tuple[Description, ...]:
+    """The best concept of each unit, and the next; a unit that speaks on too few images stays unnamed."""
+    if scores.shape[1] != len(concepts):
+        raise ValueError(f"Expected scores of {len(concepts)} concepts but got {scores.shape[1]}")
+    support = record.support(summary).tolist()
+    best = scores.topk(min(CANDIDATES, len(concepts)), dim=1)
+    rates, values = _wins(record)
+    named = []
+    for unit, (indices, ranked) in enumerate(zip(best.indices.tolist(), best.values.tolist(), strict=True)):
+        honest = support[unit] >= minimum_support
+        candidates = (
+            tuple(Candidate(concepts.names[i], s, similarity) for i, s in zip(indices, ranked, strict=True))
+            if honest
+            else ()
+        )
+        named.append(
+            Description(
+                layer=record.layer,
+                unit=unit,
+                description=candidates[0].description if honest else "",
+                similarity=candidates[0].similarity if honest else 0.0,
+                win_rate=rates[unit] if rates else None,
+                mean_when_winning=values[unit] if values else None,
+                support=support[unit],
+                candidates=candidates,
+            )
+        )
+    return tuple(named)
+
+
+def _wins(record: LayerRecord) -> tuple[list[float] | None, list[float] | None]:
+    """Of each unit over all images and positions: share won, and mean value there."""
+    if record.win_rate is None:
+        return None, None
+    total = record.win_rate.double().sum(0)
+    weighted = (record.value_when_winning.double() * record.win_rate.double()).sum(0)
+    means = torch.where(total > 0, weighted / total.clamp(min=1e-12), 0.0)
+    return record.win_rate.double().mean(0).tolist(), means.tolist()

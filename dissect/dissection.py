@@ -1,0 +1,96 @@
+"""A finished dissection, read from its folder."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+from competition_layers.names import nearest
+
+from .activations import LayerRecord
+from .describers.concept_match import Description
+from .exemplars import Exemplar
+from .store import FORMAT, load_tensors
+from .tables import read_descriptions, read_exemplars
+
+
+@dataclass(frozen=True)
+class Dissection:
+    """A finished dissection folder. `unit` is the 0-based channel in the saved model."""
+
+    folder: Path
+    manifest: Mapping[str, Any] = field(repr=False)
+    descriptions: Mapping[tuple[str, int], Description] = field(repr=False)
+
+    @classmethod
+    def open(cls, folder: str | Path) -> "Dissection":
+        """Read a dissection folder.
+
+        Raises:
+            FileNotFoundError: none there, or unfinished. ValueError: a newer format.
+        """
+        folder = Path(folder)
+        path = folder / "manifest.json"
+        if not path.is_file():
+            raise FileNotFoundError(f"Expected a finished dissection (manifest.json) in {str(folder)!r} but got none")
+        manifest = json.loads(path.read_text())
+        if manifest["format"] > FORMAT:
+            raise ValueError(
+                f"Expected a dissection of format {FORMAT} or older but got {manifest['format']} in {str(folder)!r}"
+            )
+        return cls(folder, MappingProxyType(manifest), MappingProxyType(read_descriptions(folder)))
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        return tuple(self.manifest["layers"])
+
+    def units(self, layer: str) -> int:
+        """How many units `layer` has."""
+        return self.manifest["layers"][self._known(layer)]["units"]
+
+    def summary(self, layer: str) -> str:
+        """The summary that the names and exemplars of `layer` come from."""
+        return self.manifest["layers"][self._known(layer)]["summary"]
+
+    def description(self, layer: str, unit: int) -> Description:
+        """What is known about one unit."""
+        if not 0 <= unit < self.units(layer):
+            raise ValueError(f"Expected a unit of layer {layer!r} between 0 and {self.units(layer) - 1} but got {unit}")
+        return self.descriptions[layer, unit]
+
+    def exemplars(self, layer: str, unit: int) -> Path:
+        """The strip of the unit's top images, side by side, best first."""
+        return self.folder / "exemplars" / self.description(layer, unit).layer / f"{unit}.png"
+
+    def exemplar_images(self, layer: str, unit: int) -> tuple[Exemplar, ...]:
+        """Which images those are, and the unit's value on each."""
+        return tuple(self._exemplars.get((self._known(layer), unit), ()))
+
+    def record(self, layer: str) -> LayerRecord:
+        """The activations of `layer` on the probe images, in the order of `images`."""
+        tensors = load_tensors(self.folder / "activations" / f"{self._known(layer)}.safetensors")
+        if tensors is None:
+            raise FileNotFoundError(f"Expected the activations of layer {layer!r} in {str(self.folder)!r} but got none")
+        return LayerRecord.from_tensors(layer, tensors)
+
+    @property
+    def images(self) -> tuple[str, ...]:
+        """The names of the probe images."""
+        return tuple(self.manifest["probe"]["names"])
+
+    @cached_property
+    def _exemplars(self) -> dict[tuple[str, int], list[Exemplar]]:
+        found: dict[tuple[str, int], list[Exemplar]] = {}
+        for exemplar in read_exemplars(self.folder):
+            found.setdefault((exemplar.layer, exemplar.unit), []).append(exemplar)
+        return found
+
+    def _known(self, layer: str) -> str:
+        if layer not in self.layers:
+            raise ValueError(
+                f"Expected a dissected layer ({', '.join(self.layers)}) but got {layer!r}{nearest(layer, self.layers)}"
+            )
+        return layer

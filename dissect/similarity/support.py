@@ -1,0 +1,45 @@
+"""What every similarity needs: which images count for a unit, its top ones, and the concepts in chunks."""
+
+from collections.abc import Iterator
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+
+def supported(
+    activations: Float[Tensor, "images units"], won: Bool[Tensor, "images units"] | None
+) -> Bool[Tensor, "units"]:
+    """Units with something to say: they won at least once, or (no competition) their values differ."""
+    if won is not None:
+        return won.any(0)
+    return activations.amax(0) > activations.amin(0)
+
+
+def winning(
+    activations: Float[Tensor, "images units"], won: Bool[Tensor, "images units"] | None
+) -> Float[Tensor, "images units"]:
+    """The activations in fp32, 0 where the unit lost."""
+    return activations.float() if won is None else torch.where(won, activations.float(), 0.0)
+
+
+def top_images(
+    activations: Float[Tensor, "images units"], won: Bool[Tensor, "images units"] | None, k: int
+) -> tuple[Int[Tensor, "k units"], Int[Tensor, "units"]]:
+    """The k images (or as many as there are) with a unit's highest values, best first, and how many of them count.
+
+    With `won` only images that the unit won count: a loser's 0 never outranks a negative winner.
+    """
+    values = activations.float() if won is None else activations.float().masked_fill(~won, -torch.inf)
+    k = min(k, len(values))
+    counts = torch.full((values.shape[1],), k) if won is None else won.sum(0).clamp(max=k)
+    return values.topk(k, dim=0).indices, counts.to(values.device)
+
+
+def chunks(
+    concepts: Float[Tensor, "concepts dim"], *, rows: int, budget: int = 2**22
+) -> Iterator[tuple[slice, Tensor]]:
+    """Slices of the concepts, such that `rows` numbers a concept stay within `budget` numbers."""
+    size = max(1, budget // max(1, rows))
+    for start in range(0, len(concepts), size):
+        yield slice(start, start + size), concepts[start : start + size].float()

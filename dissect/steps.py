@@ -1,0 +1,208 @@
+"""Record, embed, score, name: the units of a network described. What was computed before is not computed again."""
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from torch import Tensor, nn
+
+from competition_layers import activation_sites, competitions
+from competition_layers.files import write_file, write_folder
+from competition_layers.names import match_names, nearest
+
+from .activations import SUMMARIES, LayerRecord, default_summary, default_transform, record_activations
+from .concepts import ConceptSet
+from .describers.concept_match import MINIMUM_SUPPORT, Description, name_units, score_units
+from .dissection import Dissection
+from .encoders import ImageTextEncoder
+from .exemplars import Exemplar, draw_strips, find_exemplars
+from .probe import ProbeImages
+from .similarity import DEFAULT_SIMILARITY, SIMILARITIES, WITH_PRIOR, wpmi_prior
+from .store import FORMAT, digest, load_tensors, model_fingerprint, save_tensors
+from .tables import write_descriptions, write_exemplars
+
+AUTO = "auto"
+
+
+def describe(
+    model: nn.Module,
+    probe: ProbeImages,
+    concepts: ConceptSet,
+    encoder: ImageTextEncoder,
+    *,
+    out: str | Path,
+    layers: str | Sequence[str] | None = None,
+    similarity: str = DEFAULT_SIMILARITY,
+    summary: str = AUTO,
+    transform: Callable[[Image.Image], Tensor] | None = None,
+    batch_size: int = 64,
+) -> Dissection:
+    """Name the units of `layers` and write the dissection folder `out`.
+
+    A second call with the same inputs returns at once; with some of them changed, only what depends on those is
+    computed.
+
+    Args:
+        layers: names or globs; by default the last place where units compete (or could).
+        similarity: a key of `SIMILARITIES`.
+        summary: `cls`, `mean` or `max`; `auto` is the class token where the network reads its answer from it, else
+            the mean.
+        transform: from a picture to the network's input; by default timm's for `model`.
+
+    Raises:
+        ValueError: an unknown layer, similarity or summary (the nearest is offered).
+    """
+    out = Path(out)
+    check_choices(similarity, summary)
+    names = match_names(
+        default_layer(model) if layers is None else layers, [n for n, _ in model.named_modules() if n], what="layer"
+    )
+    transform = transform or default_transform(model)
+    manifest = {
+        "format": FORMAT,
+        "model": {"fingerprint": model_fingerprint(model), **_model_notes(model)},
+        "probe": {
+            "fingerprint": probe.fingerprint,
+            "images": len(probe),
+            "names": list(probe.names),
+            "skipped": [list(entry) for entry in probe.skipped],
+        },
+        "concepts": {"fingerprint": concepts.fingerprint, "count": len(concepts), "source": Path(concepts.source).name},
+        "encoder": encoder.identity,
+        "options": {
+            "layers": names,
+            "similarity": similarity,
+            "summary": summary,
+            "transform": str(transform),
+            "batch_size": batch_size,
+            "minimum_support": MINIMUM_SUPPORT,
+        },
+    }
+    key = digest(json.dumps(manifest, sort_keys=True))
+    if _finished(out, key):
+        return Dissection.open(out)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "manifest.json").unlink(
+        missing_ok=True
+    )  # from here on the folder is unfinished; the manifest is written last
+    records = _record(model, probe, names, summary, transform, batch_size, out, manifest)
+    images, texts = _embed(encoder, probe, concepts, out)
+    described: list[Description] = []
+    manifest["layers"] = {}
+    for name, record in records.items():
+        chosen = _chosen(model, record, summary)
+        prior = _prior(record, images, texts, chosen, similarity, out)
+        scores = score_units(record, images, texts, summary=chosen, similarity=similarity, prior=prior)
+        described += name_units(record, scores, concepts, summary=chosen, similarity=similarity)
+        manifest["layers"][name] = {"units": scores.shape[0], "summary": chosen, "competes": record.won is not None}
+    write_descriptions(out, described)
+    _show_exemplars(model, probe, records, summary, out)
+    with write_file(out / "manifest.json") as temporary:
+        temporary.write_text(json.dumps({**manifest, "key": key}, indent=1) + "\n")
+    return Dissection.open(out)
+
+
+def check_choices(similarity: str, summary: str) -> None:
+    """Refuse an unknown similarity or summary; the nearest is offered."""
+    for what, value, known in (("similarity", similarity, SIMILARITIES), ("summary", summary, (AUTO, *SUMMARIES))):
+        if value not in known:
+            raise ValueError(f"Expected a {what} among {', '.join(known)} but got {value!r}{nearest(value, known)}")
+
+
+def default_layer(model: nn.Module) -> str:
+    """The last place where units compete, or in a dense network the last where they could."""
+    sites = getattr(getattr(model, "lwta", None), "sites", ()) or activation_sites(model)
+    return sites[-1].name
+
+
+def inference_rules(model: nn.Module) -> dict[str, str]:
+    """How each competition of `model` picks its winners, in words."""
+    return {
+        name: layer.inference if layer.inference == "argmax" else f"sample (noise {layer.noise:g})"
+        for name, layer in competitions(model).items()
+    }
+
+
+def _record(model, probe, names, summary, transform, batch_size, out: Path, manifest) -> dict[str, LayerRecord]:
+    """The records of all layers, those on disk under the right key and the missing ones from one pass together."""
+    sampled = (
+        batch_size if "sample" in str(inference_rules(model)) else None
+    )  # the noise falls differently in other batches
+    keys = {
+        name: digest(manifest["model"]["fingerprint"], probe.fingerprint, name, summary, str(transform), sampled)
+        for name in names
+    }
+    path = {name: out / "activations" / f"{name}.safetensors" for name in names}
+    records = {}
+    for name in names:
+        if tensors := load_tensors(path[name], key=keys[name]):
+            records[name] = LayerRecord.from_tensors(name, tensors)
+    missing = [name for name in names if name not in records]
+    if missing:
+        wanted = None if summary == AUTO else (summary,)
+        fresh = record_activations(model, probe, missing, summaries=wanted, transform=transform, batch_size=batch_size)
+        for name, record in fresh.items():
+            save_tensors(path[name], record.tensors(), key=keys[name])
+        records |= fresh
+    return {name: records[name] for name in names}
+
+
+def _embed(encoder: ImageTextEncoder, probe: ProbeImages, concepts: ConceptSet, out: Path) -> tuple[Tensor, Tensor]:
+    made = []
+    for kind, data, encode in (("images", probe, encoder.encode_images), ("concepts", concepts, encoder.encode_texts)):
+        key = digest(encoder.identity, data.fingerprint)
+        path = out / "embeddings" / f"{kind}.safetensors"
+        tensors = load_tensors(path, key=key)
+        if tensors is None:
+            tensors = {"embeddings": encode(data)}
+            save_tensors(path, tensors, key=key)
+        made.append(tensors["embeddings"])
+    return made[0], made[1]
+
+
+def _prior(record: LayerRecord, images, texts, summary: str, similarity: str, out: Path) -> Tensor | None:
+    """The layer's prior, kept in the folder: asked later for a few units, the names are the same."""
+    if similarity not in WITH_PRIOR:
+        return None
+    won = None if record.won is None else record.won[summary]
+    prior = wpmi_prior(record.summaries[summary], images, texts, won=won, similarity=similarity)
+    save_tensors(out / "priors" / f"{record.layer}.safetensors", {"prior": prior}, key=digest(prior))
+    return prior
+
+
+def _show_exemplars(model, probe: ProbeImages, records: Mapping[str, LayerRecord], summary: str, out: Path) -> None:
+    rows, tiles = [], {}
+    with write_folder(out / "exemplars") as temporary:
+        for name, record in records.items():
+            found = find_exemplars(record, probe, summary=_chosen(model, record, summary))
+            draw_strips(temporary / name, found, tiles, probe)
+            for unit, images in enumerate(found):
+                rows += [
+                    Exemplar(name, unit, rank, probe.names[i], value) for rank, (i, value) in enumerate(images, start=1)
+                ]
+    write_exemplars(out, rows)
+
+
+def _chosen(model: nn.Module, record: LayerRecord, summary: str) -> str:
+    if summary != AUTO:
+        return summary
+    wanted = default_summary(model)
+    return wanted if wanted in record.summaries else "mean"
+
+
+def _finished(out: Path, key: str) -> bool:
+    try:
+        return json.loads((out / "manifest.json").read_text()).get("key") == key
+    except (FileNotFoundError, ValueError):
+        return False
+
+
+def _model_notes(model: nn.Module) -> dict[str, Any]:
+    spec = getattr(model, "lwta", None)
+    return {
+        "architecture": getattr(spec, "architecture", type(model).__name__),
+        "label_names": list(getattr(spec, "label_names", ())),
+        "rules": inference_rules(model),
+    }

@@ -1,0 +1,67 @@
+"""What was computed, on disk: tensors written whole under the hash of everything they were made from."""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from competition_layers.files import write_file
+
+FORMAT = 1  # of the dissection folder and of every file in it
+
+
+def digest(*parts: object) -> str:
+    """A content hash of strings, bytes, tensors and nested sequences of them; anything else by its `repr`.
+
+    >>> digest("a", "bc") == digest("ab", "c")
+    False
+    """
+    hasher = hashlib.sha256()
+    for part in parts:
+        _feed(hasher, part)
+    return hasher.hexdigest()[:32]
+
+
+def model_fingerprint(model: nn.Module) -> str:
+    """The hash of a network: its modules with their settings (so a competition's rule counts) and all its weights."""
+    return digest(repr(model), [(name, tensor) for name, tensor in sorted(model.state_dict().items())])
+
+
+def save_tensors(path: Path, tensors: Mapping[str, Tensor], *, key: str) -> None:
+    """Write `tensors` whole or not at all, remembering the `key` they were made under."""
+    kept = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
+    with write_file(path) as temporary:
+        save_file(kept, temporary, metadata={"format": str(FORMAT), "key": key})
+
+
+def load_tensors(path: Path, *, key: str | None = None) -> dict[str, Tensor] | None:
+    """What `save_tensors` wrote; `None` if there is no such file, it is unreadable, or its key is not `key`."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            if key is not None and (file.metadata() or {}).get("key") != key:
+                return None
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (a safetensors file is no dict)
+    except (FileNotFoundError, SafetensorError):
+        return None
+
+
+def _feed(hasher, part: object) -> None:
+    if isinstance(part, Tensor):
+        flat = part.detach().cpu().contiguous()
+        _feed(hasher, f"{flat.dtype}{tuple(flat.shape)}")
+        data = memoryview(flat.flatten().view(torch.uint8).numpy()) if flat.numel() else b""
+    elif isinstance(part, list | tuple):
+        _feed(hasher, f"sequence of {len(part)}")
+        for entry in part:
+            _feed(hasher, entry)
+        return
+    elif isinstance(part, bytes):
+        data = part
+    else:
+        data = (part if isinstance(part, str) else repr(part)).encode()
+    hasher.update(len(data).to_bytes(8, "big"))  # the length first: ("a", "bc") is not ("ab", "c")
+    hasher.update(data)

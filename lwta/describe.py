@@ -1,0 +1,98 @@
+"""`lwta describe`: name the units of a network."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from .parsing import parse_call
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command."""
+    parse_call(describe, argv, prog="lwta describe")
+    return 0
+
+
+def describe(
+    model: str,
+    probe: Path,
+    out: Path,
+    layers: list[str] | None = None,
+    concepts: str = "scenes",
+    clip: str = "bundled",
+    similarity: str | None = None,
+    summary: str = "auto",
+    templates: list[str] | None = None,
+    limit: int | None = None,
+    on_bad: Literal["skip", "refuse"] = "skip",
+    drop_unknown: bool = False,
+    random_weights: bool = False,
+    batch_size: int = 64,
+    device: str | None = None,
+) -> None:
+    """Name the units of a network by the concepts that its activations follow.
+
+    Args:
+        model: a run or model folder, hf-hub:OWNER/NAME, local-dir:PATH, or a timm name (its pretrained weights).
+        probe: images to look at: a folder, or a safetensors file with uint8 `images`.
+        out: the dissection folder to write; what is in it already and still fits is not computed again.
+        layers: names or globs of modules; by default the last place where units compete.
+        concepts: a built-in set (scenes, imagenet1k, imagenet21k) or a text file, one phrase a line.
+        clip: bundled, MODEL/TAG of open_clip, hf-hub:..., local-dir:..., or a safetensors file of image `embeddings`.
+        similarity: how activations are compared with concepts: soft_wpmi (default), wpmi, cosine, cosine_cubed,
+            rank_reorder, jensen_shannon.
+        summary: what stands for an image: cls, mean, max; auto is the class token where the network reads it, else
+            mean.
+        templates: prompts with {} for the concept; their embeddings are averaged.
+        limit: look at so many images only, evenly spread.
+        on_bad: skip unreadable images and list them, or refuse to start.
+        drop_unknown: leave out concepts with words that the bundled encoder was not trained on, instead of refusing.
+        random_weights: a timm name without its weights.
+        batch_size: images a step.
+        device: cpu, cuda, ...; by default an accelerator where there is one.
+    """
+    import torch
+
+    from competition_layers import load_model
+    from dissect import DEFAULT_SIMILARITY, load_concepts, load_encoder, open_probe
+    from dissect import describe as dissect_units
+    from dissect.steps import check_choices, inference_rules
+
+    similarity = similarity or DEFAULT_SIMILARITY
+    check_choices(similarity, summary)  # typing mistakes are told before anything is loaded
+    words = load_concepts(concepts, templates=templates or ["{}"])
+    images = open_probe(probe, on_bad=on_bad, limit=limit)
+    for name, reason in images.skipped:
+        print(f"skipped {name}: {reason}")
+    where = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    network = load_model(model, random_weights=random_weights).to(where)
+    encoder = load_encoder(clip, batch_size=batch_size, device=where)
+    if drop_unknown:
+        words, dropped = encoder.known(words)
+        print(f"dropped {dropped} of {dropped + len(words)} concepts with words that the encoder was not trained on")
+    dissection = dissect_units(
+        network,
+        images,
+        words,
+        encoder,
+        out=out,
+        layers=layers,
+        similarity=similarity,
+        summary=summary,
+        batch_size=batch_size,
+    )
+    print("\n".join(summarise(dissection, inference_rules(network))))
+
+
+def summarise(dissection, rules: dict[str, str]) -> list[str]:
+    """A short table: the layers, how many units have a name, and the five surest names of each."""
+    width = max(map(len, ("layer", *dissection.layers)))
+    lines = [f"{'layer':{width}}  units  named  unnamed  rule"]
+    for layer in dissection.layers:
+        units = [dissection.description(layer, unit) for unit in range(dissection.units(layer))]
+        named = sum(unit.named for unit in units)
+        rule = rules.get(layer, "does not compete")
+        lines.append(f"{layer:{width}}  {len(units):5}  {named:5}  {len(units) - named:7}  {rule}")
+        surest = sorted((unit for unit in units if unit.named), key=lambda unit: -unit.similarity)[:5]
+        lines += [f"{'':{width}}  unit {unit.unit}: {unit.description} ({unit.similarity:.3g})" for unit in surest]
+    return [*lines, f"The dissection is in {dissection.folder}"]

@@ -9,6 +9,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a test that reaches for a hub should fail at once, everywhere
 
 import pytest
+import shapes
+
+shapes.check_in("competition_layers", "training", "dissect")
 
 ROOT = Path(__file__).resolve().parent.parent
 

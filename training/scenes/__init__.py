@@ -1,0 +1,20 @@
+"""The built-in data set: painted scenes with known objects, masks and captions."""
+
+from .painter import Scene, Thing, paint
+from .table import read_scenes, write_scenes
+from .vocabulary import COLOURED, COLOURS, HELD_OUT_COMPANIONS, HELD_OUT_PAIRS, OBJECTS, SCENES, SPLITS
+
+__all__ = [
+    "COLOURED",
+    "COLOURS",
+    "HELD_OUT_COMPANIONS",
+    "HELD_OUT_PAIRS",
+    "OBJECTS",
+    "SCENES",
+    "SPLITS",
+    "Scene",
+    "Thing",
+    "paint",
+    "read_scenes",
+    "write_scenes",
+]

@@ -3,20 +3,25 @@
 from importlib import import_module
 
 _HOMES = {
+    "Comparison": "networks",
     "ConceptSet": "concepts",
     "DEFAULT_SIMILARITY": "similarity",
     "Description": "describers",
     "Dissection": "dissection",
+    "Explanation": "explanation",
     "ImageTextEncoder": "encoders",
     "LayerRecord": "activations",
     "ProbeImages": "probe",
     "SIMILARITIES": "similarity",
+    "compare": "networks",
     "describe": "steps",
+    "explain": "one_image",
     "load_concepts": "concepts",
     "load_encoder": "encoders",
     "name_units": "describers",
     "open_probe": "probe",
     "record_activations": "activations",
+    "render_report": "report",
     "wpmi_prior": "similarity",
 }
 __all__ = list(_HOMES)

@@ -25,6 +25,7 @@ from competition_layers.names import match_names, nearest
 
 from .axes import channel_axis
 from .probe import ProbeImages, batches
+from .similarity.support import speaking
 
 SUMMARIES = ("mean", "max", "cls")
 
@@ -47,10 +48,7 @@ class LayerRecord:
 
     def support(self, summary: str) -> Tensor:
         """On how many images each unit speaks: those it won, or (no competition) those above its smallest value."""
-        if self.won is not None:
-            return self.won[summary].sum(0)
-        values = self.summaries[summary]
-        return (values > values.amin(0)).sum(0)
+        return speaking(self.summaries[summary], None if self.won is None else self.won[summary]).sum(0)
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything under flat names, for a file; `from_tensors` reads it back."""
@@ -180,13 +178,13 @@ def _noise_kept(layers: Mapping[str, StochasticLWTA], noise: dict[str, Tensor]) 
     before = {name: layer.__dict__.get("draw") for name, layer in layers.items()}
     try:
         for name, layer in layers.items():
-            layer.draw = keeping(name, layer.draw)
+            layer.__dict__["draw"] = keeping(name, layer.draw)
         yield
     finally:
         for name, layer in layers.items():
-            layer.__dict__.pop("draw", None)
+            layer.__dict__.pop("draw")
             if before[name] is not None:
-                layer.draw = before[name]
+                layer.__dict__["draw"] = before[name]
 
 
 def _summarise(
@@ -204,18 +202,24 @@ def _summarise(
             f"Expected layer {name!r} to have a class token for summary 'cls' but got none; use mean or max"
         )
     layer = model.get_submodule(name)
-    if not isinstance(layer, StochasticLWTA):
-        y = _positions(values, axis)
-        made = {"mean": lambda: y.mean(1), "max": lambda: y.amax(1), "cls": lambda: y[:, 0]}
-        return {f"summary.{s}": made[s]() for s in chosen}
-    options = {"channel_dim": layer.channel_dim, "layout": layer.layout}
-    index = winners(values, layer.competitors, noise=noise, **options)
-    won = _positions(winner_mask(index, layer.competitors, **options), axis).bool()
-    h = _positions(values, axis)
-    zero = torch.zeros((), device=h.device)
-    y = torch.where(won, h, zero)
+    if isinstance(layer, StochasticLWTA):
+        return _of_competition(layer, values, noise, axis, chosen)
+    y = _positions(values, axis)
+    made = {"mean": lambda: y.mean(1), "max": lambda: y.amax(1), "cls": lambda: y[:, 0]}
+    return {f"summary.{s}": made[s]() for s in chosen}
+
+
+def _of_competition(
+    layer: StochasticLWTA, h: Tensor, noise: Tensor | None, axis: int, chosen: Sequence[str]
+) -> dict[str, Tensor]:
+    """The same from what goes into a competition, with who won: by index, so that a winner of value 0 counts."""
+    channel_dim, layout = layer.channel_dim, layer.layout
+    index = winners(h, layer.competitors, channel_dim=channel_dim, layout=layout, noise=noise)
+    won = _positions(winner_mask(index, layer.competitors, channel_dim=channel_dim, layout=layout), axis).bool()
+    h = _positions(h, axis)
+    y = h * won
     anywhere, wins = won.any(1), won.sum(1)
-    best = torch.where(anywhere, h.masked_fill(~won, -torch.inf).amax(1), zero)
+    best = h.masked_fill(~won, -torch.inf).amax(1).masked_fill(~anywhere, 0.0)
     made = {"mean": (y.mean(1), anywhere), "max": (best, anywhere), "cls": (y[:, 0], won[:, 0])}
     flat = {f"summary.{s}": made[s][0] for s in chosen} | {f"won.{s}": made[s][1] for s in chosen}
     return flat | {"win_rate": wins / won.shape[1], "value_when_winning": y.sum(1) / wins.clamp(min=1)}

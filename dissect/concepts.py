@@ -40,8 +40,9 @@ class ConceptSet:
     @property
     def embeddings_file(self) -> Path | None:
         """`words.safetensors` beside `words.txt`, if there is one."""
-        path = Path(self.source).with_suffix(".safetensors")
-        return path if self.source.endswith(".txt") and path.is_file() else None
+        words = Path(self.source)
+        beside = words.with_suffix(".safetensors")
+        return beside if words.is_file() and beside.is_file() else None
 
     def prompts(self) -> list[str]:
         """All texts to embed, name by name: the prompts of one name stand together."""

@@ -27,7 +27,8 @@ from .words import check_words, drop_unknown
 class ImageTextEncoder(Protocol):
     """Pictures and phrases as unit vectors (fp32) in one space. `identity` changes whenever the vectors would."""
 
-    identity: str
+    @property
+    def identity(self) -> str: ...
 
     def encode_images(self, probe: ProbeImages) -> Float[Tensor, "images dim"]: ...
 

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import torch
 from PIL import Image, ImageOps
 from tqdm import tqdm
 
@@ -28,13 +27,11 @@ class Exemplar:
 
 
 def find_exemplars(record: LayerRecord, probe: ProbeImages, *, summary: str) -> list[list[tuple[int, float]]]:
-    """For each unit the indices and values of its top images, best first: only images it won."""
+    """For each unit the indices and values of its top images, best first: only those on which it speaks."""
     values = record.summaries[summary]
     order, counts = top_images(values, None if record.won is None else record.won[summary], TILES)
-    counts = torch.where(record.support(summary) > 0, counts, 0).tolist()
-    return [
-        [(i, float(values[i, unit])) for i in order[: counts[unit], unit].tolist()] for unit in range(values.shape[1])
-    ]
+    best = [order[:count, unit].tolist() for unit, count in enumerate(counts.tolist())]
+    return [[(i, float(values[i, unit])) for i in images] for unit, images in enumerate(best)]
 
 
 def draw_strips(

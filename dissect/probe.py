@@ -13,7 +13,8 @@ from PIL import Image
 from safetensors import safe_open
 from torch import Tensor
 
-from .pictures import EXTENSIONS, read_rgb, why_unreadable
+from competition_layers.pictures import EXTENSIONS, read_rgb, why_unreadable
+
 from .store import digest
 
 OnBad = Literal["skip", "refuse"]

@@ -60,33 +60,20 @@ def describe(
         default_layer(model) if layers is None else layers, [n for n, _ in model.named_modules() if n], what="layer"
     )
     transform = transform or default_transform(model)
-    manifest = {
-        "format": FORMAT,
-        "model": {"fingerprint": model_fingerprint(model), **_model_notes(model)},
-        "probe": {
-            "fingerprint": probe.fingerprint,
-            "images": len(probe),
-            "names": list(probe.names),
-            "skipped": [list(entry) for entry in probe.skipped],
-        },
-        "concepts": {"fingerprint": concepts.fingerprint, "count": len(concepts), "source": Path(concepts.source).name},
-        "encoder": encoder.identity,
-        "options": {
-            "layers": names,
-            "similarity": similarity,
-            "summary": summary,
-            "transform": str(transform),
-            "batch_size": batch_size,
-            "minimum_support": MINIMUM_SUPPORT,
-        },
+    manifest = _inputs(model, probe, concepts, encoder)
+    manifest["options"] = {
+        "layers": names,
+        "similarity": similarity,
+        "summary": summary,
+        "transform": _in_words(transform),
+        "batch_size": batch_size if _sampled(model) else None,  # noise falls differently in other batches
+        "minimum_support": MINIMUM_SUPPORT,
     }
     key = digest(json.dumps(manifest, sort_keys=True))
     if _finished(out, key):
         return Dissection.open(out)
     out.mkdir(parents=True, exist_ok=True)
-    (out / "manifest.json").unlink(
-        missing_ok=True
-    )  # from here on the folder is unfinished; the manifest is written last
+    (out / "manifest.json").unlink(missing_ok=True)  # unfinished from here on: the manifest is written last
     records = _record(model, probe, names, summary, transform, batch_size, out, manifest)
     images, texts = _embed(encoder, probe, concepts, out)
     described: list[Description] = []
@@ -125,15 +112,32 @@ def inference_rules(model: nn.Module) -> dict[str, str]:
     }
 
 
+def _inputs(model: nn.Module, probe: ProbeImages, concepts: ConceptSet, encoder: ImageTextEncoder) -> dict[str, Any]:
+    """What the manifest says of the inputs: their content hashes, and a few words for people."""
+    spec = getattr(model, "lwta", None)
+    return {
+        "format": FORMAT,
+        "model": {
+            "fingerprint": model_fingerprint(model),
+            "architecture": getattr(spec, "architecture", type(model).__name__),
+            "label_names": list(getattr(spec, "label_names", ())),
+            "rules": inference_rules(model),
+        },
+        "probe": {
+            "fingerprint": probe.fingerprint,
+            "images": len(probe),
+            "names": list(probe.names),
+            "skipped": [list(entry) for entry in probe.skipped],
+        },
+        "concepts": {"fingerprint": concepts.fingerprint, "count": len(concepts), "source": Path(concepts.source).name},
+        "encoder": encoder.identity,
+    }
+
+
 def _record(model, probe, names, summary, transform, batch_size, out: Path, manifest) -> dict[str, LayerRecord]:
     """The records of all layers, those on disk under the right key and the missing ones from one pass together."""
-    sampled = (
-        batch_size if "sample" in str(inference_rules(model)) else None
-    )  # the noise falls differently in other batches
-    keys = {
-        name: digest(manifest["model"]["fingerprint"], probe.fingerprint, name, summary, str(transform), sampled)
-        for name in names
-    }
+    made_from = (manifest["model"]["fingerprint"], probe.fingerprint, summary, manifest["options"]["transform"])
+    keys = {name: digest(name, manifest["options"]["batch_size"], *made_from) for name in names}
     path = {name: out / "activations" / f"{name}.safetensors" for name in names}
     records = {}
     for name in names:
@@ -150,16 +154,18 @@ def _record(model, probe, names, summary, transform, batch_size, out: Path, mani
 
 
 def _embed(encoder: ImageTextEncoder, probe: ProbeImages, concepts: ConceptSet, out: Path) -> tuple[Tensor, Tensor]:
-    made = []
-    for kind, data, encode in (("images", probe, encoder.encode_images), ("concepts", concepts, encoder.encode_texts)):
-        key = digest(encoder.identity, data.fingerprint)
-        path = out / "embeddings" / f"{kind}.safetensors"
-        tensors = load_tensors(path, key=key)
-        if tensors is None:
-            tensors = {"embeddings": encode(data)}
-            save_tensors(path, tensors, key=key)
-        made.append(tensors["embeddings"])
-    return made[0], made[1]
+    folder = out / "embeddings"
+    images = _once(folder / "images.safetensors", encoder, probe, encoder.encode_images)
+    return images, _once(folder / "concepts.safetensors", encoder, concepts, encoder.encode_texts)
+
+
+def _once(path: Path, encoder: ImageTextEncoder, data: Any, encode: Callable[[Any], Tensor]) -> Tensor:
+    key = digest(encoder.identity, data.fingerprint)
+    tensors = load_tensors(path, key=key)
+    if tensors is None:
+        tensors = {"embeddings": encode(data)}
+        save_tensors(path, tensors, key=key)
+    return tensors["embeddings"]
 
 
 def _prior(record: LayerRecord, images, texts, summary: str, similarity: str, out: Path) -> Tensor | None:
@@ -173,7 +179,8 @@ def _prior(record: LayerRecord, images, texts, summary: str, similarity: str, ou
 
 
 def _show_exemplars(model, probe: ProbeImages, records: Mapping[str, LayerRecord], summary: str, out: Path) -> None:
-    rows, tiles = [], {}
+    rows: list[Exemplar] = []
+    tiles: dict[int, Image.Image] = {}
     with write_folder(out / "exemplars") as temporary:
         for name, record in records.items():
             found = find_exemplars(record, probe, summary=_chosen(model, record, summary))
@@ -194,15 +201,17 @@ def _chosen(model: nn.Module, record: LayerRecord, summary: str) -> str:
 
 def _finished(out: Path, key: str) -> bool:
     try:
-        return json.loads((out / "manifest.json").read_text()).get("key") == key
+        same = json.loads((out / "manifest.json").read_text()).get("key") == key
     except (FileNotFoundError, ValueError):
         return False
+    return same and all((out / name).exists() for name in ("descriptions.csv", "candidates.csv", "exemplars"))
 
 
-def _model_notes(model: nn.Module) -> dict[str, Any]:
-    spec = getattr(model, "lwta", None)
-    return {
-        "architecture": getattr(spec, "architecture", type(model).__name__),
-        "label_names": list(getattr(spec, "label_names", ())),
-        "rules": inference_rules(model),
-    }
+def _sampled(model: nn.Module) -> bool:
+    return any(layer.inference == "sample" for layer in competitions(model).values())
+
+
+def _in_words(transform: Callable) -> str:
+    """What a transform says of itself; a plain function its name and code, since its `repr` differs from run to run."""
+    code = getattr(transform, "__code__", None)
+    return str(transform) if code is None else f"{transform.__qualname__} {digest(code.co_code)}"

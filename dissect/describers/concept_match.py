@@ -119,7 +119,7 @@ def name_units(
 
 def _wins(record: LayerRecord) -> tuple[list[float] | None, list[float] | None]:
     """Of each unit over all images and positions: share won, and mean value there."""
-    if record.win_rate is None:
+    if record.win_rate is None or record.value_when_winning is None:
         return None, None
     total = record.win_rate.double().sum(0)
     weighted = (record.value_when_winning.double() * record.win_rate.double()).sum(0)

@@ -7,13 +7,21 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 
+def speaking(
+    activations: Float[Tensor, "images units"], won: Bool[Tensor, "images units"] | None
+) -> Bool[Tensor, "images units"]:
+    """On which images a unit says something: those it won, or (no competition) those above its smallest value.
+
+    So the zeros of a rectified unit never fill up its top images, in whatever order they happen to stand.
+    """
+    return activations > activations.amin(0) if won is None else won
+
+
 def supported(
     activations: Float[Tensor, "images units"], won: Bool[Tensor, "images units"] | None
 ) -> Bool[Tensor, "units"]:
-    """Units with something to say: they won at least once, or (no competition) their values differ."""
-    if won is not None:
-        return won.any(0)
-    return activations.amax(0) > activations.amin(0)
+    """Units that say something at least once."""
+    return speaking(activations, won).any(0)
 
 
 def winning(
@@ -28,12 +36,12 @@ def top_images(
 ) -> tuple[Int[Tensor, "k units"], Int[Tensor, "units"]]:
     """The k images (or as many as there are) with a unit's highest values, best first, and how many of them count.
 
-    With `won` only images that the unit won count: a loser's 0 never outranks a negative winner.
+    Only images on which the unit says something count: a loser's 0 never outranks a negative winner.
     """
-    values = activations.float() if won is None else activations.float().masked_fill(~won, -torch.inf)
+    counted = speaking(activations, won)
+    values = activations.float().masked_fill(~counted, -torch.inf)
     k = min(k, len(values))
-    counts = torch.full((values.shape[1],), k) if won is None else won.sum(0).clamp(max=k)
-    return values.topk(k, dim=0).indices, counts.to(values.device)
+    return values.topk(k, dim=0).indices, counted.sum(0).clamp(max=k)
 
 
 def chunks(

@@ -9,8 +9,8 @@ from competition_layers.names import nearest
 from .support import chunks, supported, top_images
 
 # CLIP-Dissect's code 21e7697, for `wpmi` and `soft_wpmi`
-_HARD = {"top": 28, "scale": 2.0, "strength": 0.6}
-_SOFT = {"top": 100, "scale": 10.0, "strength": 1.0}
+_HARD_TOP, _HARD_SCALE, _HARD_STRENGTH = 28, 2.0, 0.6
+_SOFT_TOP, _SOFT_SCALE, _SOFT_STRENGTH = 100, 10.0, 1.0
 _START, _END, _MIN = 0.998, 0.97, 1e-7
 
 
@@ -21,9 +21,9 @@ def wpmi(
     *,
     won: Bool[Tensor, "images units"] | None = None,
     prior: Float[Tensor, "concepts"] | None = None,
-    top: int = _HARD["top"],
-    scale: float = _HARD["scale"],
-    strength: float = _HARD["strength"],
+    top: int = _HARD_TOP,
+    scale: float = _HARD_SCALE,
+    strength: float = _HARD_STRENGTH,
 ) -> Float[Tensor, "units concepts"]:
     """L_km - strength * prior_m, with L_km = sum over the unit's top images x of log(s_xm + 1e-7), s_x =
     softmax_m(scale P_x).
@@ -43,14 +43,13 @@ def soft_wpmi(
     *,
     won: Bool[Tensor, "images units"] | None = None,
     prior: Float[Tensor, "concepts"] | None = None,
-    top: int = _SOFT["top"],
-    scale: float = _SOFT["scale"],
-    strength: float = _SOFT["strength"],
+    top: int = _SOFT_TOP,
+    scale: float = _SOFT_SCALE,
+    strength: float = _SOFT_STRENGTH,
 ) -> Float[Tensor, "units concepts"]:
-    """As `wpmi`, with soft membership: L_km = sum_r log(1 + p_r (s_xm - 1) + 1e-7) over the images x of rank r = 0,
-    1, ...,
+    """As `wpmi`, with soft membership: L_km = sum_r log(1 + p_r (s_xm - 1) + 1e-7), x the image of rank r = 0, 1, ...
 
-    where p_r = 0.998 - (r / top) (0.998 - 0.97) is the probability that the r-th image belongs to the unit's set.
+    p_r = 0.998 - (r / top) (0.998 - 0.97) is the probability that the r-th image belongs to the unit's set.
     """
     evidence, share = _evidence(activations, images, concepts, won, top, scale, soft=True)
     return _scores(evidence, share, supported(activations, won), prior, strength)
@@ -75,9 +74,10 @@ def wpmi_prior(
             f"Expected a similarity with a prior (soft_wpmi, wpmi) but got {similarity!r}"
             f"{nearest(similarity, ['soft_wpmi', 'wpmi'])}"
         )
-    defaults = _SOFT if similarity == "soft_wpmi" else _HARD
-    top, scale = top or defaults["top"], scale or defaults["scale"]
-    evidence, share = _evidence(activations, images, concepts, won, top, scale, soft=similarity == "soft_wpmi")
+    soft = similarity == "soft_wpmi"
+    top = top or (_SOFT_TOP if soft else _HARD_TOP)
+    scale = scale or (_SOFT_SCALE if soft else _HARD_SCALE)
+    evidence, share = _evidence(activations, images, concepts, won, top, scale, soft=soft)
     return _prior(evidence, share, supported(activations, won)).float()
 
 
@@ -95,7 +95,9 @@ def _prior(evidence: Tensor, share: Tensor, speaks: Tensor) -> Tensor:
     return full.logsumexp(0) - torch.tensor(float(len(full))).log()
 
 
-def _evidence(activations, images, concepts, won, top, scale, *, soft) -> tuple[Tensor, Tensor]:
+def _evidence(
+    activations: Tensor, images: Tensor, concepts: Tensor, won: Tensor | None, top: int, scale: float, *, soft: bool
+) -> tuple[Tensor, Tensor]:
     """L in fp64 (units x concepts) and each unit's share of the `top` images it could have had.
 
     The factors of up to 100 images are multiplied in fp64 (each at least 1e-7 or 1 - p: the product stays above

@@ -1,0 +1,217 @@
+"""Recording: what a unit said about an image, and what it won, held against loops over images, units and positions."""
+
+import pytest
+import torch
+from torch import nn
+
+from competition_layers import StochasticLWTA, create_model
+from competition_layers.surgery import Site
+from dissect import record_activations
+from dissect.activations import LayerRecord, default_summary
+from dissect.axes import channel_axis
+
+
+def conv_net(**options) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(3, 8, 3, stride=2),
+        StochasticLWTA(4, channel_dim=1, **options),
+        nn.Flatten(),
+        nn.Linear(8 * 9, 6),
+    ).eval()
+
+
+def winners_by_loop(h, competitors, layout):
+    """True where a unit of (units, positions) beats its group."""
+    units, positions = h.shape
+    won = torch.zeros_like(h, dtype=torch.bool)
+    groups = units // competitors
+    for p in range(positions):
+        for b in range(groups):
+            members = [b + u * groups if layout == "strided" else b * competitors + u for u in range(competitors)]
+            won[max(members, key=lambda k: h[k, p].item()), p] = True
+    return won
+
+
+@pytest.mark.parametrize("layout", ["strided", "adjacent"])
+def test_a_competition_on_a_map_is_recorded_as_a_loop_over_positions_says(probe, to_tensor, layout):
+    model = conv_net(layout=layout)
+    record = record_activations(model, probe, "1", transform=to_tensor, batch_size=4)["1"]
+    for i in range(len(probe)):
+        h = model[0](to_tensor(probe[i])[None])[0].flatten(1)
+        won = winners_by_loop(h, 4, layout)
+        y = torch.where(won, h, 0)
+        for k in range(8):
+            values = h[k][won[k]]
+            assert bool(record.won["mean"][i, k]) == bool(record.won["max"][i, k]) == bool(won[k].any())
+            torch.testing.assert_close(record.summaries["mean"][i, k], y[k].mean())
+            torch.testing.assert_close(
+                record.summaries["max"][i, k], values.max() if len(values) else torch.tensor(0.0)
+            )
+            torch.testing.assert_close(record.win_rate[i, k], won[k].float().mean())
+            expected = values.mean() if len(values) else torch.tensor(0.0)
+            torch.testing.assert_close(record.value_when_winning[i, k], expected)
+
+
+def test_a_winner_of_value_zero_has_won(probe, to_tensor):
+    model = conv_net()
+    nn.init.zeros_(model[0].weight)
+    nn.init.zeros_(model[0].bias)
+    record = record_activations(model, probe, "1", transform=to_tensor)["1"]
+    assert record.won["mean"].sum(1).tolist() == [2] * len(probe)  # the first of equals wins, in both groups
+    assert not record.summaries["mean"].any()
+
+
+def test_the_best_win_of_a_unit_can_be_negative(probe, to_tensor):
+    model = conv_net()
+    with torch.no_grad():
+        model[0].bias.fill_(-100.0)
+    record = record_activations(model, probe, "1", transform=to_tensor)["1"]
+    assert (record.summaries["max"][record.won["max"]] < 0).all()
+
+
+def test_sampled_winners_are_those_of_the_pass_that_was_recorded(probe, to_tensor):
+    model = conv_net(inference="sample", noise=5.0)
+    passed = []
+    model[1].register_forward_hook(lambda module, inputs, output: passed.append(output))
+    record = record_activations(model, probe, "1", transform=to_tensor, batch_size=5)["1"]
+    y = torch.cat(passed).flatten(2)
+    assert torch.equal((y != 0).any(2), record.won["mean"])  # no value is 0 by itself here
+    torch.testing.assert_close(y.mean(2), record.summaries["mean"])
+    assert (y != 0).float().mean().item() == 1 / 4
+
+
+def test_a_sampled_record_repeats_and_leaves_the_noise_where_it_was(probe, to_tensor):
+    model = conv_net(inference="sample")
+    x = torch.randn(2, 3, 8, 8)
+    model(x)
+    before = model[1].stream()
+    first = record_activations(model, probe, "1", transform=to_tensor)["1"]
+    second = record_activations(model, probe, "1", transform=to_tensor)["1"]
+    assert torch.equal(first.won["mean"], second.won["mean"])
+    assert torch.equal(before[1], model[1].stream()[1])
+    assert "draw" not in model[1].__dict__
+
+
+def test_several_layers_come_from_one_pass_and_modes_are_restored(probe, to_tensor):
+    model = conv_net().train()
+    passes = []
+    model.register_forward_hook(lambda *_: passes.append(1))
+    records = record_activations(model, probe, ["0", "1", "3"], transform=to_tensor, batch_size=10)
+    assert list(records) == ["0", "1", "3"] and len(passes) == 1 and model.training
+    assert records["0"].won is None and records["3"].summaries["mean"].shape == (10, 6)
+    with torch.no_grad():
+        logits = model.eval()(torch.stack([to_tensor(probe[i]) for i in range(10)]))
+    torch.testing.assert_close(records["3"].summaries["mean"], logits)
+
+
+def test_a_dense_layer_supports_where_it_rises_above_its_smallest_value():
+    values = torch.tensor([[0.0, 1.0, 3.0], [0.0, 2.0, 3.0], [0.5, 3.0, 3.0]])
+    assert LayerRecord("relu", {"mean": values}).support("mean").tolist() == [1, 2, 0]
+
+
+def test_tensors_and_back():
+    record = LayerRecord(
+        "a", {"mean": torch.ones(2, 3)}, {"mean": torch.ones(2, 3).bool()}, torch.ones(2, 3), torch.ones(2, 3)
+    )
+    again = LayerRecord.from_tensors("a", record.tensors())
+    assert again.won.keys() == {"mean"} and torch.equal(again.win_rate, record.win_rate)
+    assert LayerRecord.from_tensors("b", LayerRecord("b", {"mean": torch.ones(1, 1)}).tensors()).won is None
+
+
+class TokenNet(nn.Module):
+    """A class token, then a competition in every token."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cls_token = nn.Parameter(torch.randn(1, 1, 6))
+        self.patch = nn.Conv2d(3, 6, 4, 4)
+        self.act = StochasticLWTA(3, channel_dim=-1)
+
+    def forward(self, x):
+        tokens = self.patch(x).flatten(2).transpose(1, 2)
+        return self.act(torch.cat([self.cls_token.expand(len(x), -1, -1), tokens], 1))[:, 0]
+
+
+def test_the_class_token_is_the_first_and_its_wins_are_its_own(probe, to_tensor):
+    model = TokenNet().eval()
+    record = record_activations(model, probe, "act", transform=to_tensor)["act"]
+    with torch.no_grad():
+        out = model(torch.stack([to_tensor(probe[i]) for i in range(10)]))
+    torch.testing.assert_close(record.summaries["cls"], out)
+    assert torch.equal(record.won["cls"], out != 0)
+    assert record.won["cls"].sum() == 10 * 2 and record.won["mean"].sum() >= record.won["cls"].sum()
+    assert default_summary(model) == "cls" and default_summary(conv_net()) == "mean"
+
+
+def test_a_class_token_is_refused_where_there_is_none(probe, to_tensor):
+    with pytest.raises(ValueError, match=r"Expected layer '1' to have a class token for summary 'cls'"):
+        record_activations(conv_net(), probe, "1", summaries=["cls"], transform=to_tensor)
+
+
+def test_unknown_layers_and_summaries_offer_the_nearest(probe, to_tensor):
+    model = TokenNet()
+    with pytest.raises(ValueError, match="Expected a known layer but got 'acts', did you mean 'act'"):
+        record_activations(model, probe, "acts", transform=to_tensor)
+    with pytest.raises(ValueError, match="Expected a summary among mean, max, cls but got 'men', did you mean 'mean'"):
+        record_activations(model, probe, "act", summaries=["men"], transform=to_tensor)
+
+
+def test_a_module_that_runs_twice_is_refused_by_name(probe, to_tensor):
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.act = nn.ReLU()
+
+        def forward(self, x):
+            return self.act(self.act(x).mean((2, 3)))
+
+    with pytest.raises(RuntimeError, match="Expected layer 'act' to run once in a pass but got 2 calls"):
+        record_activations(Twice(), probe, "act", transform=to_tensor)
+
+
+def test_a_layer_that_gives_no_tensor_is_refused_by_name(probe, to_tensor):
+    class Pair(nn.Module):
+        def forward(self, x):
+            return x, x
+
+    model = nn.Sequential(Pair())
+    with pytest.raises(ValueError, match=r"Expected layer '0' to give one tensor .* but got tuple"):
+        record_activations(model, probe, "0", transform=to_tensor)
+
+
+def test_a_model_of_ones_own_needs_a_transform(probe):
+    with pytest.raises(ValueError, match=r"Expected transform=\.\.\. for a model that timm did not make"):
+        record_activations(conv_net(), probe, "1")
+
+
+def test_timms_own_transform_is_the_default(probe):
+    model = create_model(
+        "vit_tiny_patch16_224", competitors=4, num_classes=3, image_size=32, depth=1, embed_dim=24, num_heads=2
+    )
+    record = record_activations(model, probe, "*.act")["blocks.0.mlp.act"]
+    assert set(record.summaries) == {"mean", "max", "cls"}
+    assert record.won["cls"].sum(1).tolist() == [24] * 10  # one of 4 in each of 24 groups
+    torch.testing.assert_close(record.win_rate.sum(1), torch.full((10,), 24.0))
+
+
+@pytest.mark.parametrize(
+    "model, layer, shape, axis",
+    [
+        (nn.Sequential(nn.Conv2d(3, 8, 1), nn.ReLU()), "1", (2, 8, 5, 7), 1),
+        (nn.Sequential(nn.Conv2d(3, 8, 1), nn.Linear(8, 8), nn.GELU()), "2", (2, 5, 7, 8), 3),
+        (nn.Sequential(nn.Linear(4, 8), nn.GELU()), "1", (2, 9, 8), 2),
+        (nn.Sequential(nn.Sequential(nn.Conv2d(3, 8, 1), nn.Linear(8, 8))), "0", (2, 8, 5, 5), 1),
+        (nn.Sequential(nn.Sequential(nn.Conv2d(3, 8, 1), nn.Linear(8, 8))), "0", (2, 5, 5, 8), 3),
+        (nn.Sequential(nn.Conv2d(3, 8, 1), StochasticLWTA(2, channel_dim=-1)), "1", (2, 5, 7, 8), 3),
+        (nn.Sequential(nn.Conv2d(3, 8, 1)), "0", (2, 8), 1),
+    ],
+    ids=["map", "channels last", "tokens", "square map first", "square map last", "competition", "vector"],
+)
+def test_the_axis_of_the_units(model, layer, shape, axis):
+    assert channel_axis(model, layer, torch.zeros(shape)) == axis
+
+
+def test_a_site_of_the_dense_twin_tells_its_axis():
+    model = nn.Sequential(nn.Conv2d(3, 8, 1), nn.GELU())
+    model.lwta = type("Spec", (), {"sites": (Site("1", -1),)})()
+    assert channel_axis(model, "1", torch.zeros(2, 5, 7, 8)) == 3

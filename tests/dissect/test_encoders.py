@@ -1,0 +1,188 @@
+"""Encoders: unit vectors from any open_clip model, from the bundled one, from files; rows never slip."""
+
+import sys
+from types import SimpleNamespace
+
+import open_clip
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import nn
+from torch.nn.functional import normalize
+
+from dissect import ConceptSet, ImageTextEncoder, load_concepts, load_encoder, open_probe
+from dissect.encoders import ClipEncoder, PrecomputedEncoder
+
+
+class TinyClip(nn.Module):
+    """Images by their mean colour, texts by their first letters."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.image = nn.Linear(3, 4)
+        self.text = nn.Embedding(128, 4)
+
+    def encode_image(self, x):
+        return self.image(x.mean((2, 3)))
+
+    def encode_text(self, tokens):
+        return self.text(tokens).sum(1)
+
+
+def letters(texts):
+    return torch.tensor([[ord(c) for c in text.ljust(12)[:12]] for text in texts])
+
+
+@pytest.fixture
+def tiny(to_tensor):
+    return ClipEncoder(TinyClip(), to_tensor, letters, batch_size=3)
+
+
+def test_encoders_give_unit_vectors_in_order_whatever_the_batch(tiny, probe, to_tensor):
+    assert isinstance(tiny, ImageTextEncoder)
+    images = tiny.encode_images(probe)
+    x = torch.stack([to_tensor(probe[i]) for i in range(len(probe))])
+    torch.testing.assert_close(images, normalize(tiny.model.encode_image(x), dim=1).detach())
+    names = ("boat", "palm", "red house", "sun")
+    texts = tiny.encode_texts(ConceptSet(names))
+    torch.testing.assert_close(texts, normalize(tiny.model.encode_text(letters(names)), dim=1).detach())
+    assert images.dtype == texts.dtype == torch.float32 and not images.requires_grad
+
+
+def test_templates_are_averaged_name_by_name_across_batches(tiny):
+    concepts = ConceptSet(("boat", "palm", "sun"), ("a {}", "the {}"))
+    found = tiny.encode_texts(concepts)
+    for i, name in enumerate(concepts.names):
+        both = normalize(tiny.model.encode_text(letters([f"a {name}", f"the {name}"])), dim=1).mean(0)
+        torch.testing.assert_close(found[i], normalize(both, dim=0).detach())
+
+
+def test_the_identity_follows_the_weights(to_tensor):
+    model = TinyClip()
+    before = ClipEncoder(model, to_tensor, letters).identity
+    assert ClipEncoder(model, to_tensor, letters).identity == before
+    with torch.no_grad():
+        model.image.weight[0, 0] += 1
+    assert ClipEncoder(model, to_tensor, letters).identity != before
+
+
+def test_the_bundled_encoder_refuses_untrained_words_or_drops_them(monkeypatch, to_tensor):
+    words = frozenset({"red", "boat"})
+    bundled = SimpleNamespace(load=lambda: (TinyClip(), to_tensor, letters), words=lambda: words)
+    monkeypatch.setitem(sys.modules, "dissect.bundled_clip", bundled)
+    monkeypatch.setattr("dissect.bundled_clip", bundled, raising=False)
+    encoder = load_encoder("bundled")
+    concepts = ConceptSet(("red boat", "zeppelin"))
+    with pytest.raises(ValueError, match=r"Expected phrases of words .* 'zeppelin' \(zeppelin\).*drop_unknown"):
+        encoder.encode_texts(concepts)
+    kept, dropped = encoder.known(concepts)
+    assert kept.names == ("red boat",) and dropped == 1
+    assert encoder.encode_texts(kept).shape == (1, 4)
+
+
+@pytest.mark.parametrize(
+    "name, match",
+    [
+        ("ViT-B32/openai", "but got 'ViT-B32/openai', did you mean 'ViT-B-32'"),
+        ("ViT-B-32/opena", "Expected ViT-B-32/TAG with a tag among .*openai.* but got 'ViT-B-32/opena', did you mean"),
+        ("ViT-B-32", "Expected ViT-B-32/TAG with a tag among"),
+        ("bundle", "Expected 'bundled', MODEL/TAG of open_clip"),
+    ],
+)
+def test_unknown_encoders_offer_the_nearest(name, match):
+    with pytest.raises(ValueError, match=match):
+        load_encoder(name)
+
+
+def test_an_open_clip_model_from_a_folder(tmp_path, probe):
+    """`local-dir:` in open_clip's own format: a small model written here, read by its loader."""
+    import json
+
+    config = {
+        "model_cfg": {
+            "embed_dim": 16,
+            "vision_cfg": {"image_size": 32, "layers": 1, "width": 16, "head_width": 16, "patch_size": 16},
+            "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 16, "heads": 1, "layers": 1},
+        },
+        "preprocess_cfg": {"mean": [0.5] * 3, "std": [0.5] * 3},
+    }
+    model = open_clip.CLIP(
+        embed_dim=16,
+        vision_cfg=open_clip.CLIPVisionCfg(**config["model_cfg"]["vision_cfg"]),
+        text_cfg=open_clip.CLIPTextCfg(**config["model_cfg"]["text_cfg"]),
+    )
+    save_file(model.state_dict(), tmp_path / "open_clip_model.safetensors")
+    (tmp_path / "open_clip_config.json").write_text(json.dumps(config))
+    encoder = load_encoder(f"local-dir:{tmp_path}", batch_size=4)
+    images, texts = encoder.encode_images(probe), encoder.encode_texts(ConceptSet(("boat", "sun")))
+    assert images.shape == (10, 16) and texts.shape == (2, 16)
+    torch.testing.assert_close(images.norm(dim=1), torch.ones(10))
+    with torch.no_grad():
+        expected = model.eval().encode_text(open_clip.get_tokenizer("ViT-B-32")(["boat", "sun"], context_length=16))
+    torch.testing.assert_close(texts, normalize(expected, dim=1))
+
+
+@pytest.fixture
+def embedded(tmp_path):
+    """Images with embeddings in one file: probe and encoder at once."""
+    torch.manual_seed(0)
+    path = tmp_path / "both.safetensors"
+    pixels = torch.randint(0, 256, (9, 4, 4, 3), dtype=torch.uint8)
+    save_file({"images": pixels, "embeddings": torch.randn(9, 5)}, path)
+    return path
+
+
+def test_precomputed_images_follow_the_probe_through_its_limit(embedded):
+    rows = PrecomputedEncoder(str(embedded)).encode_images(open_probe(embedded))
+    torch.testing.assert_close(rows.norm(dim=1), torch.ones(9))
+    some = open_probe(embedded, limit=3)
+    torch.testing.assert_close(load_encoder(embedded).encode_images(some), rows[[0, 3, 6]])
+
+
+def test_precomputed_images_of_another_number_are_refused(embedded, probe):
+    with pytest.raises(ValueError, match="for each of the 10 probe images but got 9"):
+        load_encoder(embedded).encode_images(probe)
+
+
+def test_a_file_without_embeddings_is_refused(tmp_path, probe):
+    with pytest.raises(ValueError, match=r"Expected a tensor 'embeddings' in .* but got images"):
+        load_encoder(probe.source).encode_images(probe)
+    with pytest.raises(FileNotFoundError, match="does not exist"):
+        load_encoder(tmp_path / "none.safetensors").encode_images(probe)
+
+
+@pytest.mark.parametrize(
+    "text, rows",
+    [
+        ("boat\nsun\npalm\n", [0, 1, 2]),
+        ("boat\n\nsun\nboat\npalm\n", [0, 2, 4]),  # a row a line
+        ("\ufeffboat\r\nsun\r\nboat\r\n\r\npalm", [0, 1, 4]),
+    ],
+)
+def test_cleaning_a_word_list_keeps_its_rows(tmp_path, embedded, text, rows):
+    (tmp_path / "words.txt").write_text(text, encoding="utf-8", newline="")
+    lines = text.splitlines()
+    table = torch.randn(len(lines), 5)
+    save_file({"embeddings": table}, tmp_path / "words.safetensors")
+    concepts = load_concepts(tmp_path / "words.txt")
+    assert concepts.names == ("boat", "sun", "palm")
+    found = load_encoder(embedded).encode_texts(concepts)
+    torch.testing.assert_close(found, normalize(table[rows], dim=1))
+    kept = [i for i, line in enumerate(lines) if line.strip()]  # made from the lines that are not blank
+    save_file({"embeddings": table[kept]}, tmp_path / "words.safetensors")
+    torch.testing.assert_close(load_encoder(embedded).encode_texts(concepts), found)
+
+
+def test_precomputed_texts_are_checked(tmp_path, embedded):
+    encoder = load_encoder(embedded)
+    with pytest.raises(ValueError, match=r"Expected text embeddings beside the word list .* 'imagenet'"):
+        encoder.encode_texts(ConceptSet(("tench",), source="imagenet"))
+    words = tmp_path / "words.txt"
+    words.write_text("boat\nsun\n")
+    save_file({"embeddings": torch.randn(5, 4)}, tmp_path / "words.safetensors")
+    with pytest.raises(ValueError, match=r"for each of the 2 lines \(2 not blank\) .* but got 5"):
+        encoder.encode_texts(load_concepts(words))
+    with pytest.raises(
+        ValueError, match=r"Expected no templates with precomputed text embeddings but got \['a \{\}'\]"
+    ):
+        encoder.encode_texts(load_concepts(words, templates=["a {}"]))

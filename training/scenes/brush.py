@@ -1,4 +1,4 @@
-"""A brush draws one thing in its own unit square: once on the picture, once on a stamp that says which pixels it owns."""
+"""A brush draws one thing in its own unit square: on the picture, and on a stamp that says which pixels it owns."""
 
 from collections.abc import Sequence
 
@@ -25,7 +25,10 @@ class Brush:
     ):
         self.left, self.top, right, bottom = box
         self.width, self.height = right - self.left, bottom - self.top
-        self.mirrored, self.light, self.haze = mirrored, light, haze
+        self.mirrored, self.light = mirrored, light
+        air, share = haze
+        self._factors = tuple(factor * (1 - share) for factor in light)
+        self._added = tuple(value * share for value in air)
         self.canvas = ImageDraw.Draw(picture)
         self.stamp = Image.new("L", picture.size)
         self.mark = ImageDraw.Draw(self.stamp)
@@ -75,9 +78,8 @@ class Brush:
 
     def shade(self, colour: Colour) -> Colour:
         """The colour as it looks in this light and through this haze."""
-        air, share = self.haze
-        mixed = (c * f * (1 - share) + a * share for c, f, a in zip(colour, self.light, air, strict=True))
-        return tuple(min(255, max(0, round(value))) for value in mixed)
+        (r, g, b), (ar, ag, ab), (fr, fg, fb) = colour, self._added, self._factors
+        return min(255, round(r * fr + ar)), min(255, round(g * fg + ag)), min(255, round(b * fb + ab))
 
     def _at(self, u: float, v: float) -> Point:
         if self.mirrored:

@@ -29,7 +29,7 @@ class Thing:
 
 @dataclass(frozen=True)
 class Scene:
-    """One picture and all that is true of it. Masks are bool (size, size); boxes left, top, right, bottom, half open."""
+    """One picture and all that is true of it. Masks: bool (size, size). Boxes: left, top, right, bottom, half open."""
 
     image: Image.Image
     label: str
@@ -72,7 +72,7 @@ def _paint_plan(plan: Plan, size: int, rng: np.random.Generator) -> tuple[Image.
     """Paints at twice the size and reduces. Every pixel of `owner` holds the number of the last thing painted there."""
     side = 2 * size
     picture = paint_place(plan.place, side, rng)
-    owner = Image.new("I;16" if len(plan.items) > 120 else "L", (side, side))
+    owner = Image.new("L", (side, side))
     known = []  # (item or "window", numbers that belong to it, its own pixels)
     number = 0
     for item in plan.items:
@@ -93,7 +93,7 @@ def _paint_plan(plan: Plan, size: int, rng: np.random.Generator) -> tuple[Image.
     small = owners[::2, ::2]
     things = []
     for kind, colour, parts, own in known:
-        mask = np.isin(small, parts)
+        mask = small == parts[0] if len(parts) == 1 else (small == parts[0]) | (small == parts[1])
         if own and mask.any():
             things.append(Thing(kind, colour, mask, _box(mask), float(counts[parts].sum() / own)))
     return picture.reduce(2), tuple(things)

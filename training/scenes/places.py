@@ -120,6 +120,5 @@ def _fade(upper, lower, count):
 
 def _lit(place, colour, depth):
     (air, share) = place.haze(depth)
-    return tuple(
-        min(255, round(c * f * (1 - share) + a * share)) for c, f, a in zip(colour, place.light, air, strict=True)
-    )
+    clear = 1 - share
+    return tuple([min(255, round(c * f * clear + a * share)) for c, f, a in zip(colour, place.light, air, strict=True)])

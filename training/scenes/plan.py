@@ -179,4 +179,6 @@ def _item(kind, split, x, foot, scale, depth, rng):
 
 
 def _pick(rng, choices, weights=None):
-    return choices[int(rng.choice(len(choices), p=weights))]
+    if weights is None:
+        return choices[int(rng.integers(len(choices)))]
+    return choices[int(np.searchsorted(np.cumsum(weights), rng.random() * 0.999999))]

@@ -1,6 +1,6 @@
 """Painted scenes on disk: an image folder and one table that says what is in each picture.
 
-FOLDER/scenes.json                 the format's number and the settings: whoever finds them unchanged need not paint again
+FOLDER/scenes.json                 the format's number and the settings: who finds them unchanged need not paint
 FOLDER/scenes.jsonl                one row a picture: split, file, label, attributes, captions, things
 FOLDER/SPLIT/LABEL/00017.png
 """
@@ -66,7 +66,7 @@ def write_scenes(
 
 
 def read_scenes(folder: str | Path, split: str) -> list[Scene]:
-    """The pictures of one split as they were painted, in order; each picture's file is opened when its pixels are used."""
+    """The pictures of one split as they were painted, in order; a file is opened when its pixels are used."""
     folder = Path(folder)
     header = folder / "scenes.json"
     if not header.is_file():

@@ -17,12 +17,12 @@ def describe(
     model: str,
     probe: Path,
     out: Path,
-    layers: list[str] | None = None,
+    layers: str | list[str] | None = None,
     concepts: str = "scenes",
     clip: str = "bundled",
     similarity: str | None = None,
     summary: str = "auto",
-    templates: list[str] | None = None,
+    templates: str | list[str] | None = None,
     limit: int | None = None,
     on_bad: Literal["skip", "refuse"] = "skip",
     drop_unknown: bool = False,
@@ -36,14 +36,14 @@ def describe(
         model: a run or model folder, hf-hub:OWNER/NAME, local-dir:PATH, or a timm name (its pretrained weights).
         probe: images to look at: a folder, or a safetensors file with uint8 `images`.
         out: the dissection folder to write; what is in it already and still fits is not computed again.
-        layers: names or globs of modules; by default the last place where units compete.
+        layers: a name or glob of modules, or a list of them; by default the last place where units compete.
         concepts: a built-in set (scenes, imagenet1k, imagenet21k) or a text file, one phrase a line.
         clip: bundled, MODEL/TAG of open_clip, hf-hub:..., local-dir:..., or a safetensors file of image `embeddings`.
         similarity: how activations are compared with concepts: soft_wpmi (default), wpmi, cosine, cosine_cubed,
             rank_reorder, jensen_shannon.
         summary: what stands for an image: cls, mean, max; auto is the class token where the network reads it, else
             mean.
-        templates: prompts with {} for the concept; their embeddings are averaged.
+        templates: a prompt with {} for the concept, or a list of them; their embeddings are averaged.
         limit: look at so many images only, evenly spread.
         on_bad: skip unreadable images and list them, or refuse to start.
         drop_unknown: leave out concepts with words that the bundled encoder was not trained on, instead of refusing.
@@ -60,7 +60,8 @@ def describe(
 
     similarity = similarity or DEFAULT_SIMILARITY
     check_choices(similarity, summary)  # typing mistakes are told before anything is loaded
-    words = load_concepts(concepts, templates=templates or ["{}"])
+    prompts = [templates] if isinstance(templates, str) else templates or ["{}"]
+    words = load_concepts(concepts, templates=prompts)
     images = open_probe(probe, on_bad=on_bad, limit=limit)
     for name, reason in images.skipped:
         print(f"skipped {name}: {reason}")

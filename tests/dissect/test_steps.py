@@ -1,0 +1,233 @@
+"""The dissection folder: complete, read back as written, and never stale."""
+
+import csv
+import json
+from dataclasses import FrozenInstanceError, replace
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+from torch import nn
+from torch.nn.functional import normalize
+
+from competition_layers import StochasticLWTA
+from dissect import ConceptSet, Dissection, describe, steps
+from dissect.exemplars import PIXELS, TILES
+
+CONCEPTS = ConceptSet(("boat", 'palm, "tall"', "<sun>", "=1+1"), source="words")
+
+
+class RandomEncoder:
+    """Embeddings from a seed; counts how often it was asked."""
+
+    def __init__(self, seed: int = 0) -> None:
+        self.identity = f"random {seed}"
+        self.generator = torch.Generator().manual_seed(seed)
+        self.asked = []
+
+    def encode_images(self, probe):
+        self.asked.append("images")
+        return normalize(torch.randn(len(probe), 6, generator=self.generator), dim=1)
+
+    def encode_texts(self, concepts):
+        self.asked.append("concepts")
+        return normalize(torch.randn(len(concepts), 6, generator=self.generator), dim=1)
+
+    def known(self, concepts):
+        return concepts, 0
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(3, 8, 3, stride=2),
+        StochasticLWTA(4, channel_dim=1),
+        nn.Flatten(),
+        nn.Linear(8 * 9, 6),
+        nn.ReLU(),
+        nn.Linear(6, 3),
+    ).eval()
+    with torch.no_grad():
+        model[0].bias[5] = -1000.0  # never wins
+    return model
+
+
+@pytest.fixture
+def run(model, probe, to_tensor, tmp_path, monkeypatch):
+    """Describe into one folder; `run.passes` counts the passes through the network."""
+    passes = []
+    record = steps.record_activations
+    monkeypatch.setattr(steps, "record_activations", lambda *a, **k: passes.append(a[2]) or record(*a, **k))
+
+    def call(**changed):
+        given = {"model": model, "probe": probe, "concepts": CONCEPTS, "encoder": RandomEncoder(), **changed}
+        first = [given.pop(name) for name in ("model", "probe", "concepts", "encoder")]
+        return describe(*first, **{"out": tmp_path / "out", "layers": ["1", "5"], "transform": to_tensor, **given})
+
+    call.passes = passes
+    return call
+
+
+def test_every_unit_has_exactly_one_row_under_the_header_that_others_read(run):
+    dissection = run()
+    with (dissection.folder / "descriptions.csv").open(newline="") as file:
+        header, *rows = csv.reader(file)
+    assert header[:4] == ["layer", "unit", "description", "similarity"]
+    assert [(row[0], int(row[1])) for row in rows] == [("1", u) for u in range(8)] + [("5", u) for u in range(3)]
+    assert [row[2] for row in rows if row[:2] == ["1", "5"]] == [""]
+
+
+def test_names_come_back_as_they_were(run):
+    dissection = run()
+    assert {d.description for d in dissection.descriptions.values()} <= {*CONCEPTS.names, ""}
+    unit = dissection.description("1", 0)
+    assert unit.candidates[0].description == unit.description
+    assert len(unit.candidates) == 4 and unit.support <= 10
+    assert dissection.description("5", 0).win_rate is None
+
+
+def test_a_unit_that_never_won_is_unnamed_and_has_an_empty_strip(run):
+    dissection = run()
+    dead = dissection.description("1", 5)
+    assert not dead.named and dead.support == 0 and dead.win_rate == 0
+    assert dissection.exemplar_images("1", 5) == ()
+    assert Image.open(dissection.exemplars("1", 5)).getextrema() == ((255, 255),) * 3
+
+
+def test_exemplars_are_the_units_best_images_in_order(run, probe):
+    dissection = run()
+    record = dissection.record("5")
+    for unit in range(3):
+        values = record.summaries["mean"][:, unit]
+        best = values.argsort(descending=True)[: min(TILES, 9)]
+        shown = dissection.exemplar_images("5", unit)
+        assert [e.image for e in shown] == [probe.names[i] for i in best]
+        assert [e.rank for e in shown] == list(range(1, len(shown) + 1))
+        assert [e.value for e in shown] == pytest.approx(values[best].tolist(), rel=1e-4)
+    with Image.open(dissection.exemplars("5", 0)) as strip:
+        assert strip.size == (TILES * (PIXELS + 2) - 2, PIXELS)
+        tile = strip.crop((0, 0, PIXELS, PIXELS))
+    index = probe.names.index(dissection.exemplar_images("5", 0)[0].image)
+    assert tile.getpixel((1, 1)) == probe[index].getpixel((0, 0))
+
+
+def test_a_competitions_exemplars_are_images_it_won(run, probe):
+    dissection = run()
+    won = dissection.record("1").won["mean"]
+    for unit in range(8):
+        shown = [probe.names.index(e.image) for e in dissection.exemplar_images("1", unit)]
+        assert len(shown) == min(TILES, int(won[:, unit].sum())) and all(won[i, unit] for i in shown)
+
+
+def test_the_folder_says_what_it_was_made_from(run, model, probe):
+    dissection = run()
+    manifest = dissection.manifest
+    assert manifest["format"] == 1 and manifest["model"]["rules"] == {"1": "argmax"}
+    assert manifest["probe"]["fingerprint"] == probe.fingerprint and dissection.images == probe.names
+    assert manifest["options"]["similarity"] == "soft_wpmi"
+    assert dissection.layers == ("1", "5") and dissection.units("1") == 8 and dissection.summary("1") == "mean"
+    prior = load_file(dissection.folder / "priors" / "1.safetensors")["prior"]
+    assert prior.shape == (4,) and prior.isfinite().all()
+
+
+def test_an_unchanged_call_computes_nothing_and_changes_no_file(run):
+    before = run().folder
+    stamps = {path: path.stat().st_mtime_ns for path in before.rglob("*")}
+    encoder = RandomEncoder()
+    run(encoder=encoder)
+    assert encoder.asked == [] and len(run.passes) == 1
+    assert {path: path.stat().st_mtime_ns for path in before.rglob("*")} == stamps
+
+
+@pytest.mark.parametrize(
+    "change, passes, asked",
+    [
+        ({"similarity": "cosine"}, 1, []),
+        ({"concepts": replace(CONCEPTS, names=("boat", "fish"))}, 1, ["concepts"]),
+        ({"encoder": RandomEncoder(1)}, 1, ["images", "concepts"]),
+        ({"summary": "max"}, 2, []),
+        ({"layers": ["1", "3"]}, 2, []),
+    ],
+    ids=["similarity", "concepts", "encoder", "summary", "layers"],
+)
+def test_only_what_depends_on_a_changed_input_is_computed(run, change, passes, asked):
+    run()
+    encoder = change.get("encoder") or RandomEncoder()
+    run(**{**change, "encoder": encoder})
+    assert len(run.passes) == passes and encoder.asked == asked
+
+
+def test_changed_weights_images_or_rule_are_never_served_from_the_folder(run, model, probe):
+    run()
+    with torch.no_grad():
+        model[5].bias[0] += 1
+    run()
+    assert len(run.passes) == 2
+    run(probe=replace(probe, fingerprint="other"))
+    assert len(run.passes) == 3
+    model[1].inference = "sample"
+    dissection = run()
+    assert len(run.passes) == 4 and dissection.manifest["model"]["rules"] == {"1": "sample (noise 1)"}
+
+
+def test_a_layer_added_later_is_the_only_one_that_is_recorded(run):
+    run(layers=["1"])
+    run(layers=["1", "5"])
+    assert run.passes == [["1"], ["5"]]
+
+
+def test_a_damaged_record_is_computed_again(run):
+    folder = run().folder
+    (folder / "activations" / "1.safetensors").write_bytes(b"half a file")
+    (folder / "manifest.json").unlink()
+    with pytest.raises(FileNotFoundError, match=r"Expected a finished dissection \(manifest.json\)"):
+        Dissection.open(folder)
+    assert run().record("1").won is not None and run.passes == [["1", "5"], ["1"]]
+
+
+def test_few_units_or_many_share_the_layers_prior(run, tmp_path):
+    """Names never depend on which other layers were asked for."""
+    together, alone = run(), run(layers=["1"], out=tmp_path / "alone")
+    assert together.description("1", 2) == alone.description("1", 2)
+
+
+def test_a_newer_folder_is_refused(run):
+    folder = run().folder
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps({**manifest, "format": 99}))
+    with pytest.raises(ValueError, match="Expected a dissection of format 1 or older but got 99"):
+        Dissection.open(folder)
+
+
+def test_a_dissection_is_frozen_and_knows_its_layers_and_units(run):
+    dissection = run()
+    with pytest.raises(FrozenInstanceError):
+        dissection.folder = None
+    with pytest.raises(TypeError):
+        dissection.manifest["format"] = 2
+    with pytest.raises(ValueError, match=r"Expected a dissected layer \(1, 5\) but got '3'"):
+        dissection.units("3")
+    with pytest.raises(ValueError, match="Expected a unit of layer '1' between 0 and 7 but got 8"):
+        dissection.description("1", 8)
+
+
+@pytest.mark.parametrize(
+    "change, match",
+    [
+        ({"similarity": "soft_wmpi"}, "Expected a similarity among .* but got 'soft_wmpi', did you mean 'soft_wpmi'"),
+        ({"summary": "mena"}, "Expected a summary among auto, mean, max, cls but got 'mena', did you mean 'mean'"),
+        ({"layers": "9"}, "Expected a known layer but got '9'"),
+    ],
+)
+def test_a_slip_is_told_before_anything_runs(run, change, match):
+    with pytest.raises(ValueError, match=match):
+        run(**change)
+    assert run.passes == []
+
+
+def test_the_default_layer_is_the_last_competition(model, run):
+    assert steps.default_layer(model) == "4"  # the last activation that could compete, in a network that says nothing
+    model.lwta = type("Spec", (), {"sites": (type("Site", (), {"name": "1", "channel_dim": 1})(),)})()
+    assert run(layers=None).layers == ("1",)

@@ -1,0 +1,79 @@
+"""`lwta describe`: from folders and names to a table and a folder."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import save_file
+
+from competition_layers import create_model, save_model
+from lwta import describe
+
+
+@pytest.fixture
+def place(tmp_path):
+    """A saved sparse network, pictures with embeddings, and words with theirs."""
+    torch.manual_seed(0)
+    model = create_model(
+        "vit_tiny_patch16_224", competitors=4, num_classes=3, image_size=32, depth=2, embed_dim=24, num_heads=2
+    )
+    save_model(model, tmp_path / "model")
+    random = np.random.default_rng(0)
+    (tmp_path / "probe").mkdir()
+    for i in range(12):
+        Image.fromarray(random.integers(0, 256, (40, 40, 3), dtype=np.uint8)).save(tmp_path / "probe" / f"{i:02d}.png")
+    save_file({"embeddings": torch.randn(12, 8)}, tmp_path / "images.safetensors")
+    (tmp_path / "words.txt").write_text("boat\npalm\nsun\n")
+    save_file({"embeddings": torch.randn(3, 8)}, tmp_path / "words.safetensors")
+    return tmp_path
+
+
+def arguments(place, **changed):
+    given = {
+        "model": place / "model",
+        "probe": place / "probe",
+        "concepts": place / "words.txt",
+        "clip": place / "images.safetensors",
+        "out": place / "out",
+        **changed,
+    }
+    return [f"--{name}={value}" for name, value in given.items()]
+
+
+def test_it_prints_a_table_and_where_the_folder_is(place, capsys):
+    assert describe.main(arguments(place)) == 0
+    printed = capsys.readouterr().out
+    assert "blocks.1.mlp.act" in printed and "argmax" in printed and "blocks.0" not in printed
+    assert printed.splitlines()[-1] == f"The dissection is in {place / 'out'}"
+    assert (place / "out" / "descriptions.csv").is_file()
+    assert sum("  unit " in line for line in printed.splitlines()) == 5
+
+
+def test_layers_by_glob_and_bad_images_by_name(place, capsys):
+    (place / "probe" / "12.jpg").write_text("text")
+    save_file({"embeddings": torch.randn(13, 8)}, place / "images.safetensors")  # a row for each file
+    describe.main([*arguments(place), "--layers", "blocks.*.mlp.act", "--summary=max"])
+    printed = capsys.readouterr().out
+    assert "skipped 12.jpg: not an image" in printed
+    assert "blocks.0.mlp.act" in printed and "blocks.1.mlp.act" in printed
+
+
+@pytest.mark.parametrize(
+    "changed, match",
+    [
+        ({"similarity": "soft_wmpi"}, "did you mean 'soft_wpmi'"),
+        ({"summary": "clss"}, "did you mean 'cls'"),
+        ({"concepts": "imagenet2k"}, "Expected a text file or a concept set among .*, did you mean 'imagenet"),
+        ({"layers": "[blocks.0.mlp.act, blocks.1.mlp.act1]"}, "did you mean 'blocks.1.mlp.act'"),
+    ],
+)
+def test_slips_are_answered_with_the_nearest(place, changed, match):
+    with pytest.raises(ValueError, match=match):
+        describe.main(arguments(place, **changed))
+
+
+def test_refusing_bad_images_stops_before_work(place):
+    (place / "probe" / "12.jpg").write_bytes(b"")
+    with pytest.raises(ValueError, match=r"Expected every image .* but got 1 bad: 12\.jpg \(0 bytes\)"):
+        describe.main(arguments(place, on_bad="refuse"))
+    assert not (place / "out").exists()

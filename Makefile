@@ -11,7 +11,7 @@ PYTEST   := OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n $(WORKERS) --dist loadfile
 ROOMS    := competition_layers training dissect lwta configs
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow check format bench clean
+.PHONY: help setup demo test test-slow check lint types floors format bench clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -27,10 +27,16 @@ test: $(STAMP)  ## the tests that need no network and no patience (under 4 minut
 test-slow: $(STAMP)  ## the slow tests: the wheel, whole runs, the data in ../shared
 	$(PYTEST) -m "slow and not gpu and not network"
 
-check: $(STAMP)  ## lint, format, types, floors, links
+check: lint types floors  ## lint, format, types, floors, links (make -k check shows all that is wrong, not the first alone)
+
+lint: $(STAMP)
 	$(PYTHON) -m ruff check .
 	$(PYTHON) -m ruff format --check .
+
+types: $(STAMP)
 	$(PYTHON) -m mypy
+
+floors: $(STAMP)
 	$(PYTHON) -m pytest -q tests/test_floors.py tests/test_docs.py
 
 format: $(STAMP)  ## let ruff sort imports and format
@@ -38,11 +44,11 @@ format: $(STAMP)  ## let ruff sort imports and format
 	$(PYTHON) -m ruff format .
 
 bench: $(STAMP)  ## every script in benchmarks/, quickly
-	@set -e; for script in benchmarks/*.py; do echo "== $$script"; $(PYTHON) $$script --quick; done
+	@set -e; for script in $(sort $(wildcard benchmarks/*.py)); do echo "== $$script"; $(PYTHON) $$script --quick; done
 
 clean:  ## remove .venv, the demo and caches; runs/ stays, it is yours
 	rm -rf $(VENV) build dist demo demo-out lightning_logs .pytest_cache .ruff_cache .mypy_cache *.egg-info
-	find $(ROOMS) tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	find $(ROOMS) tests -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # torch and torchvision come from one resolution of pyproject.toml: installed apart they may not fit each other.
 $(STAMP): pyproject.toml

@@ -1,0 +1,34 @@
+"""Numbers as people read them."""
+
+
+def signed(value: float, digits: int = 2) -> str:
+    """A number with its sign, and never minus nothing.
+
+    >>> signed(1.234), signed(-1.234), signed(-0.001)
+    ('+1.23', '−1.23', '0.00')
+    """
+    text = f"{abs(value):.{digits}f}"
+    return text if not float(text) else ("+" if value > 0 else "−") + text  # noqa: RUF001 (a real minus sign)
+
+
+def percent(share: float) -> str:
+    """A share in percent: a digit after the point only where it says something.
+
+    >>> percent(0.934), percent(0.0312), percent(0.0004), percent(1.0)
+    ('93 %', '3.1 %', '0.04 %', '100 %')
+    """
+    value = 100 * share
+    digits = 0 if value >= 9.95 or value == 0 else 1 if value >= 0.095 else 2
+    return f"{value:.{digits}f} %"
+
+
+def duration(seconds: float) -> str:
+    """Seconds for people.
+
+    >>> duration(7.31), duration(42), duration(185), duration(7300)
+    ('7.3 s', '42 s', '3 min 5 s', '2 h 1 min')
+    """
+    if seconds < 60:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"

@@ -1,0 +1,107 @@
+"""Claims about the comparison of networks."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from PIL import Image
+
+from competition_layers import create_model, predict
+from competition_layers.sparsity import effective_density
+from dissect import compare, open_probe
+from dissect.contributions import contributions
+from dissect.one_image import network_input
+
+LABELS = ("beach", "city", "farm")
+
+
+def network(competitors: int, **options):
+    torch.manual_seed(0)
+    small = {"layers": (1, 1, 1, 1), "channels": (8, 8, 16, 16), "output_stride": 8}
+    model = create_model(
+        "resnet18", competitors=competitors, num_classes=3, image_size=32, label_names=LABELS, **small, **options
+    )
+    model.fc.weight.data *= 20
+    return model.eval()
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("classes")
+    generator = torch.Generator().manual_seed(0)
+    for i in range(12):
+        path = folder / LABELS[i % 3] / f"{i}.png"
+        path.parent.mkdir(exist_ok=True)
+        Image.fromarray(torch.randint(0, 256, (32, 32, 3), dtype=torch.uint8, generator=generator).numpy()).save(path)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def figures(folder):
+    models = {"dense": network(1), "sparse": network(4)}
+    comparison = compare(models, open_probe(folder), samples=3, batch_size=5, training_seconds={"sparse": 61.0})
+    return models, comparison
+
+
+def test_accuracy_is_the_share_of_right_answers_whatever_the_batches(figures, folder):
+    models, comparison = figures
+    images = open_probe(folder)
+    for network, model in zip(comparison.networks, models.values(), strict=True):
+        said = [int(predict(model, network_input(model, image)).argmax()) for image in images]
+        right = sum(LABELS[i] == label for i, label in zip(said, images.labels, strict=True))
+        assert network.accuracy.saved == pytest.approx(right / 12)
+
+
+def test_effective_density_is_the_mean_over_images_one_by_one(figures, folder):
+    models, comparison = figures
+    for network, model in zip(comparison.networks, models.values(), strict=True):
+        one_by_one = [
+            effective_density(contributions(model, network_input(model, image), network.sparsity.layer).to_margin)
+            for image in open_probe(folder)
+        ]
+        assert network.sparsity.effective_density == pytest.approx(torch.stack(one_by_one).mean().item(), abs=1e-6)
+
+
+def test_density_is_one_over_u_for_a_competition_and_measured_for_a_relu(figures):
+    dense, sparse = figures[1].networks
+    assert sparse.sparsity.density == 0.25
+    assert 0 < dense.sparsity.density < 1
+
+
+def test_a_smooth_activation_has_no_density(folder):
+    small = {"num_classes": 3, "image_size": 32, "depth": 1, "embed_dim": 24, "num_heads": 2, "label_names": LABELS}
+    comparison = compare({"vit": create_model("vit_tiny_patch16_224", competitors=1, **small)}, open_probe(folder))
+    assert comparison.networks[0].sparsity.density is None
+    assert comparison.networks[0].accuracy.argmax is None
+
+
+def test_dense_and_sparse_are_measured_at_the_same_layer_by_the_same_method(figures):
+    dense, sparse = figures[1].networks
+    assert (dense.sparsity.layer, dense.sparsity.method) == (sparse.sparsity.layer, sparse.sparsity.method)
+    assert dense.parameters == sparse.parameters
+
+
+def test_times_are_kept_where_they_are_known(figures):
+    dense, sparse = figures[1].networks
+    assert (dense.training_seconds, sparse.training_seconds) == (None, 61.0)
+    assert dense.milliseconds > 0
+
+
+def test_the_figures_repeat_times_aside(figures, folder):
+    again = compare({"sparse": network(4)}, open_probe(folder), samples=3, batch_size=5).networks[0]
+    sparse = figures[1].networks[1]
+    assert (again.accuracy, again.sparsity) == (sparse.accuracy, sparse.sparsity)
+
+
+def test_a_strange_class_is_named_with_the_network_that_does_not_know_it(tmp_path):
+    path = tmp_path / "citty" / "0.png"
+    path.parent.mkdir()
+    Image.new("RGB", (32, 32)).save(path)
+    with pytest.raises(ValueError, match=r"Expected classes that network 'a' knows .* but got 'citty' .* mean 'city'"):
+        compare({"a": network(4)}, open_probe(tmp_path))
+
+
+def test_images_without_classes_are_refused(tmp_path):
+    Image.new("RGB", (32, 32)).save(tmp_path / "0.png")
+    with pytest.raises(ValueError, match=r"Expected a folder for each class in .* but got images without labels"):
+        compare({"a": network(4)}, open_probe(tmp_path))

@@ -1,0 +1,33 @@
+"""Lightning's advertisements and hints kept away from people who asked for a training run."""
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+_HINTS = (
+    ".*does not have many workers.*",
+    ".*The number of training batches .* is smaller than the logging interval.*",
+    ".*Checkpoint directory .* exists and is not empty.*",
+    ".*lr_scheduler.step.*before.*optimizer.step.*",  # timm's schedulers count updates themselves
+    ".*isinstance.treespec, LeafSpec.* is deprecated.*",
+    ".*GPU available but not used.*",
+)
+_LOGGERS = ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.accelerators.cuda", "lightning.fabric")
+
+
+@contextmanager
+def quietly() -> Iterator[None]:
+    """Inside the block Lightning's tips are not printed; warnings and errors that matter are."""
+    loggers = [logging.getLogger(name) for name in _LOGGERS]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.WARNING)
+    try:
+        with warnings.catch_warnings():
+            for hint in _HINTS:
+                warnings.filterwarnings("ignore", message=hint)
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

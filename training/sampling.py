@@ -1,0 +1,84 @@
+"""Which images a network sees and how they are augmented: a function of (seed, epoch, image), of nothing else.
+
+So the dense twin and the sparse network see the same pixels, any number of workers gives the same batches, and a
+resumed run goes on as if it had never stopped.
+"""
+
+import random
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset, Sampler
+
+
+@dataclass(frozen=True)
+class Draw:
+    """One image of one epoch: its index, and the seed of its augmentation."""
+
+    index: int
+    seed: int
+
+
+class EpochSampler(Sampler[Draw]):
+    """The images of an epoch in an order drawn from (seed, epoch); each rank takes every `ranks`-th.
+
+    With several ranks a few images at the end are drawn twice, so that all ranks take as many steps.
+    """
+
+    def __init__(self, size: int, *, seed: int, shuffle: bool, rank: int = 0, ranks: int = 1):
+        self.size, self.seed, self.shuffle, self.rank, self.ranks = size, seed, shuffle, rank, ranks
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        """Lightning calls this before each epoch."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[Draw]:
+        generator = np.random.Generator(np.random.Philox(np.random.SeedSequence([self.seed, self.epoch])))
+        order = generator.permutation(self.size) if self.shuffle else np.arange(self.size)
+        seeds = generator.integers(2**31, size=self.size)
+        padded = np.resize(np.arange(self.size), len(self) * self.ranks)
+        for place in padded[self.rank :: self.ranks]:
+            yield Draw(int(order[place]), int(seeds[place]))
+
+    def __len__(self) -> int:
+        return -(-self.size // self.ranks)
+
+
+class SeededDataset(Dataset[tuple[torch.Tensor, int]]):
+    """`images` (pairs of picture and label) through `transform`, its generators seeded by the draw."""
+
+    def __init__(self, images: Sequence[tuple[Any, int]], transform: Any):
+        self.images, self.transform = images, transform
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, draw: Draw) -> tuple[torch.Tensor, int]:
+        image, label = self.images[draw.index]
+        with _seeded(draw.seed):
+            return self.transform(image), label
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Inside the block python's, numpy's and torch's generators start at `seed`; afterwards they go on as before."""
+    states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.set_rng_state(_torch_state(seed))
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])
+        torch.set_rng_state(states[2])
+
+
+def _torch_state(seed: int) -> torch.Tensor:
+    # not torch.manual_seed: that would seed the accelerators too, for good
+    return torch.Generator().manual_seed(seed).get_state()

@@ -24,8 +24,8 @@ METHODS: dict[Method, str] = {
     "direct": "From this layer on the network is linear (checked by running it again with units off): "
     "each contribution is exact.",
     "direct, layer-norm statistics held": "From this layer on the network is linear once later layer norms keep the "
-    "scale they have for this image (checked): the contributions add up to the logit. What switching off a unit does to "
-    "that scale shows in its check alone.",
+    "scale they have for this image (checked): the contributions add up to the logit. What switching off a unit does "
+    "to that scale shows in its check alone.",
     "gradient x activation": "The network bends after this layer: contributions are first-order estimates, to be "
     "trusted as far as the check beside them goes.",
 }

@@ -43,7 +43,7 @@ def held_winners(model: nn.Module) -> Iterator[None]:
 def held_norms(model: nn.Module) -> Iterator[int]:
     """Inside the block every layer norm (and RMS norm) keeps the scale of its first pass, and so is linear.
 
-    The mean it subtracts is linear as it is. Yields how many norms there are. Later passes must have the first's images.
+    The mean it subtracts is linear as it is. Yields how many norms there are. Later passes must see the same images.
     """
     norms = [module for module in model.modules() if _is_norm(module)]
     with ExitStack() as stack:

@@ -13,13 +13,13 @@ from torch import Tensor, nn
 
 from competition_layers import StochasticLWTA, competitions, data_config, inference_rule, spec_of
 from competition_layers.layers import Rule
+from competition_layers.pictures import read_rgb, to_rgb, why_unreadable
 from competition_layers.sparsity import deciding_units
 
 from .activations import default_transform
 from .contributions import Contributions, contributions, logits_without
 from .dissection import Dissection
 from .explanation import ClassScore, Explanation, Grid, SwitchOff, UnitEffect
-from competition_layers.pictures import read_rgb, to_rgb, why_unreadable
 
 CLASSES = 5  # shown with their probabilities
 

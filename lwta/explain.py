@@ -1,0 +1,104 @@
+"""`lwta explain`: the few units that decided about an image, and what each of them did."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from .parsing import parse_call
+from .sources import open_dissected
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command."""
+    parse_call(explain, argv, prog="lwta explain", positionals=["images"])
+    return 0
+
+
+def explain(
+    images: list[str],
+    dissection: Path,
+    model: str | None = None,
+    twin: str | None = None,
+    layer: str | None = None,
+    top: int = 8,
+    rule: Literal["argmax", "sample"] | None = None,
+    out: Path | None = None,
+) -> None:
+    """Explain images by the units of a described network: a table for each, and a page.
+
+    Args:
+        images: image files; a folder stands for the images in it.
+        dissection: the folder that `lwta describe` wrote.
+        model: the network it describes; by default the one that `lwta describe` was given.
+        twin: a network to set beside it, by its dissection or its model.
+        layer: a described layer; by default the last one.
+        top: so many units are shown and switched off.
+        rule: how winners are picked; by default the rule saved with the network.
+        out: the page; by default report.html in the dissection's folder.
+    """
+    from competition_layers import load_model
+    from dissect import explain as explain_image
+    from dissect import render_report
+    from dissect.report import explanation_text
+
+    described, network = open_dissected(dissection, model)
+    layer = layer or described.layers[-1]
+    described.units(layer)  # an unknown layer is told before work starts
+    files = readable_images(images)
+    beside = None
+    if twin is not None:
+        beside = open_dissected(Path(twin)) if (Path(twin) / "manifest.json").is_file() else (None, load_model(twin))
+    explanations, twins = [], []
+    for file in files:
+        explanations.append(explain_image(network, file, layer=layer, dissection=described, top=top, rule=rule))
+        print(explanation_text(explanations[-1]), end="\n\n")
+        if beside is not None:
+            options = {"dissection": beside[0], "layer": twin_layer(*beside, layer), "top": top, "rule": rule}
+            twins.append(explain_image(beside[1], file, **options))
+    page = render_report(out or dissection / "report.html", explanations, twins=twins, made=how_named(described))
+    print(f"The page is {page}")
+
+
+def readable_images(names: Sequence[str]) -> list[Path]:
+    """The image files that were named, folders opened; unreadable ones are left out and said.
+
+    Raises:
+        FileNotFoundError: a name that is not there. ValueError: nothing readable is left.
+    """
+    from competition_layers.pictures import EXTENSIONS, why_unreadable
+
+    files: list[Path] = []
+    for path in map(Path, names):
+        if not path.exists():
+            raise FileNotFoundError(
+                f"Expected an image or a folder of images but got {str(path)!r}, which is not there"
+            )
+        inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in EXTENSIONS) if path.is_dir() else [path]
+        files += inside
+    reasons = {file: why_unreadable(file) for file in files}
+    for file, reason in reasons.items():
+        if reason:
+            print(f"skipped {file}: {reason}")
+    readable = [file for file, reason in reasons.items() if not reason]
+    if not readable:
+        raise ValueError(f"Expected a readable image among {', '.join(names)} but got none")
+    return readable
+
+
+def twin_layer(dissection, network, layer: str) -> str:
+    """The same layer where the twin has it (and its dissection knows it), else its last one."""
+    if dissection is not None:
+        return layer if layer in dissection.layers else dissection.layers[-1]
+    return layer if layer in dict(network.named_modules()) else network.lwta.sites[-1].name
+
+
+def how_named(dissection) -> dict[str, str]:
+    """Where the units' names come from, in words, for the page's last lines."""
+    manifest = dissection.manifest
+    probe, concepts, options = manifest["probe"], manifest["concepts"], manifest["options"]
+    return {
+        "Names": f"The concept, of {concepts['count']} in {concepts['source']}, whose presence in "
+        f"{probe['images']} probe images the unit follows best: similarity {options['similarity']}, encoder "
+        f"{manifest['encoder']}. A unit with fewer than {options['minimum_support']} such images stays unnamed.",
+        "Strips": "The probe images on which the unit is strongest, among those it won where it competes.",
+    }

@@ -1,0 +1,224 @@
+"""Dense twin and U = 2, 4, 8 on CIFAR-10: accuracy over seeds, and what each choice of the recipe is worth.
+
+    python benchmarks/cifar10.py --data DIR [--network vit resnet] [--part screen final] [--seeds 3] [--out DIR]
+
+The data folder holds `cifar10_jpeg_imagefolder.tar.gz`, or the folders `train` and `test` themselves. Each setting is
+one run of `lwta fit -c configs/train/cifar10_NETWORK.yaml` with a few options changed. What is finished is skipped, so
+the script can be stopped and started at will, and a partial table says so. Choices are read off 5,000 images held out
+of the training set (`screen`, one seed); the test set is read once for each run of `final`. `--quick` trains next to
+nothing, to show the stream.
+"""
+
+import argparse
+import json
+import math
+import os
+import subprocess
+import sys
+import tarfile
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean, stdev
+
+# 97.5 % points of Student's t for 1 .. 9 degrees of freedom
+T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
+SCHEDULE = '{"start": 1.0, "end": 0.0, "until": 0.7}'
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One row: a name, and what differs from the YAML."""
+
+    name: str
+    changes: tuple[str, ...] = ()
+
+
+def competitors(u: int) -> Setting:
+    return Setting("dense" if u == 1 else f"U={u}", (f"--model.competitors={u}",))
+
+
+# the learning rates that both networks are tried with, beside that of the YAML
+RATES = {"vit": ("5e-4", "2e-3"), "resnet": ("1e-3", "1e-2")}
+
+
+def screened(network: str) -> list[Setting]:
+    """One factor at a time from the YAML's recipe at U = 8; the dense twin with as many learning rates."""
+    u8 = competitors(8)
+
+    def change(name: str, *options: str) -> Setting:
+        return Setting(f"U=8, {name}", (*u8.changes, *options))
+
+    settings = [
+        competitors(1),
+        *(Setting(f"dense, lr {lr}", ("--model.competitors=1", f"--model.lr={lr}")) for lr in RATES[network]),
+        u8,
+        *(change(f"lr {lr}", f"--model.lr={lr}") for lr in RATES[network]),
+        change("noise 1 throughout", "--model.noise=1"),
+        change("noise 1 to 0", f"--model.noise={SCHEDULE}"),
+        change("temperature 0.3", "--model.temperature=0.3"),
+        change("initial gain 2", "--model.initial_gain=2"),
+        change("KL weight 0.01", "--model.kl_weight=0.01"),
+    ]
+    if network == "resnet":
+        settings.append(change("every block activation competes", "--model.include=layer*"))
+    return settings
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, default=Path("../shared/data"))
+    parser.add_argument("--out", type=Path, default=Path("runs/cifar10"))
+    parser.add_argument("--network", choices=("vit", "resnet"), nargs="+", default=("vit", "resnet"))
+    parser.add_argument("--part", choices=("screen", "final"), nargs="+", default=("screen", "final"))
+    parser.add_argument("--seeds", type=int, default=3, help="of the final table")
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="runs at a time, one thread each")
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--table", action="store_true", help="train nothing, print what is finished")
+    options = parser.parse_args()
+    if options.quick:
+        options.out, options.part, options.network, options.seeds = options.out / "quick", ("final",), ("resnet",), 2
+    images = unpacked(options.data, options.out)
+    if images is None:
+        print(f"no CIFAR-10 images in {options.data}: nothing to do")
+        return
+    for part in options.part:
+        for network in options.network:
+            settings = screened(network) if part == "screen" else [competitors(u) for u in (1, 2, 4, 8)]
+            settings += better_twin(network, options.out) if part == "final" and not options.quick else []
+            jobs = [(s, seed) for seed in range(1 if part == "screen" else options.seeds) for s in settings]
+            if not options.table:
+                with ThreadPoolExecutor(options.workers) as pool:
+                    todo = [pool.submit(run, network, s, seed, images, options, part == "final") for s, seed in jobs]
+                    for job in todo:
+                        job.result()
+            report(network, part, settings, jobs, options.out)
+
+
+def better_twin(network: str, out: Path) -> list[Setting]:
+    """The dense twin at the learning rate that the screen found best for it, where that is not the recipe's own."""
+    dense = [s for s in screened(network) if s.name.startswith("dense")]
+    found = {s: result(out, network, s, 0) for s in dense}
+    scores = {s: r["val_accuracy"] for s, r in found.items() if r}
+    best = max(scores, key=scores.__getitem__, default=dense[0])
+    return [] if best == dense[0] else [best]
+
+
+def unpacked(data: Path, out: Path) -> Path | None:
+    """The folder with `train` and `test`, out of the archive where need be."""
+    for folder in (data, out / "images"):
+        if (folder / "train").is_dir() and (folder / "test").is_dir():
+            return folder
+    archive = data / "cifar10_jpeg_imagefolder.tar.gz"
+    if not archive.is_file():
+        return None
+    temporary = out / "images.part"
+    with tarfile.open(archive) as tar:
+        tar.extractall(temporary, filter="data")
+    root = next(path.parent for path in sorted(temporary.rglob("train")) if path.is_dir())
+    root.rename(out / "images")
+    return out / "images"
+
+
+def folder_of(network: str, setting: Setting, seed: int) -> str:
+    safe = "".join(c if c.isalnum() or c in "=.-" else "_" for c in setting.name)
+    return f"{network}-{safe}-{seed}"
+
+
+def run(network: str, setting: Setting, seed: int, images: Path, options: argparse.Namespace, final: bool) -> None:
+    """Train one setting, and read the test set where asked; both only if that was not done before."""
+    name = folder_of(network, setting, seed)
+    done = options.out / name / "model" / "config.json"
+    command = [sys.executable, "-m", "lwta"]
+    place = [f"--run={name}", f"--runs_dir={options.out}"]
+    if not done.is_file():
+        small = (
+            ["--data.subset=128", "--trainer.max_epochs=1", "--trainer.limit_val_batches=2"] if options.quick else []
+        )
+        call(
+            [
+                *(*command, "fit", "-c", f"configs/train/cifar10_{network}.yaml", *place, "--overwrite"),
+                *(f"--seed_everything={seed}", f"--data.data_dir={images}", *setting.changes, *small),
+            ],
+            options.out / f"{name}.log",
+        )
+        print(f"{name}: validation {json.loads(done.read_text())['training']['val_accuracy']:.4f}", flush=True)
+    if final and not (options.out / name / "test.json").is_file():
+        small = ["--trainer.limit_test_batches=2"] if options.quick else []
+        call([*command, "test", *place, *small], options.out / f"{name}.log")
+
+
+def call(command: list[str], log: Path) -> None:
+    """One process with one thread, what it says going to `log`."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("a") as file:
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        code = subprocess.run(command, stdout=file, stderr=file, env=environment, check=False).returncode
+    if code:
+        raise SystemExit(
+            f"{' '.join(command)} failed; the end of {log}:\n" + "\n".join(log.read_text().split("\n")[-15:])
+        )
+
+
+def result(out: Path, network: str, setting: Setting, seed: int) -> dict | None:
+    """What a finished run wrote: validation figures and seconds, and the test figures where they were read."""
+    folder = out / folder_of(network, setting, seed)
+    if not (folder / "model" / "config.json").is_file():
+        return None
+    test = folder / "test.json"
+    return json.loads((folder / "model" / "config.json").read_text())["training"] | (
+        json.loads(test.read_text()) if test.is_file() else {}
+    )
+
+
+def report(network: str, part: str, settings: list[Setting], jobs: list, out: Path) -> None:
+    found = {(s, seed): result(out, network, s, seed) for s, seed in jobs}
+    finished = sum(r is not None for r in found.values())
+    partial = "" if finished == len(jobs) else f" (PARTIAL: {finished} of {len(jobs)} runs)"
+    print(f"\n{network}, {part}{partial}")
+    if part == "screen":
+        print(f"| setting | validation, argmax | 1 sample | 8 samples | seconds |\n|---|{'---:|' * 4}")
+        for setting in settings:
+            if r := found[setting, 0]:
+                print(f"| {setting.name} | {' | '.join(percents(r, 'val'))} | {r['seconds']:.0f} |")
+        return
+    print("| network | test, argmax | 1 sample | 8 samples | minus dense | minus better dense | seconds |")
+    print(f"|---|{'---:|' * 6}")
+    twins = [s for s in settings if s.name.startswith("dense")]
+    seeds = sorted({seed for _, seed in jobs})
+    score = {key: r["test_accuracy"] * 100 for key, r in found.items() if r and "test_accuracy" in r}
+    better = max(twins, key=lambda s: mean([score.get((s, seed), 0.0) for seed in seeds]))
+    for setting in settings:
+        rows = [r for seed in seeds if (r := found[setting, seed]) and "test_accuracy" in r]
+        if not rows:
+            continue
+        reads = list(zip(*(percents(r, "test") for r in rows), strict=True))
+        against = [
+            interval([score[setting, k] - score[twin, k] for k in seeds if {(setting, k), (twin, k)} <= score.keys()])
+            if setting != twin
+            else ""
+            for twin in (twins[0], better)
+        ]
+        columns = [interval([score[setting, k] for k in seeds if (setting, k) in score])]
+        columns += [f"{mean(map(float, values)):.2f}" if values[0] != "" else "" for values in reads[1:]]
+        seconds = f"{mean(r['seconds'] for r in rows):.0f}"
+        print(f"| {setting.name} (n={len(rows)}) | {' | '.join([*columns, *against, seconds])} |")
+
+
+def percents(r: dict, split: str) -> list[str]:
+    """Accuracy by argmax, one sample, n samples; a dense network has one figure for all."""
+    names = [f"{split}_accuracy_argmax", f"{split}_accuracy_one_sample", f"{split}_accuracy_8_samples"]
+    if names[0] not in r:
+        return [f"{100 * r[f'{split}_accuracy']:.2f}", "", ""]
+    return [f"{100 * r[name]:.2f}" for name in names]
+
+
+def interval(values: list[float]) -> str:
+    """Mean and half width of the 95 % interval (Student's t over seeds)."""
+    if len(values) < 2:
+        return f"{values[0]:.2f}" if values else ""
+    return f"{mean(values):.2f} ± {T[len(values) - 2] * stdev(values) / math.sqrt(len(values)):.2f}"
+
+
+if __name__ == "__main__":
+    main()

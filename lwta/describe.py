@@ -6,7 +6,6 @@ from typing import Literal
 
 from .parsing import parse_call
 from .sources import remember_model
-from .sources import remember_model
 
 
 def main(argv: Sequence[str]) -> int:
@@ -84,7 +83,6 @@ def describe(
         summary=summary,
         batch_size=batch_size,
     )
-    remember_model(out, model)
     remember_model(out, model)  # `lwta explain` needs the network again
     print("\n".join(summarise(dissection, inference_rules(network))))
 

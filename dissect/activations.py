@@ -217,7 +217,7 @@ def _of_competition(
     index = winners(h, layer.competitors, channel_dim=channel_dim, layout=layout, noise=noise)
     won = _positions(winner_mask(index, layer.competitors, channel_dim=channel_dim, layout=layout), axis).bool()
     h = _positions(h, axis)
-    y = h * won
+    y = h.masked_fill(~won, 0.0)
     anywhere, wins = won.any(1), won.sum(1)
     best = h.masked_fill(~won, -torch.inf).amax(1).masked_fill(~anywhere, 0.0)
     made = {"mean": (y.mean(1), anywhere), "max": (best, anywhere), "cls": (y[:, 0], won[:, 0])}

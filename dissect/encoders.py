@@ -186,5 +186,7 @@ def _open_clip(name: str) -> tuple[nn.Module, Callable, Callable]:
         raise ValueError(
             f"Expected {model_name}/TAG with a tag among {', '.join(tags)} but got {name!r}{nearest(tag, tags)}"
         )
-    model, _, preprocess = open_clip.create_model_and_transforms(model_name, pretrained=tag)
+    # OpenAI's own weights need their own GELU; open_clip would only warn, and compute other embeddings
+    quick = bool((open_clip.get_pretrained_cfg(model_name, tag) or {}).get("quick_gelu"))
+    model, _, preprocess = open_clip.create_model_and_transforms(model_name, pretrained=tag, force_quick_gelu=quick)
     return model, preprocess, open_clip.get_tokenizer(model_name)

@@ -122,6 +122,20 @@ def test_an_open_clip_model_from_a_folder(tmp_path, probe):
     torch.testing.assert_close(texts, normalize(expected, dim=1))
 
 
+@pytest.mark.parametrize("name, quick", [("ViT-B-32/openai", True), ("ViT-B-32/laion2b_s34b_b79k", False)])
+def test_weights_get_the_gelu_that_they_were_trained_with(monkeypatch, to_tensor, name, quick):
+    """open_clip itself only warns, and its embeddings are then others."""
+    seen = {}
+
+    def create(model_name, **options):
+        seen.update(options)
+        return TinyClip(), None, to_tensor
+
+    monkeypatch.setattr(open_clip, "create_model_and_transforms", create)
+    load_encoder(name)
+    assert seen == {"pretrained": name.split("/")[1], "force_quick_gelu": quick}
+
+
 @pytest.fixture
 def embedded(tmp_path):
     """Images with embeddings in one file: probe and encoder at once."""

@@ -108,7 +108,7 @@ def _brush(picture: Image.Image, plan: Plan, item: Item, side: int) -> Brush:
         canvas = ImageDraw.Draw(picture, "RGBA")
         canvas.ellipse([left, bottom - deep, right, bottom + deep], fill=(20, 24, 40, 84))
     haze = plan.place.haze(item.depth)
-    return Brush(picture, (left, top, right, bottom), mirrored=item.mirrored, light=plan.place.light, haze=haze)
+    return Brush(picture, (left, top, right, bottom), mirrored=item.mirrored, light=plan.place.spotlight, haze=haze)
 
 
 def _is_telling(label: str, split: str, things: tuple[Thing, ...], size: int) -> bool:

@@ -20,9 +20,12 @@ GROUND = {  # far and near colour of the ground
     "grass": ((138, 190, 96), (86, 150, 66)),
     "pavement": ((176, 176, 178), (134, 134, 140)),
     "earth": ((186, 148, 108), (146, 108, 74)),
+    "field": ((238, 208, 108), (206, 166, 66)),
+    "moss": ((92, 126, 76), (50, 86, 52)),
+    "gravel": ((150, 140, 136), (106, 98, 96)),
     "snow": ((236, 242, 250), (214, 226, 242)),
 }
-HILLS = {"hills": (104, 154, 104), "mountains": (122, 128, 158), "woods": (52, 98, 72)}
+HILLS = {"hills": (104, 154, 104), "mountains": (122, 128, 158), "woods": (52, 98, 72), "dunes": (222, 184, 120)}
 WATER = ((92, 164, 212), (44, 112, 178))
 LIGHT = {"day": (1.0, 1.0, 1.0), "sunset": (1.0, 0.88, 0.82), "night": (0.62, 0.64, 0.78)}
 
@@ -41,13 +44,18 @@ class Place:
 
     @property
     def light(self) -> tuple[float, float, float]:
-        """The factors of red, green and blue at this time."""
+        """The factors of red, green and blue for the ground at this time."""
         return LIGHT[self.time]
+
+    @property
+    def spotlight(self) -> tuple[float, float, float]:
+        """The same for things, which are lit a little better: their colours can be told by night."""
+        return tuple(0.65 * factor + 0.35 for factor in self.light)
 
     def haze(self, depth: float) -> tuple[tuple[int, int, int], float]:
         """The air's colour and its share at a depth (0 = far, 1 = near): fog hides what is far."""
         dim = 0.4 if self.time == "night" else 0.94
-        share = 0.55 * (1 - depth) + 0.12 if self.weather == "foggy" else 0.1 * (1 - depth)
+        share = 0.42 * (1 - depth) + 0.1 if self.weather == "foggy" else 0.1 * (1 - depth)
         return (round(214 * dim), round(218 * dim), round(226 * dim)), share
 
 
@@ -92,7 +100,12 @@ def _backdrop(canvas, place, side, horizon, rng):
     colour = HILLS[place.backdrop]
     if place.ground == "snow":
         colour = tuple((c + 2 * s) // 3 for c, s in zip(colour, (226, 234, 246), strict=True))
-    steps, rough, high = {"hills": (24, 0, 0.14), "mountains": (7, 1, 0.24), "woods": (40, 0.5, 0.08)}[place.backdrop]
+    steps, rough, high = {
+        "hills": (24, 0, 0.14),
+        "mountains": (7, 1, 0.24),
+        "woods": (40, 0.5, 0.08),
+        "dunes": (24, 0, 0.08),
+    }[place.backdrop]
     for layer, depth in ((1.0, 0.0), (0.6, 0.25)):
         x = np.linspace(0, 1, steps)
         wave = 0.5 + 0.5 * np.sin(2 * np.pi * (x * rng.uniform(0.8, 1.8) + rng.random()))

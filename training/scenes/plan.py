@@ -59,6 +59,9 @@ SIZES = {  # width and height of a thing in the foreground, as shares of the pic
 }
 
 
+TELLING_KINDS = frozenset(kind for kinds in law.TELLING.values() for kind in kinds)
+
+
 @dataclass(frozen=True)
 class Item:
     """One thing to paint: its kind, colour, the middle of its foot, its size, and how near it is (0 far, 1 near)."""
@@ -96,7 +99,7 @@ def draw_plan(split: str, rng: np.random.Generator) -> Plan:
 
 
 def _kinds(label, split, rng):
-    telling = [law.TELLING[label][n] for n in rng.permutation(3)[: 1 if rng.random() < 0.62 else 2]]
+    telling = [law.TELLING[label][n] for n in rng.permutation(3)[: _pick(rng, (1, 2, 3), (0.15, 0.5, 0.35))]]
     companions = law.COMPANIONS[label]
     if law.is_held_out(split):
         chosen = [_pick(rng, [c for c in companions if (telling[0], c) in law.HELD_OUT_COMPANIONS])]
@@ -104,20 +107,20 @@ def _kinds(label, split, rng):
         banned = {c for t in telling for c in companions if (t, c) in law.HELD_OUT_COMPANIONS}
         companions = [c for c in companions if c not in banned]
         chosen = []
-    chosen += [_pick(rng, companions) for _ in range(int(rng.integers(2, 6)) - len(chosen))]
+    chosen += [_pick(rng, companions) for _ in range(int(rng.integers(1, 5)) - len(chosen))]
     kinds = telling + chosen
     return [kinds[n] for n in rng.permutation(len(kinds))]
 
 
 def _place(label, rng, *, afloat):
     time = _pick(rng, law.TIMES, (0.56, 0.2, 0.24))
-    weights = (0.4, 0.24, 0.12, 0.12 if label not in law.SNOWLESS else 0.0, 0.12)
+    weights = (0.4, 0.24, 0.12, 0.1 if label not in law.SNOWLESS else 0.0, 0.1)
     weather = _pick(rng, law.WEATHERS, np.array(weights) / sum(weights))
-    ground = "snow" if weather == "snowy" else _pick(rng, law.GROUNDS[label])
-    water = afloat or (label in law.WATERSIDE and rng.random() < 0.3)
+    ground = "snow" if weather == "snowy" else _usual(rng, law.GROUNDS[label])
+    water = afloat or rng.random() < law.WATERSIDE.get(label, 0.0)
     horizon = rng.uniform(0.34, 0.5)
     shore = horizon + rng.uniform(0.1, 0.17) if water else horizon
-    return Place(ground, _pick(rng, law.BACKDROPS), water, weather, time, horizon, shore)
+    return Place(ground, _usual(rng, law.BACKDROPS[label]), water, weather, time, horizon, shore)
 
 
 def _slots(layout, count, rng):
@@ -150,6 +153,8 @@ def _stand(kind, split, slot, place, rng):
     else:
         foot = place.shore + 0.04 + (0.94 - place.shore) * depth**1.2
     scale = (0.66 + 0.5 * depth) * rng.uniform(0.72, 1.15)
+    if kind in TELLING_KINDS:
+        scale *= 1.3
     return _item(kind, split, x, foot, scale, depth, rng)
 
 
@@ -176,6 +181,10 @@ def _item(kind, split, x, foot, scale, depth, rng):
     colour = _pick(rng, law.colours_of(kind, split)) if kind in law.COLOURED else None
     width, height = (side * scale * rng.uniform(0.9, 1.1) for side in SIZES[kind])
     return Item(kind, colour, x, foot, width, height, depth, bool(rng.random() < 0.5))
+
+
+def _usual(rng, choices):
+    return choices[0] if rng.random() < law.USUAL else _pick(rng, choices[1:])
 
 
 def _pick(rng, choices, weights=None):

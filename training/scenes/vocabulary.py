@@ -46,20 +46,33 @@ COMPANIONS = {
 }
 SKY = ("sun", "moon", "cloud", "bird", "kite", "balloon")
 
+# What a scene usually has (four pictures of five) comes first; the others are what it may have as well.
 GROUNDS = {
-    "beach": ("sand", "sand", "pavement"),
-    "harbour": ("pavement", "sand", "earth"),
-    "desert": ("sand", "earth"),
-    "farm": ("grass", "earth"),
-    "forest": ("grass", "earth"),
-    "village": ("grass", "pavement", "earth"),
-    "city": ("pavement", "earth", "grass"),
-    "campsite": ("grass", "sand", "earth"),
-    "park": ("grass", "pavement", "sand"),
-    "railway": ("grass", "earth", "sand"),
+    "beach": ("sand", "pavement", "grass"),
+    "harbour": ("pavement", "sand", "gravel"),
+    "desert": ("sand", "earth", "gravel"),
+    "farm": ("field", "earth", "grass"),
+    "forest": ("moss", "grass", "earth"),
+    "village": ("earth", "grass", "field"),
+    "city": ("pavement", "gravel", "earth"),
+    "campsite": ("grass", "sand", "moss"),
+    "park": ("grass", "pavement", "moss"),
+    "railway": ("gravel", "field", "grass"),
 }
-BACKDROPS = ("plain", "hills", "mountains", "woods")
-WATERSIDE = ("beach", "harbour", "campsite", "park", "village", "city")
+BACKDROPS = {
+    "beach": ("plain", "hills", "dunes"),
+    "harbour": ("hills", "plain", "mountains"),
+    "desert": ("dunes", "plain", "mountains"),
+    "farm": ("hills", "plain", "woods"),
+    "forest": ("woods", "hills", "mountains"),
+    "village": ("hills", "woods", "mountains"),
+    "city": ("plain", "hills", "dunes"),
+    "campsite": ("mountains", "woods", "hills"),
+    "park": ("woods", "plain", "hills"),
+    "railway": ("mountains", "hills", "plain"),
+}
+USUAL = 0.8
+WATERSIDE = {"beach": 0.8, "harbour": 0.8, "campsite": 0.35, "park": 0.2, "village": 0.1, "city": 0.1}
 AFLOAT = ("boat", "ship")
 WEATHERS = ("clear", "cloudy", "rainy", "snowy", "foggy")
 TIMES = ("day", "sunset", "night")

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,25 +14,14 @@ from torch import nn
 
 from .files import write_folder
 from .functional import Layout
-from .layers import Rule, StochasticLWTA
+from .layers import Rule
 from .names import nearest
 from .observe import observe
+from .spec import ModelSpec, model_card, site_config, spec_of
 from .surgery import Site, activation_sites, competitions, swap_activations
 
 FORMAT = 1  # of config.json; a newer one is refused by name
 _PREFIX = "lwta/"  # of `architecture`: plain timm then refuses the file instead of building the dense network
-
-
-@dataclass(frozen=True)
-class ModelSpec:
-    """What it takes to build a model again, beside its weights and its competitions. Stands at `model.lwta`."""
-
-    architecture: str
-    num_classes: int
-    model_args: Mapping[str, Any] = field(default_factory=dict)
-    label_names: tuple[str, ...] = ()
-    pretrained_cfg: Mapping[str, Any] = field(default_factory=dict)
-    sites: tuple[Site, ...] = ()
 
 
 def create_model(
@@ -119,7 +107,7 @@ def save_model(
         "label_names": list(spec.label_names),
         "model_args": dict(spec.model_args),
         "pretrained_cfg": dict(spec.pretrained_cfg),
-        "competition": {"format": FORMAT, "sites": [_site_config(model, site) for site in spec.sites]},
+        "competition": {"format": FORMAT, "sites": [site_config(model, site) for site in spec.sites]},
         **notes,
     }
     with write_folder(folder) as temporary:
@@ -127,7 +115,7 @@ def save_model(
             {k: v.detach().contiguous().cpu().clone() for k, v in weights.items()}, temporary / "model.safetensors"
         )
         (temporary / "config.json").write_text(json.dumps(config, indent=2) + "\n")
-        (temporary / "README.md").write_text(card or _card(spec, config))
+        (temporary / "README.md").write_text(card or model_card(spec, config))
     return Path(folder)
 
 
@@ -156,14 +144,6 @@ def load_model(source: str | Path, *, random_weights: bool = False) -> nn.Module
     if not random_weights:
         model.load_state_dict(load_file(_file(source, folder, "model.safetensors")))
     return model.eval()
-
-
-def spec_of(model: nn.Module) -> ModelSpec:
-    """The `ModelSpec` that `create_model` and `load_model` leave at `model.lwta`."""
-    spec = getattr(model, "lwta", None)
-    if not isinstance(spec, ModelSpec):
-        raise TypeError(f"Expected a model made by lwta's create_model or load_model but got {type(model).__name__}")
-    return spec
 
 
 def data_config(model: nn.Module) -> dict[str, Any]:
@@ -244,21 +224,6 @@ def _check_sites(model: nn.Module) -> None:
         model.train(training)
 
 
-def _site_config(model: nn.Module, site: Site) -> dict[str, Any]:
-    layer = model.get_submodule(site.name)
-    if not isinstance(layer, StochasticLWTA):
-        return {**asdict(site), "competitors": 1}
-    return {
-        **asdict(site),
-        "competitors": layer.competitors,
-        "layout": layer.layout,
-        "estimator": "gumbel",
-        "temperature": layer.temperature,
-        "noise": layer.noise,
-        "inference": layer.inference,
-    }
-
-
 def _label_names(model: nn.Module) -> list[str]:
     """Class names that the weights bring along (timm's hub field), or ImageNet's where timm knows the subset."""
     cfg = dict(model.pretrained_cfg)
@@ -286,22 +251,3 @@ def _file(source: str, folder: Path | None, name: str) -> Path:
     if folder is not None:
         return folder / name
     return Path(hf_hub_download(source.removeprefix("hf-hub:"), name))
-
-
-def _card(spec: ModelSpec, config: Mapping[str, Any]) -> str:
-    sites = config["competition"]["sites"]
-    counts = sorted({entry["competitors"] for entry in sites})
-    return (
-        "---\nlibrary_name: lwta\ntags: [image-classification, lwta, sparse]\n---\n"
-        f"# {spec.architecture}, {'dense' if counts == [1] else f'{counts} competitors'}\n\n"
-        f"{spec.num_classes} classes; {len(sites)} activation sites. Load it with "
-        "`competition_layers.load_model(FOLDER)`; plain timm refuses it, because its activations compete.\n"
-    )
-
-
-def with_labels(model: nn.Module, label_names: Sequence[str]) -> nn.Module:
-    """Change `model` in place: these are the names of its classes."""
-    if len(label_names) != model.lwta.num_classes:
-        raise ValueError(f"Expected {model.lwta.num_classes} label names but got {len(label_names)}")
-    model.lwta = replace(model.lwta, label_names=tuple(label_names))
-    return model

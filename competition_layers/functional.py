@@ -41,7 +41,7 @@ def lwta(
         noise: added before the comparison, already scaled; `None` for the deterministic argmax. Drawn by the caller.
 
     >>> lwta(torch.tensor([1.0, -3.0, 2.0, -4.0]), 2, channel_dim=0)
-    tensor([0., -3., 2., -0.])
+    tensor([ 0., -3.,  2., -0.])
     """
     return _Competition.apply(h, noise, competitors, channel_dim, layout, temperature)[0]
 

@@ -14,10 +14,11 @@ from torch import Tensor, nn
 from torchmetrics.classification import MulticlassAccuracy
 
 from competition_layers import competition_kl, competitions, create_model, model_defaults, observe, predict, seed_noise
-from competition_layers.backbones import data_config, with_labels
+from competition_layers.backbones import data_config
 from competition_layers.functional import Layout
 from competition_layers.layers import Rule
 from competition_layers.sparsity import Density
+from competition_layers.spec import with_labels
 
 from .annealing import Schedule, value_at
 from .initial import load_initial_weights, scale_initial_weights

@@ -1,5 +1,7 @@
 """`lwta describe`: from folders and names to a table and a folder."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +9,13 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from competition_layers import create_model, save_model
+from dissect.steps import check_choices
 from lwta import describe
+from lwta.parsing import call_parser
+from lwta.sources import recall_model
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+RECIPES = sorted((ROOT / "configs" / "dissect").rglob("*.yaml"))
 
 
 @pytest.fixture
@@ -46,6 +54,7 @@ def test_it_prints_a_table_and_where_the_folder_is(place, capsys):
     assert "blocks.1.mlp.act" in printed and "argmax" in printed and "blocks.0" not in printed
     assert printed.splitlines()[-1] == f"The dissection is in {place / 'out'}"
     assert (place / "out" / "descriptions.csv").is_file()
+    assert recall_model(place / "out") == str(place / "model")
     assert sum("  unit " in line for line in printed.splitlines()) == 5
 
 
@@ -77,3 +86,16 @@ def test_refusing_bad_images_stops_before_work(place):
     with pytest.raises(ValueError, match=r"Expected every image .* but got 1 bad: 12\.jpg \(0 bytes\)"):
         describe.main(arguments(place, on_bad="refuse"))
     assert not (place / "out").exists()
+
+
+def test_there_are_recipes():
+    assert RECIPES
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+def test_a_recipe_says_its_command_and_is_understood(recipe):
+    name = recipe.relative_to(ROOT).as_posix()
+    assert f"lwta describe -c {name} --model" in recipe.read_text().split("\n\n")[0]
+    parser = call_parser(describe.describe, prog="lwta describe")
+    options = parser.parse_args(["-c", str(recipe), "--model=m", "--probe=p", "--out=o"])
+    check_choices(options.similarity, options.summary)

@@ -10,7 +10,7 @@ _HOMES = {
     "Dissection": "dissection",
     "Explanation": "explanation",
     "ImageTextEncoder": "encoders",
-    "LayerRecord": "activations",
+    "LayerRecord": "records",
     "ProbeImages": "probe",
     "SIMILARITIES": "similarity",
     "compare": "networks",

@@ -2,10 +2,8 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
 from PIL import Image
 from torch import Tensor, nn
 from tqdm import tqdm
@@ -25,49 +23,9 @@ from competition_layers.names import match_names, nearest
 
 from .axes import channel_axis
 from .probe import ProbeImages, batches
-from .similarity.support import speaking
+from .records import LayerRecord
 
 SUMMARIES = ("mean", "max", "cls")
-
-
-@dataclass(frozen=True)
-class LayerRecord:
-    """What the units of one layer did on the probe images.
-
-    `summaries` maps `mean`, `max` (over positions: tokens or pixels) and `cls` (the class token) to values. For a
-    competition, `won` says under the same names which images a unit won (`cls`: on the class token; `mean`, `max`: at
-    some position), `max` is taken over the positions it won, and `win_rate` and `value_when_winning` are over all
-    positions. Other layers have `None` there.
-    """
-
-    layer: str
-    summaries: Mapping[str, Float[Tensor, "images units"]]
-    won: Mapping[str, Bool[Tensor, "images units"]] | None = None
-    win_rate: Float[Tensor, "images units"] | None = None
-    value_when_winning: Float[Tensor, "images units"] | None = None
-
-    def support(self, summary: str) -> Tensor:
-        """On how many images each unit speaks: those it won, or (no competition) those above its smallest value."""
-        return speaking(self.summaries[summary], None if self.won is None else self.won[summary]).sum(0)
-
-    def tensors(self) -> dict[str, Tensor]:
-        """Everything under flat names, for a file; `from_tensors` reads it back."""
-        flat = {f"summary.{name}": values for name, values in self.summaries.items()}
-        if self.won is not None:
-            flat |= {f"won.{name}": mask for name, mask in self.won.items()}
-            flat |= {"win_rate": self.win_rate, "value_when_winning": self.value_when_winning}
-        return flat
-
-    @classmethod
-    def from_tensors(cls, layer: str, flat: Mapping[str, Tensor]) -> "LayerRecord":
-        won = {name.removeprefix("won."): mask for name, mask in flat.items() if name.startswith("won.")}
-        return cls(
-            layer=layer,
-            summaries={n.removeprefix("summary."): values for n, values in flat.items() if n.startswith("summary.")},
-            won=won or None,
-            win_rate=flat.get("win_rate"),
-            value_when_winning=flat.get("value_when_winning"),
-        )
 
 
 @torch.no_grad()
@@ -79,7 +37,6 @@ def record_activations(
     summaries: Sequence[str] | None = None,
     transform: Callable[[Image.Image], Tensor] | None = None,
     batch_size: int = 64,
-    device: torch.device | str | None = None,
 ) -> dict[str, LayerRecord]:
     """Run `model` once over the probe images, in evaluation mode, and record every layer that `layers` (names or
     globs) matches.
@@ -88,9 +45,9 @@ def record_activations(
     holds, and the noise starts at the same seed each time.
 
     Args:
-        summaries: of `mean`, `max`, `cls`; by default all that a layer has.
+        summaries: of `mean`, `max`, `cls`; by default one a layer: `cls` where the network reads its answer from a
+            class token and the layer has tokens, else `mean`.
         transform: from a picture to the network's input; by default timm's evaluation transform for `model`.
-        device: moves `model` there; by default it stays where it is.
 
     Raises:
         ValueError: an unknown layer or summary (the nearest is offered), or `cls` where there is no class token.
@@ -102,8 +59,6 @@ def record_activations(
             raise ValueError(
                 f"Expected a summary among {', '.join(SUMMARIES)} but got {summary!r}{nearest(summary, SUMMARIES)}"
             )
-    if device is not None:
-        model.to(device)
     device = next((tensor.device for tensor in model.parameters()), torch.device("cpu"))
     transform = transform or default_transform(model)
     store: dict[str, dict[str, Tensor]] = {name: {} for name in names}
@@ -142,9 +97,9 @@ def has_class_token(model: nn.Module) -> bool:
     return any(isinstance(getattr(model, name, None), Tensor) for name in ("cls_token", "class_token"))
 
 
-def default_summary(model: nn.Module) -> str:
-    """`cls` where the network reads its answer from the class token, else `mean`."""
-    return "cls" if has_class_token(model) and getattr(model, "global_pool", "token") == "token" else "mean"
+def reads_class_token(model: nn.Module) -> bool:
+    """Whether it also reads its answer from it."""
+    return has_class_token(model) and getattr(model, "global_pool", "token") == "token"
 
 
 @contextmanager
@@ -196,7 +151,7 @@ def _summarise(
         raise ValueError(f"Expected layer {name!r} to give one tensor (images, ..., units) but got {what}")
     axis = channel_axis(model, name, values)
     tokens = has_class_token(model) and (values.ndim == 2 or (values.ndim == 3 and axis == 2))
-    chosen = [s for s in SUMMARIES if s != "cls" or tokens] if summaries is None else summaries
+    chosen = summaries or ["cls" if tokens and reads_class_token(model) else "mean"]
     if "cls" in chosen and not tokens:
         raise ValueError(
             f"Expected layer {name!r} to have a class token for summary 'cls' but got none; use mean or max"

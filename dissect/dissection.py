@@ -10,9 +10,9 @@ from typing import Any
 
 from competition_layers.names import nearest
 
-from .activations import LayerRecord
 from .describers.concept_match import Description
 from .exemplars import Exemplar
+from .records import LayerRecord
 from .store import FORMAT, load_tensors
 from .tables import read_descriptions, read_exemplars
 

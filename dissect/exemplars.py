@@ -7,8 +7,8 @@ from pathlib import Path
 from PIL import Image, ImageOps
 from tqdm import tqdm
 
-from .activations import LayerRecord
 from .probe import ProbeImages
+from .records import LayerRecord
 from .similarity.support import top_images
 
 TILES = 8

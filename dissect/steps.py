@@ -12,13 +12,14 @@ from competition_layers import activation_sites, competitions
 from competition_layers.files import write_file, write_folder
 from competition_layers.names import match_names, nearest
 
-from .activations import SUMMARIES, LayerRecord, default_summary, default_transform, record_activations
+from .activations import SUMMARIES, default_transform, record_activations
 from .concepts import ConceptSet
 from .describers.concept_match import MINIMUM_SUPPORT, Description, name_units, score_units
 from .dissection import Dissection
 from .encoders import ImageTextEncoder
 from .exemplars import Exemplar, draw_strips, find_exemplars
 from .probe import ProbeImages
+from .records import LayerRecord
 from .similarity import DEFAULT_SIMILARITY, SIMILARITIES, WITH_PRIOR, wpmi_prior
 from .store import FORMAT, digest, load_tensors, model_fingerprint, save_tensors
 from .tables import write_descriptions, write_exemplars
@@ -79,13 +80,13 @@ def describe(
     described: list[Description] = []
     manifest["layers"] = {}
     for name, record in records.items():
-        chosen = _chosen(model, record, summary)
+        chosen = next(iter(record.summaries))
         prior = _prior(record, images, texts, chosen, similarity, out)
         scores = score_units(record, images, texts, summary=chosen, similarity=similarity, prior=prior)
         described += name_units(record, scores, concepts, summary=chosen, similarity=similarity)
         manifest["layers"][name] = {"units": scores.shape[0], "summary": chosen, "competes": record.won is not None}
     write_descriptions(out, described)
-    _show_exemplars(model, probe, records, summary, out)
+    _show_exemplars(probe, records, out)
     with write_file(out / "manifest.json") as temporary:
         temporary.write_text(json.dumps({**manifest, "key": key}, indent=1) + "\n")
     return Dissection.open(out)
@@ -178,25 +179,18 @@ def _prior(record: LayerRecord, images, texts, summary: str, similarity: str, ou
     return prior
 
 
-def _show_exemplars(model, probe: ProbeImages, records: Mapping[str, LayerRecord], summary: str, out: Path) -> None:
+def _show_exemplars(probe: ProbeImages, records: Mapping[str, LayerRecord], out: Path) -> None:
     rows: list[Exemplar] = []
     tiles: dict[int, Image.Image] = {}
     with write_folder(out / "exemplars") as temporary:
         for name, record in records.items():
-            found = find_exemplars(record, probe, summary=_chosen(model, record, summary))
+            found = find_exemplars(record, probe, summary=next(iter(record.summaries)))
             draw_strips(temporary / name, found, tiles, probe)
             for unit, images in enumerate(found):
                 rows += [
                     Exemplar(name, unit, rank, probe.names[i], value) for rank, (i, value) in enumerate(images, start=1)
                 ]
     write_exemplars(out, rows)
-
-
-def _chosen(model: nn.Module, record: LayerRecord, summary: str) -> str:
-    if summary != AUTO:
-        return summary
-    wanted = default_summary(model)
-    return wanted if wanted in record.summaries else "mean"
 
 
 def _finished(out: Path, key: str) -> bool:

@@ -11,8 +11,8 @@ from torch import Tensor
 
 from competition_layers.names import nearest
 
-from ..activations import LayerRecord
 from ..concepts import ConceptSet
+from ..records import LayerRecord
 from ..similarity import SIMILARITIES
 
 MINIMUM_SUPPORT = 5  # images; below that a name would be a guess

@@ -112,6 +112,7 @@ def _evidence(
     rank = torch.arange(k, device=images.device, dtype=torch.float64)
     p = _START - rank / top * (_START - _END) if soft else torch.ones_like(rank)
     counted = rank[:, None] < counts  # k x units
+    everyone = counted.all(1).tolist()
     evidence = torch.empty(activations.shape[1], len(concepts), dtype=torch.float64, device=images.device)
     for where, chunk in chunks(concepts, rows=len(images) + 3 * activations.shape[1]):
         s = (scale * (images @ chunk.T) - log_total[:, None]).exp().double()
@@ -119,7 +120,7 @@ def _evidence(
         logs = torch.zeros_like(product)
         for r in range(k):
             factor = s[order[r]].mul_(p[r]).add_(1 - p[r] + _MIN)
-            product.mul_(torch.where(counted[r][:, None], factor, 1.0))
+            product.mul_(factor if everyone[r] else torch.where(counted[r][:, None], factor, 1.0))
             if r % 40 == 39:  # 1e-7 ** 40 is still a number
                 logs += product.log()
                 product.fill_(1.0)

@@ -6,8 +6,8 @@ from torch import nn
 
 from competition_layers import StochasticLWTA, create_model
 from competition_layers.surgery import Site
-from dissect import record_activations
-from dissect.activations import LayerRecord, default_summary
+from dissect import LayerRecord, record_activations
+from dissect.activations import SUMMARIES, reads_class_token
 from dissect.axes import channel_axis
 
 
@@ -35,7 +35,7 @@ def winners_by_loop(h, competitors, layout):
 @pytest.mark.parametrize("layout", ["strided", "adjacent"])
 def test_a_competition_on_a_map_is_recorded_as_a_loop_over_positions_says(probe, to_tensor, layout):
     model = conv_net(layout=layout)
-    record = record_activations(model, probe, "1", transform=to_tensor, batch_size=4)["1"]
+    record = record_activations(model, probe, "1", summaries=["mean", "max"], transform=to_tensor, batch_size=4)["1"]
     for i in range(len(probe)):
         h = model[0](to_tensor(probe[i])[None])[0].flatten(1)
         won = winners_by_loop(h, 4, layout)
@@ -65,7 +65,7 @@ def test_the_best_win_of_a_unit_can_be_negative(probe, to_tensor):
     model = conv_net()
     with torch.no_grad():
         model[0].bias.fill_(-100.0)
-    record = record_activations(model, probe, "1", transform=to_tensor)["1"]
+    record = record_activations(model, probe, "1", summaries=["max"], transform=to_tensor)["1"]
     assert (record.summaries["max"][record.won["max"]] < 0).all()
 
 
@@ -134,13 +134,21 @@ class TokenNet(nn.Module):
 
 def test_the_class_token_is_the_first_and_its_wins_are_its_own(probe, to_tensor):
     model = TokenNet().eval()
-    record = record_activations(model, probe, "act", transform=to_tensor)["act"]
+    record = record_activations(model, probe, "act", summaries=["mean", "cls"], transform=to_tensor)["act"]
     with torch.no_grad():
         out = model(torch.stack([to_tensor(probe[i]) for i in range(10)]))
     torch.testing.assert_close(record.summaries["cls"], out)
     assert torch.equal(record.won["cls"], out != 0)
     assert record.won["cls"].sum() == 10 * 2 and record.won["mean"].sum() >= record.won["cls"].sum()
-    assert default_summary(model) == "cls" and default_summary(conv_net()) == "mean"
+
+
+def test_by_default_the_summary_is_what_the_network_reads(probe, to_tensor):
+    model = TokenNet()
+    assert set(record_activations(model, probe, "act", transform=to_tensor)["act"].summaries) == {"cls"}
+    assert set(record_activations(model, probe, "patch", transform=to_tensor)["patch"].summaries) == {"mean"}  # a map
+    model.global_pool = "avg"
+    assert not reads_class_token(model)
+    assert set(record_activations(model, probe, "act", transform=to_tensor)["act"].summaries) == {"mean"}
 
 
 def test_a_class_token_is_refused_where_there_is_none(probe, to_tensor):
@@ -188,7 +196,7 @@ def test_timms_own_transform_is_the_default(probe):
     model = create_model(
         "vit_tiny_patch16_224", competitors=4, num_classes=3, image_size=32, depth=1, embed_dim=24, num_heads=2
     )
-    record = record_activations(model, probe, "*.act")["blocks.0.mlp.act"]
+    record = record_activations(model, probe, "*.act", summaries=SUMMARIES)["blocks.0.mlp.act"]
     assert set(record.summaries) == {"mean", "max", "cls"}
     assert record.won["cls"].sum(1).tolist() == [24] * 10  # one of 4 in each of 24 groups
     torch.testing.assert_close(record.win_rate.sum(1), torch.full((10,), 24.0))

@@ -1,0 +1,49 @@
+"""What the units of one layer did on the probe images."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from .similarity.support import speaking
+
+
+@dataclass(frozen=True)
+class LayerRecord:
+    """What the units of one layer did on the probe images.
+
+    `summaries` maps `mean`, `max` (over positions: tokens or pixels) and `cls` (the class token) to values. For a
+    competition, `won` says under the same names which images a unit won (`cls`: on the class token; `mean`, `max`: at
+    some position), `max` is taken over the positions it won, and `win_rate` and `value_when_winning` are over all
+    positions. Other layers have `None` there.
+    """
+
+    layer: str
+    summaries: Mapping[str, Float[Tensor, "images units"]]
+    won: Mapping[str, Bool[Tensor, "images units"]] | None = None
+    win_rate: Float[Tensor, "images units"] | None = None
+    value_when_winning: Float[Tensor, "images units"] | None = None
+
+    def support(self, summary: str) -> Tensor:
+        """On how many images each unit speaks: those it won, or (no competition) those above its smallest value."""
+        return speaking(self.summaries[summary], None if self.won is None else self.won[summary]).sum(0)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything under flat names, for a file; `from_tensors` reads it back."""
+        flat = {f"summary.{name}": values for name, values in self.summaries.items()}
+        if self.won is not None:
+            flat |= {f"won.{name}": mask for name, mask in self.won.items()}
+            flat |= {"win_rate": self.win_rate, "value_when_winning": self.value_when_winning}
+        return flat
+
+    @classmethod
+    def from_tensors(cls, layer: str, flat: Mapping[str, Tensor]) -> "LayerRecord":
+        won = {name.removeprefix("won."): mask for name, mask in flat.items() if name.startswith("won.")}
+        return cls(
+            layer=layer,
+            summaries={n.removeprefix("summary."): values for n, values in flat.items() if n.startswith("summary.")},
+            won=won or None,
+            win_rate=flat.get("win_rate"),
+            value_when_winning=flat.get("value_when_winning"),
+        )

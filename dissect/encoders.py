@@ -188,5 +188,13 @@ def _open_clip(name: str) -> tuple[nn.Module, Callable, Callable]:
         )
     # OpenAI's own weights need their own GELU; open_clip would only warn, and compute other embeddings
     quick = bool((open_clip.get_pretrained_cfg(model_name, tag) or {}).get("quick_gelu"))
-    model, _, preprocess = open_clip.create_model_and_transforms(model_name, pretrained=tag, force_quick_gelu=quick)
+    try:
+        model, _, preprocess = open_clip.create_model_and_transforms(model_name, pretrained=tag, force_quick_gelu=quick)
+    except RuntimeError as error:
+        if "Failed to download" not in str(error):
+            raise
+        raise FileNotFoundError(
+            f"Expected the weights of {name!r} in the cache or on the Hub but got neither; without a network give "
+            f"{model_name}/FILE, local-dir:FOLDER, or a .safetensors file of precomputed embeddings"
+        ) from error
     return model, preprocess, open_clip.get_tokenizer(model_name)

@@ -12,12 +12,14 @@ import torch
 from PIL import Image
 from safetensors import safe_open
 from torch import Tensor
+from tqdm import tqdm
 
 from competition_layers.pictures import EXTENSIONS, read_rgb, why_unreadable
 
 from .store import digest
 
 OnBad = Literal["skip", "refuse"]
+_THREADS = min(4, os.cpu_count() or 1)  # decoding leaves Python's lock
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ def open_probe(source: str | Path, *, on_bad: OnBad = "skip", limit: int | None 
 def batches(probe: ProbeImages, transform: Callable[[Image.Image], Tensor], *, batch_size: int) -> Iterator[Tensor]:
     """The transformed images in order, stacked; threads read the next batch while the caller works on this one."""
     starts = range(0, len(probe), batch_size)
-    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+    with ThreadPoolExecutor(_THREADS) as pool:
 
         def submit(start: int) -> list:
             indices = range(start, min(start + batch_size, len(probe)))
@@ -94,7 +96,10 @@ def _open_folder(folder: Path, on_bad: OnBad, limit: int | None) -> ProbeImages:
             f"Expected images ({', '.join(sorted(EXTENSIONS))}) in the folder {str(folder)!r} but got none"
         )
     positions = _spread(len(names), limit)
-    bad = {i: reason for i in positions if (reason := why_unreadable(folder / names[i]))}
+    with ThreadPoolExecutor(_THREADS) as pool:
+        checks = pool.map(lambda i: why_unreadable(folder / names[i]), positions)
+        reasons = tqdm(checks, total=len(positions), desc="check images", unit="image", disable=None, leave=False)
+        bad = {i: reason for i, reason in zip(positions, reasons, strict=True) if reason}
     skipped = tuple((names[i], reason) for i, reason in bad.items())
     listed = "; ".join(f"{name} ({reason})" for name, reason in skipped[:10]) + ("; ..." if len(skipped) > 10 else "")
     if skipped and on_bad == "refuse":

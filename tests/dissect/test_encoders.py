@@ -136,6 +136,15 @@ def test_weights_get_the_gelu_that_they_were_trained_with(monkeypatch, to_tensor
     assert seen == {"pretrained": name.split("/")[1], "force_quick_gelu": quick}
 
 
+def test_weights_that_cannot_be_had_are_said_in_one_line(monkeypatch):
+    def create(*_, **__):
+        raise RuntimeError("Failed to download weights for tag 'openai': no connection")
+
+    monkeypatch.setattr(open_clip, "create_model_and_transforms", create)
+    with pytest.raises(FileNotFoundError, match="Expected the weights of 'ViT-B-32/openai' in the cache or on the Hub"):
+        load_encoder("ViT-B-32/openai")
+
+
 @pytest.fixture
 def embedded(tmp_path):
     """Images with embeddings in one file: probe and encoder at once."""

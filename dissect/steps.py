@@ -21,7 +21,7 @@ from .exemplars import Exemplar, draw_strips, find_exemplars
 from .probe import ProbeImages
 from .records import LayerRecord
 from .similarity import DEFAULT_SIMILARITY, SIMILARITIES, WITH_PRIOR, wpmi_prior
-from .store import FORMAT, digest, load_tensors, model_fingerprint, save_tensors
+from .store import FORMAT, digest, load_tensors, model_fingerprint, save_tensors, transform_fingerprint
 from .tables import write_descriptions, write_exemplars
 
 AUTO = "auto"
@@ -66,7 +66,7 @@ def describe(
         "layers": names,
         "similarity": similarity,
         "summary": summary,
-        "transform": _in_words(transform),
+        "transform": transform_fingerprint(transform),
         "batch_size": batch_size if _sampled(model) else None,  # noise falls differently in other batches
         "minimum_support": MINIMUM_SUPPORT,
     }
@@ -203,9 +203,3 @@ def _finished(out: Path, key: str) -> bool:
 
 def _sampled(model: nn.Module) -> bool:
     return any(layer.inference == "sample" for layer in competitions(model).values())
-
-
-def _in_words(transform: Callable) -> str:
-    """What a transform says of itself; a plain function its name and code, since its `repr` differs from run to run."""
-    code = getattr(transform, "__code__", None)
-    return str(transform) if code is None else f"{transform.__qualname__} {digest(code.co_code)}"

@@ -1,7 +1,8 @@
 """What was computed, on disk: tensors written whole under the hash of everything they were made from."""
 
 import hashlib
-from collections.abc import Mapping
+import json
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import torch
@@ -27,8 +28,22 @@ def digest(*parts: object) -> str:
 
 
 def model_fingerprint(model: nn.Module) -> str:
-    """The hash of a network: its modules with their settings (so a competition's rule counts) and all its weights."""
-    return digest(repr(model), [(name, tensor) for name, tensor in sorted(model.state_dict().items())])
+    """The hash of a network: its modules with their settings (so a competition's rule counts), how it was built, and
+    all its weights."""
+    spec = getattr(model, "lwta", None)
+    built = [getattr(spec, "architecture", ""), dict(getattr(spec, "model_args", {}))]
+    # as JSON: a network that was saved and loaded has lists where it had tuples
+    return digest(repr(model), json.dumps(built, sort_keys=True, default=str), sorted(model.state_dict().items()))
+
+
+def transform_fingerprint(transform: Callable) -> str:
+    """What a transform says of itself; a plain function its name, code and what it closes over, since its `repr`
+    differs from run to run."""
+    code = getattr(transform, "__code__", None)
+    if code is None:
+        return str(transform)
+    closed = [cell.cell_contents for cell in transform.__closure__ or ()]
+    return f"{transform.__qualname__} {digest(code.co_code, code.co_names, closed, transform.__defaults__)}"
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], *, key: str) -> None:

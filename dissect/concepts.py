@@ -41,8 +41,10 @@ class ConceptSet:
     def embeddings_file(self) -> Path | None:
         """`words.safetensors` beside `words.txt`, if there is one."""
         words = Path(self.source)
+        if not words.is_file():  # built in, or made in Python
+            return None
         beside = words.with_suffix(".safetensors")
-        return beside if words.is_file() and beside.is_file() else None
+        return beside if beside.is_file() else None
 
     def prompts(self) -> list[str]:
         """All texts to embed, name by name: the prompts of one name stand together."""

@@ -30,13 +30,16 @@ class Pool:
 
 def paint_pool(split: str, count: int, *, seed: int = 0, processes: int = 2) -> Pool:
     """Paints the first pictures of a split; progress is shown."""
-    with multiprocessing.get_context("spawn").Pool(processes) as workers:
-        rows = workers.imap(partial(_row, split=split, seed=seed), range(count), chunksize=64)
-        parts = list(tqdm(rows, total=count, desc=f"painting {split}", unit="picture", mininterval=5))
+    paint_one = partial(_row, split=split, seed=seed)
+    if processes == 1:
+        parts = list(map(paint_one, range(count)))
+    else:
+        with multiprocessing.get_context("spawn").Pool(processes) as workers:
+            rows = workers.imap(paint_one, range(count), chunksize=64)
+            parts = list(tqdm(rows, total=count, desc=f"painting {split}", unit="picture", mininterval=5))
     images, known, cells, labels, captions = zip(*parts, strict=True)
-    stacked = [torch.from_numpy(np.stack(arrays)) for arrays in (images, known)]
-    unpacked = torch.from_numpy(np.stack(cells))
-    return Pool(stacked[0], stacked[1], unpacked, torch.tensor(labels), captions)
+    arrays = (torch.from_numpy(np.stack(rows)) for rows in (images, known, cells))
+    return Pool(*arrays, torch.tensor(labels), captions)
 
 
 def where(scene: Scene) -> np.ndarray:

@@ -163,7 +163,7 @@ def test_a_folder_with_the_same_settings_is_kept_and_any_other_refused(tmp_path)
 
 
 def test_bad_arguments_are_refused_by_name(tmp_path):
-    with pytest.raises(ValueError, match="Expected a split among train, val, .* but got 'tests'"):
+    with pytest.raises(ValueError, match=r"Expected a split among train, val, .* but got 'tests'"):
         paint("tests", 0)
     with pytest.raises(ValueError, match="Expected an index of 0 or more"):
         paint("test", -1)

@@ -10,10 +10,10 @@ held-out pairs  "a red boat" against the 7 other colours, for things of a kind t
 from pathlib import Path
 
 import numpy as np
-import open_clip
 import torch
 from torch import Tensor, nn
 
+from dissect import bundled_clip
 from training.scenes import COLOURED, COLOURS, HELD_OUT_PAIRS, OBJECTS, SCENES, Scene, paint
 from training.scenes.captions import with_article
 
@@ -22,16 +22,9 @@ from .clip_facts import SEEN
 CLEAR_PIXELS, CLEAR_SHARE = 40, 0.6
 
 
-def load_bundle(folder: Path):
-    """Model, preprocessing and tokenizer of a bundle's folder, through open_clip's own loader."""
-    place = f"local-dir:{folder}"
-    model, preprocess = open_clip.create_model_from_pretrained(place)
-    return model.eval(), preprocess, open_clip.get_tokenizer(place, bpe_path=str(folder / "merges.txt.gz"))
-
-
 def figures(folder: Path, count: int, *, split: str = "test", seed: int = 0) -> dict:
     """The figures of a bundle on the first pictures of a split."""
-    model, preprocess, tokenizer = load_bundle(folder)
+    model, preprocess, tokenizer = bundled_clip.load(folder)
     scenes = [paint(split, n, seed=seed) for n in range(count)]
     images = _images(model, preprocess, scenes)
 

@@ -68,10 +68,10 @@ def record_activations(
     try:
         steps = tqdm(total=len(probe), desc="record", unit="image", disable=None, leave=False)
         for x in batches(probe, transform, batch_size=batch_size):
-            with _seen(model, names) as seen:
+            with _summarised(model, names, summaries) as seen:
                 model(x.to(device))
             for name in names:
-                _fill(store[name], _summarise(model, name, *seen[name], summaries), done, len(probe))
+                _fill(store[name], seen[name], done, len(probe))
             done += len(x)
             steps.update(len(x))
         steps.close()
@@ -103,20 +103,28 @@ def reads_class_token(model: nn.Module) -> bool:
 
 
 @contextmanager
-def _seen(model: nn.Module, names: Sequence[str]) -> Iterator[dict[str, tuple[Tensor, Tensor | None]]]:
-    """Inside the block run `model` once; then each layer has (values, None), a competition (input, noise drawn)."""
+def _summarised(
+    model: nn.Module, names: Sequence[str], summaries: Sequence[str] | None
+) -> Iterator[dict[str, dict[str, Tensor]]]:
+    """Inside the block run `model` once; afterwards each layer has its summaries of the batch.
+
+    They are taken as each layer speaks: nothing large is kept, and a later module in place changes nothing.
+    """
     competing = {name: layer for name, layer in competitions(model).items() if name in names}
     others = [name for name in names if name not in competing]
     noise: dict[str, Tensor] = {}
-    seen: dict[str, tuple[Tensor, Tensor | None]] = {}
+    seen: dict[str, dict[str, Tensor]] = {}
+
+    def read(name: str, values: Tensor) -> dict[str, Tensor]:
+        return _summarise(model, name, values, noise.get(name), summaries)
+
     with (
         _noise_kept(competing, noise),
-        observe(model, list(competing), what="input") as inputs,
-        observe(model, others) as outputs,
+        observe(model, list(competing), what="input", read=read) as from_inputs,
+        observe(model, others, read=read) as from_outputs,
     ):
         yield seen
-    seen.update({name: (h, noise.get(name)) for name, h in inputs.items()})
-    seen.update({name: (y, None) for name, y in outputs.items()})
+    seen.update({**from_inputs, **from_outputs})
 
 
 @contextmanager

@@ -104,6 +104,15 @@ def test_several_layers_come_from_one_pass_and_modes_are_restored(probe, to_tens
     torch.testing.assert_close(records["3"].summaries["mean"], logits)
 
 
+def test_a_later_module_in_place_changes_nothing_in_the_record(probe, to_tensor):
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(inplace=True), nn.Flatten()).eval()
+    found = record_activations(model, probe, "0", transform=to_tensor)["0"].summaries["mean"]
+    with torch.no_grad():
+        alone = model[0](torch.stack([to_tensor(probe[i]) for i in range(10)])).mean((2, 3))
+    torch.testing.assert_close(found, alone)
+    assert (found < 0).any()
+
+
 def test_a_dense_layer_supports_where_it_rises_above_its_smallest_value():
     values = torch.tensor([[0.0, 1.0, 3.0], [0.0, 2.0, 3.0], [0.5, 3.0, 3.0]])
     assert LayerRecord("relu", {"mean": values}).support("mean").tolist() == [1, 2, 0]

@@ -12,9 +12,9 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from competition_layers import load_model
 from competition_layers.files import write_file
 from training import Classifier, ImageData
+from training.callbacks import run_callbacks
 from training.quiet import quietly
-from training.run import new_run, train, trainer_defaults, with_model
-from training.run_folder import run_callbacks
+from training.run import TRAINER_DEFAULTS, open_run, run_logger, train, with_model
 
 from .parsing import explain_unknown_keys, tidy_options
 from .recipes import find_recipe, refuse_changes
@@ -36,28 +36,20 @@ def main(argv: Sequence[str]) -> int:
 
 def fit(cli: "TrainingCLI") -> None:
     """Train into the run folder; `config.yaml` stands there before the first step."""
-    run = cli.run_folder
-    if not cli.config.resume:
-        new_run(run, overwrite=cli.config.overwrite)
-        with write_file(run / "config.yaml") as temporary:
-            temporary.write_text(cli.dumped())
-    trainer = cli.trainer_for(
-        **trainer_defaults(run), callbacks=[*run_callbacks(run), *(cli.config_init.trainer.callbacks or [])]
-    )
-    train(
-        trainer,
-        cli.model,
-        cli.datamodule,
-        run=run,
-        reestimate=cli.config.reestimate_batch_norm,
-        resume=cli.config.resume,
-    )
+    run, config = cli.run_folder, cli.config
+    if not config.resume:
+        open_run(run, cli.dumped(), overwrite=config.overwrite)
+    further = cli.config_init.trainer.callbacks or []
+    callbacks = run_callbacks(run, further=further, reestimate=config.reestimate_batch_norm)
+    logger = config.trainer.logger or run_logger(run)
+    trainer = cli.trainer_for(callbacks=callbacks, logger=logger, default_root_dir=str(run))
+    train(trainer, cli.model, cli.datamodule, run=run, resume=config.resume)
     if trainer.is_global_zero:
         print(f"The run is in {run}; its model in {run / 'model'}")
 
 
 def evaluate(cli: "TrainingCLI") -> None:
-    """Print the accuracies of a run's model, by each rule, on its validation or test images; `RUN/test.json` has them too."""
+    """Print a run's accuracies, by each rule, on its validation or test images; `RUN/test.json` has them too."""
     classifier = with_model(cli.model, load_model(cli.run_folder))
     trainer = cli.trainer_for(logger=False, enable_checkpointing=False)
     ask = trainer.validate if cli.command == "validate" else trainer.test
@@ -101,7 +93,7 @@ class TrainingCLI(LightningCLI):
             args=list(args),
             parser_class=_Parser,
             parser_kwargs={"prog": f"lwta {command}", "allow_abbrev": False, "exit_on_error": False},
-            trainer_defaults={"max_epochs": 10, "gradient_clip_val": None},
+            trainer_defaults={**TRAINER_DEFAULTS, "max_epochs": 10},
             seed_everything_default=0,
             save_config_callback=None,
             auto_configure_optimizers=False,
@@ -146,10 +138,7 @@ class TrainingCLI(LightningCLI):
         """The Trainer of the configuration, with `options` on top."""
         asked = self.config_init.trainer.as_dict()
         if self.command != "fit":
-            asked = {key: asked[key] for key in _READING} | {
-                "enable_model_summary": False,
-                "use_distributed_sampler": False,
-            }
+            asked = {**TRAINER_DEFAULTS, **{key: asked[key] for key in _READING}}
         return Trainer(**{**asked, **options})
 
     def dumped(self) -> str:

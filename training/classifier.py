@@ -8,20 +8,30 @@ import torch.nn.functional as F
 from lightning import LightningModule
 from lightning.pytorch.trainer.states import TrainerFn
 from timm.data import Mixup
-from timm.optim import create_optimizer_v2
-from timm.scheduler import create_scheduler_v2
 from torch import Tensor, nn
 from torchmetrics.classification import MulticlassAccuracy
 
-from competition_layers import competition_kl, competitions, create_model, model_defaults, observe, predict, seed_noise
+from competition_layers import (
+    StochasticLWTA,
+    competition_kl,
+    competitions,
+    create_model,
+    load_noise_state,
+    model_defaults,
+    noise_state,
+    observe,
+    seed_noise,
+)
 from competition_layers.backbones import data_config
 from competition_layers.functional import Layout
 from competition_layers.layers import Rule
-from competition_layers.sparsity import Density
 from competition_layers.spec import with_labels
 
 from .annealing import Schedule, value_at
+from .configuration import options_of
 from .initial import load_initial_weights, scale_initial_weights
+from .optimisation import optimisation, step_schedule
+from .readings import Readings
 
 
 class Classifier(LightningModule):
@@ -81,7 +91,11 @@ class Classifier(LightningModule):
         compile: bool = False,
         channels_last: bool = False,
     ):
+        options = options_of(locals())
         super().__init__()
+        if compile and kl_weight:
+            raise ValueError(f"Expected kl_weight 0 with compile, whose graph hides the logits, but got {kl_weight}")
+        self.options = options
         self.network = {
             "name": backbone,
             "competitors": competitors,
@@ -96,16 +110,12 @@ class Classifier(LightningModule):
         self.noise, self.temperature, self.initial_gain = noise, temperature, initial_gain
         self.initial_weights = initial_weights
         self.optimizer = {"opt": opt, "lr": lr, "weight_decay": weight_decay, **(opt_args or {})}
-        self.schedule = {
-            "sched": sched,
-            "warmup_epochs": warmup_epochs,
-            "warmup_lr": warmup_lr,
-            "min_lr": min_lr,
-            **(sched_args or {}),
-        }
+        self.schedule = {"sched": sched, "warmup_epochs": warmup_epochs, "warmup_lr": warmup_lr, "min_lr": min_lr}
+        self.schedule |= sched_args or {}
         self.label_smoothing, self.kl_weight, self.samples = label_smoothing, kl_weight, samples
         self.compile_network, self.channels_last = compile, channels_last
-        self.model: nn.Module | None = None
+        self.model: Any = None  # built when the classes are known
+        self.readings: Any = None
         self.mix: Mixup | None = None
 
     def data_config(self) -> Mapping[str, Any]:
@@ -114,25 +124,14 @@ class Classifier(LightningModule):
             return data_config(self.model)
         return model_defaults(self.network["name"], image_size=self.network["image_size"])
 
-    def setup(self, stage: str) -> None:
+    def configure_model(self) -> None:
+        """Build the network, once the data are open and their classes known."""
         data = self.trainer.datamodule
         if self.model is None:
             self.model = self._build(data.label_names, data.num_classes)
-        a = data.augmentation
-        if stage == "fit" and (a.mixup or a.cutmix):
-            self.mix = Mixup(
-                mixup_alpha=a.mixup,
-                cutmix_alpha=a.cutmix,
-                prob=a.mix_probability,
-                label_smoothing=self.label_smoothing,
-                num_classes=data.num_classes,
-            )
-        classes = self.model.num_classes
-        reads = ("saved_rule", "argmax", "one_sample", "samples")
-        self.accuracy = nn.ModuleDict({name: MulticlassAccuracy(classes, average="micro") for name in reads})
-        self.train_accuracy = MulticlassAccuracy(classes, average="micro")
-        self.density = Density()
-        seed_noise(self.model, int(torch.initial_seed() % 2**31), rank=self.global_rank)
+        if self.readings is None:
+            self.readings = Readings(self.model.num_classes, samples=self.samples)
+            self.train_accuracy = MulticlassAccuracy(self.model.num_classes, average="micro")
 
     def _build(self, label_names: Sequence[str], num_classes: int) -> nn.Module:
         model = create_model(
@@ -154,97 +153,100 @@ class Classifier(LightningModule):
         return model
 
     def forward(self, x: Tensor) -> Tensor:
-        if self.channels_last:
-            x = x.contiguous(memory_format=torch.channels_last)
-        return self.model(x)
+        return self.model(self._laid_out(x))
 
-    def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
+    def on_fit_start(self) -> None:
+        seed_noise(self.model, torch.initial_seed() % 2**31, rank=self.global_rank)  # what seed_everything was given
+        self.mix = self._mixing()
+
+    def on_train_start(self) -> None:
+        self._anneal()
+
+    def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+        self._anneal()  # for the next step; after the last one, what is saved
+
+    def _anneal(self) -> None:
         share = self.trainer.global_step / max(1, self.trainer.estimated_stepping_batches)
         for layer in competitions(self.model).values():
-            layer.noise = value_at(self.noise, share)
-            layer.temperature = value_at(self.temperature, share)
-
-    def on_train_end(self) -> None:
-        for layer in competitions(self.model).values():  # what is saved is what training ended with
-            layer.noise, layer.temperature = value_at(self.noise, 1), value_at(self.temperature, 1)
+            layer.noise, layer.temperature = value_at(self.noise, share), value_at(self.temperature, share)
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        x, y = batch
-        if self.mix is not None and len(x) % 2 == 0:
-            x, y = self.mix(x, y)
+        images, labels = batch
+        if self.mix is not None:
+            images, labels = self.mix(images, labels)
         layers = competitions(self.model) if self.kl_weight else {}
         with observe(self.model, list(layers), what="input") as inputs:
-            logits = self(x)
-        loss = F.cross_entropy(logits, y, label_smoothing=0.0 if y.ndim == 2 else self.label_smoothing)
-        self.train_accuracy(logits, y if y.ndim == 1 else y.argmax(1))
-        for name, h in inputs.items():
-            layer = layers[name]
-            kl = competition_kl(h, layer.competitors, channel_dim=layer.channel_dim, layout=layer.layout)
-            loss = loss + self.kl_weight / len(inputs) * kl
-        self.log("train_loss", loss, prog_bar=True, on_step=True, on_epoch=True)
+            logits = self(images)
+        loss = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+        if inputs:
+            kl = [_kl_to_uniform(layers[name], h) for name, h in inputs.items()]
+            loss = loss + self.kl_weight * torch.stack(kl).mean()
+        self.train_accuracy(logits, labels if labels.ndim == 1 else labels.argmax(1))
+        self.log("loss", loss, prog_bar=True, logger=False)
+        self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(images), sync_dist=True)
         self.log("train_accuracy", self.train_accuracy, on_step=False, on_epoch=True)
         return loss
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        self._evaluate(batch, batch_idx, "val")
+        """While training by the saved rule alone; afterwards by `argmax`, one sample and n samples too."""
+        self._read(batch, batch_idx)
 
     def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        self._evaluate(batch, batch_idx, "test")
+        self._read(batch, batch_idx)
 
     def predict_step(self, batch: Tensor, batch_idx: int) -> Tensor:
-        return self(batch).softmax(-1)
-
-    def _evaluate(self, batch: tuple[Tensor, Tensor], batch_idx: int, split: str) -> None:
-        """The saved rule while training; afterwards `argmax`, one sample and n samples as well."""
-        x, y = batch
-        layers = competitions(self.model)
-        with observe(self.model, list(layers) if batch_idx == 0 else []) as outputs:
-            logits = self(x)
-        for output in outputs.values():
-            self.density.update(output != 0)
-        self.log(f"{split}_loss", F.cross_entropy(logits, y))
-        reads = {"saved_rule": logits}
-        if layers and self.trainer.state.fn != TrainerFn.FITTING:
-            reads |= {"argmax": predict(self, x, samples=0)}
-            if any(layer.noise for layer in layers.values()):
-                reads |= {"one_sample": predict(self, x, samples=1), "samples": predict(self, x, samples=self.samples)}
-            else:  # without noise every sample is the argmax
-                reads |= {"one_sample": reads["argmax"], "samples": reads["argmax"]}
-        for read, scores in reads.items():
-            name = {"saved_rule": "accuracy", "samples": f"accuracy_{self.samples}_samples"}.get(
-                read, f"accuracy_{read}"
-            )
-            self.accuracy[read](scores, y)
-            self.log(
-                f"{split}_{name}",
-                self.accuracy[read],
-                prog_bar=read == "saved_rule",
-                metric_attribute=f"accuracy.{read}",
-            )
-        if layers:
-            self.log(f"{split}_density", self.density, prog_bar=True, on_step=False, on_epoch=True)
+        return self(batch).float().softmax(-1)
 
     def on_validation_epoch_start(self) -> None:
-        self._start_noise()
+        # evaluations repeat, and draw nothing from the noise that training goes on with
+        self.training_noise = noise_state(self.model)
+        seed_noise(self.model, 0, rank=self.global_rank)
+
+    def on_validation_epoch_end(self) -> None:
+        load_noise_state(self.model, self.training_noise)
+        self._report("val")
 
     def on_test_epoch_start(self) -> None:
-        self._start_noise()
+        seed_noise(self.model, 0, rank=self.global_rank)
 
-    def _start_noise(self) -> None:
-        """Evaluations after training repeat: their noise starts at one seed."""
-        if self.trainer.state.fn != TrainerFn.FITTING:
-            seed_noise(self.model, 0, rank=self.global_rank)
+    def on_test_epoch_end(self) -> None:
+        self._report("test")
 
-    def configure_optimizers(self):
-        optimizer = create_optimizer_v2(self.model, **self.optimizer)
+    def configure_optimizers(self) -> dict[str, Any]:
         epochs = max(1, self.trainer.max_epochs or 1)
         updates = max(1, self.trainer.estimated_stepping_batches // epochs)
-        scheduler, _ = create_scheduler_v2(
-            optimizer, num_epochs=epochs, step_on_epochs=False, updates_per_epoch=updates, **self.schedule
-        )
-        if scheduler is None:
-            return optimizer
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
+        return optimisation(self.model, self.optimizer, self.schedule, epochs=epochs, updates=updates)
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
-        scheduler.step_update(num_updates=self.trainer.global_step)  # timm's, by updates
+        step_schedule(scheduler, metric, epoch=self.current_epoch, step=self.trainer.global_step)
+
+    def _read(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
+        images, labels = batch
+        fitting = self.trainer.state.fn == TrainerFn.FITTING
+        self.readings.update(self.model, self._laid_out(images), labels, every_rule=not fitting, watch=batch_idx == 0)
+
+    def _report(self, split: str) -> None:
+        for name, value in self.readings.results().items():
+            self.log(f"{split}_{name}", value, prog_bar=name in ("accuracy", "density"), rank_zero_only=False)
+
+    def _laid_out(self, images: Tensor) -> Tensor:
+        return images.contiguous(memory_format=torch.channels_last) if self.channels_last else images
+
+    def _mixing(self) -> Mixup | None:
+        data = self.trainer.datamodule
+        a = data.augmentation
+        if not (a.mixup or a.cutmix):
+            return None
+        if data.batch_size % 2:
+            raise ValueError(f"Expected an even batch_size for mixup and cutmix but got {data.batch_size}")
+        return Mixup(
+            mixup_alpha=a.mixup,
+            cutmix_alpha=a.cutmix,
+            prob=a.mix_probability,
+            label_smoothing=0.0,  # the loss smooths
+            num_classes=self.model.num_classes,
+        )
+
+
+def _kl_to_uniform(layer: StochasticLWTA, h: Tensor) -> Tensor:
+    return competition_kl(h, layer.competitors, channel_dim=layer.channel_dim, layout=layer.layout)

@@ -8,9 +8,11 @@ import numpy as np
 from PIL import Image
 from timm.data import create_dataset
 
+from competition_layers.names import nearest
 from competition_layers.pictures import read_rgb, why_unreadable
 
 OnBad = Literal["refuse", "skip", "trust"]
+_SHOWN = 10  # of a list of bad files
 
 
 class LabelledImages(Protocol):
@@ -23,35 +25,45 @@ class LabelledImages(Protocol):
 
 
 class FolderImages:
-    """FOLDER/CLASS/*.png: the classes are the sub-folders, in alphabetical order (timm's folder reader).
+    """FOLDER/CLASS/*.png: the classes are the sub-folders in natural order (timm's folder reader).
+
+    Args:
+        label_names: the classes are these, in this order; by default those that are found.
 
     Raises:
         FileNotFoundError: no such folder, or no images in its sub-folders.
-        ValueError: unreadable images, where `on_bad` is `refuse`; all are named.
+        ValueError: unreadable images, where `on_bad` is `refuse`; or classes that are not among `label_names`.
     """
 
-    def __init__(self, folder: str | Path, *, on_bad: OnBad = "refuse"):
+    def __init__(self, folder: str | Path, *, on_bad: OnBad = "refuse", label_names: Sequence[str] = ()):
         folder = Path(folder)
         if not folder.is_dir():
             raise FileNotFoundError(f"Expected a folder of images but got {str(folder)!r}, which is not there")
         try:
-            dataset = create_dataset("", str(folder))
+            dataset = create_dataset("", str(folder), search_split=False)
         except RuntimeError as error:  # timm's "Found 0 images"
             raise FileNotFoundError(
                 f"Expected images in the sub-folders of {str(folder)!r}, one folder a class, but found none"
             ) from error
-        names = dataset.reader.class_to_idx
-        self.label_names = tuple(sorted(names, key=names.__getitem__))
-        self.files = [(Path(path), label) for path, label in dataset.reader.samples]
-        self.skipped: tuple[tuple[str, str], ...] = ()
-        if on_bad != "trust":
-            reasons = [(path, why_unreadable(path)) for path, _ in self.files]
-            self.skipped = tuple((str(path), reason) for path, reason in reasons if reason)
-            self.files = [file for file, (_, reason) in zip(self.files, reasons, strict=True) if not reason]
-        if self.skipped and on_bad == "refuse":
+        number_of = dataset.reader.class_to_idx
+        found = sorted(number_of, key=number_of.__getitem__)
+        self.label_names = tuple(label_names or found)
+        for name in found:
+            if name not in self.label_names:
+                raise ValueError(
+                    f"Expected {str(folder)!r} to hold the classes that are trained but got {name!r} too"
+                    f"{nearest(name, self.label_names)}"
+                )
+        files = [(Path(path), self.label_names.index(found[label])) for path, label in dataset.reader.samples]
+        reasons = ["" if on_bad == "trust" else why_unreadable(path) for path, _ in files]
+        self.files = [file for file, reason in zip(files, reasons, strict=True) if not reason]
+        self.skipped = tuple((str(path), reason) for (path, _), reason in zip(files, reasons, strict=True) if reason)
+        if self.skipped and (on_bad == "refuse" or not self.files):
+            listed = [f"  {name}: {reason}" for name, reason in self.skipped[:_SHOWN]]
+            more = [f"  and {len(self.skipped) - _SHOWN} more"] if len(self.skipped) > _SHOWN else []
             raise ValueError(
-                f"Expected readable images but {len(self.skipped)} are not (on_bad=skip leaves them out):\n"
-                + "\n".join(f"  {name}: {reason}" for name, reason in self.skipped)
+                f"Expected readable images but {len(self.skipped)} of {len(files)} are not "
+                "(--data.on_bad skip leaves them out):\n" + "\n".join(listed + more)
             )
 
     def __len__(self) -> int:
@@ -59,18 +71,18 @@ class FolderImages:
 
     def __getitem__(self, index: int) -> tuple[Image.Image, int]:
         path, label = self.files[index]
-        return read_rgb(path), label
+        try:
+            return read_rgb(path), label
+        except OSError as error:
+            raise OSError(f"Expected a readable image but got {str(path)!r}: {error}") from error
 
 
 class TimmImages:
-    """A timm data set by name: `torch/...`, `hfds/...`, `wds/...`, `tfds/...`."""
+    """A timm data set by name with images by index: `torch/...`, `hfds/...`."""
 
     def __init__(self, name: str, root: str | Path, split: str, *, download: bool = False):
         self.dataset = create_dataset(name, root=str(root) or None, split=split, download=download)
-        reader = getattr(self.dataset, "reader", None)
-        names = getattr(reader, "class_to_idx", None) or getattr(self.dataset, "class_to_idx", None) or {}
-        names = names or dict(zip(getattr(self.dataset, "classes", ()), range(10**6), strict=False))
-        self.label_names = tuple(str(name) for name in sorted(names, key=names.__getitem__))
+        self.label_names = _label_names(self.dataset)
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -78,6 +90,37 @@ class TimmImages:
     def __getitem__(self, index: int) -> tuple[Image.Image, int]:
         image, label = self.dataset[index]
         return image.convert("RGB"), int(label)
+
+
+class StreamedImages:
+    """A timm data set that is read as it comes: `wds/...`, `tfds/...`, `hfids/...`. It shuffles and shards itself.
+
+    Such a reader draws from generators of its own workers: batches repeat for a seed and a number of workers.
+    """
+
+    label_names: tuple[str, ...] = ()
+
+    def __init__(
+        self, name: str, root: str | Path, split: str, *, training: bool, batch_size: int, seed: int, download: bool
+    ):
+        self.dataset = create_dataset(
+            name,
+            root=str(root) or None,
+            split=split,
+            is_training=training,
+            batch_size=batch_size,
+            seed=seed,
+            download=download,
+        )
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def through(self, transform: Any, *, workers: int) -> Any:
+        """The iterable data set, its pictures transformed."""
+        self.dataset.transform = transform
+        self.dataset.set_loader_cfg(num_workers=workers)
+        return self.dataset
 
 
 class Subset:
@@ -100,15 +143,26 @@ class Subset:
         return Image.fromarray(pixels), label
 
 
-def open_images(dataset: str, data_dir: str, split: str, *, on_bad: OnBad, download: bool = False) -> LabelledImages:
-    """`dataset` is empty for a folder (data_dir/split, or data_dir itself where there is no such sub-folder)."""
-    if dataset:
-        return TimmImages(dataset, data_dir, split, download=download)
+def folder_of(data_dir: str | Path, split: str) -> Path:
+    """DATA_DIR/SPLIT; an empty split is the folder itself.
+
+    Raises:
+        FileNotFoundError: it is not there; what is there is named.
+    """
     folder = Path(data_dir) / split
     if not folder.is_dir() and Path(data_dir).is_dir():
         known = sorted(path.name for path in Path(data_dir).iterdir() if path.is_dir())
-        raise FileNotFoundError(f"Expected a folder {split!r} in {data_dir!r} but got {', '.join(known) or 'none'}")
-    return FolderImages(folder, on_bad=on_bad)
+        listed = ", ".join(known[:_SHOWN]) + (", ..." if len(known) > _SHOWN else "")
+        raise FileNotFoundError(
+            f"Expected a folder {split!r} in {str(data_dir)!r} but got {listed or 'none'}{nearest(split, known)} "
+            "(where these are the classes: --data.train_split '')"
+        )
+    return folder
+
+
+def is_streamed(dataset: str) -> bool:
+    """Whether a timm data set of this name is read as it comes."""
+    return dataset.partition("/")[0].lower() in ("wds", "tfds", "hfids")
 
 
 def split_off(size: int, fraction: float, *, seed: int) -> tuple[Any, Any]:
@@ -116,3 +170,14 @@ def split_off(size: int, fraction: float, *, seed: int) -> tuple[Any, Any]:
     order = np.random.default_rng(seed).permutation(size)
     held = round(size * fraction)
     return np.sort(order[held:]), np.sort(order[:held])
+
+
+def _label_names(dataset: Any) -> tuple[str, ...]:
+    reader = getattr(dataset, "reader", None)
+    number_of = getattr(reader, "class_to_idx", None) or getattr(dataset, "class_to_idx", None)
+    if number_of:
+        return tuple(str(name) for name in sorted(number_of, key=number_of.__getitem__))
+    if getattr(dataset, "classes", None):
+        return tuple(map(str, dataset.classes))
+    features = getattr(getattr(reader, "dataset", None), "features", None) or {}
+    return tuple(getattr(features.get(getattr(reader, "label_key", "label")), "names", None) or ())

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import torch
-from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from safetensors.torch import load_file
 from torch import nn
 
@@ -13,19 +13,27 @@ from competition_layers import competitions
 def load_initial_weights(model: nn.Module, source: str) -> None:
     """Change `model` in place: weights from a safetensors file, a model folder or a run folder.
 
-    Tensors of another shape (a head of other classes) are left as they are and named.
+    A head for other classes keeps its fresh weights, which is told; everything else must fit.
 
     Raises:
-        FileNotFoundError: no weights there. ValueError: none of them fits.
+        FileNotFoundError: no weights there.
+        ValueError: tensors of the network are missing or have another shape, or it is not a safetensors file.
     """
     path = _find(source)
     weights, own = load_file(path), model.state_dict()
     fitting = {name: value for name, value in weights.items() if name in own and own[name].shape == value.shape}
-    if not fitting:
-        raise ValueError(f"Expected weights for {type(model).__name__} in {str(path)!r} but none of its tensors fits")
-    model.load_state_dict(fitting, strict=False)
     left = sorted(own.keys() - fitting.keys())
-    rank_zero_info(f"{len(fitting)} tensors from {path}" + (f"; left as they were: {', '.join(left)}" if left else ""))
+    heads = _heads(model)
+    wrong = [name for name in left if not name.startswith(heads)]
+    if wrong:
+        shown = ", ".join(f"{name} {_shape(own, name)}, there {_shape(weights, name)}" for name in wrong[:3])
+        raise ValueError(
+            f"Expected weights of {type(model).__name__} in {str(path)!r} but {len(wrong)} differ: {shown}"
+        )
+    model.load_state_dict(fitting, strict=False)
+    _tell(f"initial weights: {len(fitting)} tensors from {path}")
+    for name in left:
+        _tell(f"  fresh: {name} {_shape(own, name)}, there {_shape(weights, name)}")
 
 
 @torch.no_grad()
@@ -52,3 +60,18 @@ def _find(source: str) -> Path:
                 raise ValueError(f"Expected a safetensors file but got {str(path)!r}; nothing is unpickled from files")
             return path
     raise FileNotFoundError(f"Expected weights (a safetensors file, a model or run folder) but got {source!r}")
+
+
+def _heads(model: nn.Module) -> tuple[str, ...]:
+    """The beginnings of the names of the head's tensors."""
+    names = model.pretrained_cfg.get("classifier") or ()
+    return tuple(f"{name}." for name in ([names] if isinstance(names, str) else names))
+
+
+def _shape(tensors: dict[str, torch.Tensor], name: str) -> str:
+    return str(tuple(tensors[name].shape)) if name in tensors else "nothing"
+
+
+@rank_zero_only
+def _tell(line: str) -> None:
+    print(line)

@@ -1,21 +1,32 @@
 """Train into a run folder: the one path that the command, the demo and the benchmarks take."""
 
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import torch
 from lightning import Trainer, seed_everything
-from lightning.pytorch.callbacks import EMAWeightAveraging
+from lightning.pytorch.callbacks import WeightAveraging
+from lightning.pytorch.loggers import Logger, TensorBoardLogger
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from torch import nn
-from torch.optim.swa_utils import update_bn
 
-from competition_layers import competitions, load_model, save_model
+from competition_layers import load_model, save_model
+from competition_layers.files import write_file
 
+from .callbacks import read_metrics, run_callbacks
 from .classifier import Classifier
+from .configuration import configuration
 from .data import ImageData
 from .quiet import quietly
-from .run_folder import read_metrics, run_callbacks, run_loggers
+
+# of every run's Trainer, where nothing else was asked for
+TRAINER_DEFAULTS: Mapping[str, Any] = {
+    "use_distributed_sampler": False,  # ours knows the ranks, and what to augment how
+    "enable_model_summary": False,
+    "num_sanity_val_steps": 0,
+    "log_every_n_steps": 10,
+}
 
 
 def fit(
@@ -26,72 +37,78 @@ def fit(
     epochs: int,
     seed: int = 0,
     reestimate: int = 0,
+    resume: bool = False,
+    overwrite: bool = False,
     trainer_args: Mapping[str, Any] | None = None,
 ) -> Path:
-    """Train `classifier` on `data` for `epochs` into the new folder `run`; returns it.
+    """Train `classifier` on `data` for `epochs` into the folder `run`; returns it.
 
     Args:
-        reestimate: so many training batches re-estimate the batch-norm statistics under the inference rule at the end.
+        reestimate: so many training batches re-estimate the batch-norm statistics under the inference rule.
+        resume: go on with the run where its last checkpoint stands.
+        overwrite: start the run anew where there is one.
         trainer_args: go to Lightning's Trainer.
 
     Raises:
-        FileExistsError: the folder is there already.
+        FileExistsError: the folder is there already, and neither `resume` nor `overwrite` is set.
     """
-    run = new_run(run)
+    run, options = Path(run), dict(trainer_args or {})
+    written = configuration(
+        classifier, data, seed=seed, reestimate=reestimate, trainer={"max_epochs": epochs} | options
+    )
+    if not resume:
+        open_run(run, written, overwrite=overwrite)
+    callbacks = run_callbacks(run, further=options.pop("callbacks", None) or [], reestimate=reestimate)
     with quietly():
         seed_everything(seed, verbose=False)
-        options = dict(trainer_args or {})
-        callbacks = [*run_callbacks(run), *options.pop("callbacks", [])]
-        trainer = Trainer(max_epochs=epochs, callbacks=callbacks, **{**trainer_defaults(run), **options})
-        train(trainer, classifier, data, run=run, reestimate=reestimate)
+        options = {**TRAINER_DEFAULTS, "logger": run_logger(run), "default_root_dir": str(run), **options}
+        trainer = Trainer(max_epochs=epochs, callbacks=callbacks, **options)
+        train(trainer, classifier, data, run=run, resume=resume)
     return run
 
 
-def new_run(run: str | Path, *, overwrite: bool = False) -> Path:
-    """Make the folder of a run.
+@rank_zero_only
+def open_run(run: Path, config: str, *, overwrite: bool = False) -> None:
+    """Make the folder of a run, with its configuration in it.
 
     Raises:
         FileExistsError: there is one with something in it, and `overwrite` is not set.
     """
-    run = Path(run)
-    if run.is_dir() and any(run.iterdir()) and not overwrite:
-        raise FileExistsError(
-            f"Expected a new run but {str(run)!r} exists; --resume goes on with it, --overwrite starts it anew"
-        )
-    run.mkdir(parents=True, exist_ok=True)
-    return run
+    if run.is_dir() and any(run.iterdir()):
+        if not overwrite:
+            raise FileExistsError(
+                f"Expected a new run but {str(run)!r} exists; --resume goes on with it, --overwrite starts it anew"
+            )
+        for name in ("metrics.csv", "checkpoints/last.ckpt", "test.json", "validate.json"):  # of the run before
+            (run / name).unlink(missing_ok=True)
+    with write_file(run / "config.yaml") as temporary:
+        temporary.write_text(config)
 
 
-def trainer_defaults(run: Path) -> dict[str, Any]:
-    """What every run's Trainer has."""
-    return {
-        "default_root_dir": str(run),
-        "logger": run_loggers(run),
-        "use_distributed_sampler": False,  # ours knows the ranks, and what to augment how
-        "enable_model_summary": False,
-        "num_sanity_val_steps": 0,
-    }
+def run_logger(run: Path) -> Logger | bool:
+    """TensorBoard when installed; metrics.csv is always written, by `MetricsTable`."""
+    return TensorBoardLogger(run, name="tensorboard", version="") if find_spec("tensorboard") else False
 
 
-def train(
-    trainer: Trainer, classifier: Classifier, data: ImageData, *, run: Path, reestimate: int = 0, resume: bool = False
-) -> None:
-    """Fit, re-estimate batch norms, report the validation accuracies by every rule, and write the model folder."""
+def train(trainer: Trainer, classifier: Classifier, data: ImageData, *, run: Path, resume: bool = False) -> None:
+    """Fit, report the validation accuracies by every rule, and write the model folder."""
     checkpoint = run / "checkpoints" / "last.ckpt"
     if resume and not checkpoint.is_file():
         raise FileNotFoundError(f"Expected a checkpoint to resume from but got none at {str(checkpoint)!r}")
     trainer.fit(classifier, datamodule=data, ckpt_path=str(checkpoint) if resume else None, weights_only=True)
-    if reestimate:
-        reestimate_batch_norm(classifier.model, trainer.train_dataloader, batches=reestimate)
     results = trainer.validate(classifier, datamodule=data, verbose=False)[0]
-    averaged = any(isinstance(callback, EMAWeightAveraging) for callback in trainer.callbacks)
     if trainer.is_global_zero:
         seconds = sum(float(row["seconds"]) for row in read_metrics(run / "metrics.csv"))
         save_model(
             classifier.model,
             run / "model",
-            averaged_weights=averaged,
-            training={"epochs": trainer.current_epoch, "seconds": round(seconds, 2), **_rounded(results)},
+            averaged_weights=any(isinstance(callback, WeightAveraging) for callback in trainer.callbacks),
+            training={
+                "epochs": trainer.current_epoch,
+                "finished": True,
+                "seconds": round(seconds, 2),
+                **_rounded(results),
+            },
         )
         print(_in_words(results))
 
@@ -100,13 +117,7 @@ def evaluate(run: str | Path, data: ImageData, *, split: str = "test", **trainer
     """Accuracies of a run's model on the `val` or `test` images: by `argmax`, one sample, n samples."""
     classifier = with_model(Classifier(), load_model(run))
     with quietly():
-        trainer = Trainer(
-            logger=False,
-            enable_checkpointing=False,
-            enable_model_summary=False,
-            use_distributed_sampler=False,
-            **trainer_args,
-        )
+        trainer = Trainer(**{**TRAINER_DEFAULTS, "logger": False, "enable_checkpointing": False, **trainer_args})
         ask = trainer.validate if split == "val" else trainer.test
         return dict(ask(classifier, datamodule=data, verbose=False)[0])
 
@@ -115,26 +126,6 @@ def with_model(classifier: Classifier, model: nn.Module) -> Classifier:
     """`classifier`, about a network that is trained already."""
     classifier.model = model
     return classifier
-
-
-@torch.no_grad()
-def reestimate_batch_norm(model: nn.Module, loader: Any, *, batches: int) -> None:
-    """Change `model` in place: batch-norm statistics anew, from `batches` of `loader` under the inference rule.
-
-    Networks trained with noise see other activations in evaluation; the statistics should be those of the rule in use.
-    """
-    norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
-    if not norms:
-        return
-    noise = {layer: layer.noise for layer in competitions(model).values() if layer.inference == "argmax"}
-    for layer in noise:
-        layer.noise = 0.0
-    try:
-        device = next(model.parameters()).device
-        update_bn((x for _, (x, _) in zip(range(batches), loader, strict=False)), model, device=device)
-    finally:
-        for layer, scale in noise.items():
-            layer.noise = scale
 
 
 def _rounded(results: Mapping[str, float]) -> dict[str, float]:

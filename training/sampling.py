@@ -14,19 +14,23 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, Sampler
 
+NOT_COUNTED = -100  # the label of an image drawn a second time to fill up: losses and metrics leave it out
+
 
 @dataclass(frozen=True)
 class Draw:
-    """One image of one epoch: its index, and the seed of its augmentation."""
+    """One image of one epoch: its index, the seed of its augmentation, whether it counts."""
 
     index: int
     seed: int
+    counts: bool = True
 
 
 class EpochSampler(Sampler[Draw]):
     """The images of an epoch in an order drawn from (seed, epoch); each rank takes every `ranks`-th.
 
-    With several ranks a few images at the end are drawn twice, so that all ranks take as many steps.
+    With several ranks a few images are drawn twice at the end, so that all ranks take as many steps; in evaluation
+    (`shuffle=False`) these do not count.
     """
 
     def __init__(self, size: int, *, seed: int, shuffle: bool, rank: int = 0, ranks: int = 1):
@@ -42,8 +46,9 @@ class EpochSampler(Sampler[Draw]):
         order = generator.permutation(self.size) if self.shuffle else np.arange(self.size)
         seeds = generator.integers(2**31, size=self.size)
         padded = np.resize(np.arange(self.size), len(self) * self.ranks)
-        for place in padded[self.rank :: self.ranks]:
-            yield Draw(int(order[place]), int(seeds[place]))
+        for turn in range(self.rank, len(padded), self.ranks):
+            place = padded[turn]
+            yield Draw(int(order[place]), int(seeds[place]), counts=self.shuffle or turn < self.size)
 
     def __len__(self) -> int:
         return -(-self.size // self.ranks)
@@ -61,7 +66,7 @@ class SeededDataset(Dataset[tuple[torch.Tensor, int]]):
     def __getitem__(self, draw: Draw) -> tuple[torch.Tensor, int]:
         image, label = self.images[draw.index]
         with _seeded(draw.seed):
-            return self.transform(image), label
+            return self.transform(image), label if draw.counts else NOT_COUNTED
 
 
 @contextmanager

@@ -1,0 +1,48 @@
+"""metrics.csv: one row an epoch."""
+
+import csv
+import time
+from pathlib import Path
+
+from lightning import Callback, LightningModule, Trainer
+
+from competition_layers.files import write_file
+
+
+class MetricsTable(Callback):
+    """One row an epoch, the file written whole each time; a resumed run goes on where its checkpoint stood."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.started = 0.0
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.started = time.perf_counter()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if not trainer.is_global_zero:
+            return
+        metrics = {name: f"{float(value):.6g}" for name, value in sorted(trainer.callback_metrics.items())}
+        row = {
+            "epoch": str(trainer.current_epoch),
+            "step": str(trainer.global_step),
+            "seconds": f"{time.perf_counter() - self.started:.2f}",
+            "lr": f"{trainer.optimizers[0].param_groups[0]['lr']:.6g}",
+            **{name: value for name, value in metrics.items() if name != "loss"},  # the last step's, for the bar
+        }
+        # rows after the checkpoint belong to what was lost when the run was stopped
+        rows = [old for old in read_metrics(self.path) if int(old["epoch"]) < trainer.current_epoch]
+        rows.append(row)
+        columns = list(dict.fromkeys(name for each in rows for name in each))
+        with write_file(self.path) as temporary, temporary.open("w", newline="") as file:
+            writer = csv.DictWriter(file, columns, restval="")
+            writer.writeheader()
+            writer.writerows(rows)
+
+
+def read_metrics(path: Path) -> list[dict[str, str]]:
+    """The rows of a metrics.csv; none where there is no file."""
+    if not path.is_file():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))

@@ -73,10 +73,11 @@ def describe(
     key = digest(json.dumps(manifest, sort_keys=True))
     if _finished(out, key):
         return Dissection.open(out)
-    out.mkdir(parents=True, exist_ok=True)
+    # phrases first: a word that the encoder refuses is told before the long work, and before anything is touched
+    texts = _embedded(out / "embeddings" / "concepts.safetensors", encoder, concepts, encoder.encode_texts)
+    images = _embedded(out / "embeddings" / "images.safetensors", encoder, probe, encoder.encode_images)
     (out / "manifest.json").unlink(missing_ok=True)  # unfinished from here on: the manifest is written last
-    records = _record(model, probe, names, summary, transform, batch_size, out, manifest)
-    images, texts = _embed(encoder, probe, concepts, out)
+    records = _record(model, probe, names, transform, batch_size, out, manifest)
     described: list[Description] = []
     manifest["layers"] = {}
     for name, record in records.items():
@@ -135,10 +136,20 @@ def _inputs(model: nn.Module, probe: ProbeImages, concepts: ConceptSet, encoder:
     }
 
 
-def _record(model, probe, names, summary, transform, batch_size, out: Path, manifest) -> dict[str, LayerRecord]:
-    """The records of all layers, those on disk under the right key and the missing ones from one pass together."""
-    made_from = (manifest["model"]["fingerprint"], probe.fingerprint, summary, manifest["options"]["transform"])
-    keys = {name: digest(name, manifest["options"]["batch_size"], *made_from) for name in names}
+def _record(
+    model: nn.Module,
+    probe: ProbeImages,
+    names: Sequence[str],
+    transform: Callable[[Image.Image], Tensor],
+    batch_size: int,
+    out: Path,
+    manifest: Mapping[str, Any],
+) -> dict[str, LayerRecord]:
+    """The records of all layers: those on disk under the right key, and the missing ones from one pass together."""
+    options = manifest["options"]
+    made_from = [manifest["model"]["fingerprint"], probe.fingerprint]
+    made_from += [options[name] for name in ("summary", "transform", "batch_size")]
+    keys = {name: digest(name, made_from) for name in names}
     path = {name: out / "activations" / f"{name}.safetensors" for name in names}
     records = {}
     for name in names:
@@ -146,7 +157,7 @@ def _record(model, probe, names, summary, transform, batch_size, out: Path, mani
             records[name] = LayerRecord.from_tensors(name, tensors)
     missing = [name for name in names if name not in records]
     if missing:
-        wanted = None if summary == AUTO else (summary,)
+        wanted = None if options["summary"] == AUTO else (options["summary"],)
         fresh = record_activations(model, probe, missing, summaries=wanted, transform=transform, batch_size=batch_size)
         for name, record in fresh.items():
             save_tensors(path[name], record.tensors(), key=keys[name])
@@ -154,22 +165,20 @@ def _record(model, probe, names, summary, transform, batch_size, out: Path, mani
     return {name: records[name] for name in names}
 
 
-def _embed(encoder: ImageTextEncoder, probe: ProbeImages, concepts: ConceptSet, out: Path) -> tuple[Tensor, Tensor]:
-    folder = out / "embeddings"
-    images = _once(folder / "images.safetensors", encoder, probe, encoder.encode_images)
-    return images, _once(folder / "concepts.safetensors", encoder, concepts, encoder.encode_texts)
-
-
-def _once(path: Path, encoder: ImageTextEncoder, data: Any, encode: Callable[[Any], Tensor]) -> Tensor:
+def _embedded(path: Path, encoder: ImageTextEncoder, data: Any, encode: Callable[[Any], Tensor]) -> Tensor:
+    """The embeddings of the probe or the concepts, from the file if it was made from the same."""
     key = digest(encoder.identity, data.fingerprint)
     tensors = load_tensors(path, key=key)
     if tensors is None:
         tensors = {"embeddings": encode(data)}
+        (path.parent.parent / "manifest.json").unlink(missing_ok=True)  # it speaks of the file that is replaced now
         save_tensors(path, tensors, key=key)
     return tensors["embeddings"]
 
 
-def _prior(record: LayerRecord, images, texts, summary: str, similarity: str, out: Path) -> Tensor | None:
+def _prior(
+    record: LayerRecord, images: Tensor, texts: Tensor, summary: str, similarity: str, out: Path
+) -> Tensor | None:
     """The layer's prior, kept in the folder: asked later for a few units, the names are the same."""
     if similarity not in WITH_PRIOR:
         return None

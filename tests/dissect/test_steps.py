@@ -146,7 +146,7 @@ def test_an_unchanged_call_computes_nothing_and_changes_no_file(run):
     [
         ({"similarity": "cosine"}, 1, []),
         ({"concepts": replace(CONCEPTS, names=("boat", "fish"))}, 1, ["concepts"]),
-        ({"encoder": RandomEncoder(1)}, 1, ["images", "concepts"]),
+        ({"encoder": RandomEncoder(1)}, 1, ["concepts", "images"]),
         ({"summary": "max"}, 2, []),
         ({"layers": ["1", "3"]}, 2, []),
     ],
@@ -225,6 +225,18 @@ def test_a_slip_is_told_before_anything_runs(run, change, match):
     with pytest.raises(ValueError, match=match):
         run(**change)
     assert run.passes == []
+
+
+def test_refused_words_stop_before_the_pass_and_leave_what_was_there(run):
+    class Strict(RandomEncoder):
+        def encode_texts(self, concepts):
+            raise ValueError("Expected phrases of words that the encoder was trained on")
+
+    folder = run().folder
+    with pytest.raises(ValueError, match="Expected phrases"):
+        run(encoder=Strict(1), summary="max")
+    assert len(run.passes) == 1
+    assert Dissection.open(folder).description("1", 0).named
 
 
 def test_the_default_layer_is_the_last_competition(model, run):

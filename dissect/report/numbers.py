@@ -11,14 +11,15 @@ def signed(value: float, digits: int = 2) -> str:
     return text if not float(text) else ("+" if value > 0 else "−") + text  # noqa: RUF001 (a real minus sign)
 
 
-def percent(share: float) -> str:
-    """A share in percent: a digit after the point only where it says something.
+def percent(share: float, digits: int | None = None) -> str:
+    """A share in percent: by default with a digit after the point only where it says something.
 
-    >>> percent(0.934), percent(0.0312), percent(0.0004), percent(1.0)
-    ('93 %', '3.1 %', '0.04 %', '100 %')
+    >>> percent(0.934), percent(0.0312), percent(0.0004), percent(1.0), percent(0.125, 1)
+    ('93 %', '3.1 %', '0.04 %', '100 %', '12.5 %')
     """
     value = 100 * share
-    digits = 0 if value >= 9.95 or value == 0 else 1 if value >= 0.095 else 2
+    if digits is None:
+        digits = 0 if value >= 9.95 or value == 0 else 1 if value >= 0.095 else 2
     return f"{value:.{digits}f} %"
 
 

@@ -56,8 +56,8 @@ def comparison_text(comparison: Comparison) -> str:
             (
                 network.name,
                 str(network.competitors) if network.competitors > 1 else "none",
-                *("" if share is None else percent(share) for share in shares),
-                percent(sparsity.effective_density),
+                *("" if share is None else percent(share, 1) for share in shares),
+                percent(sparsity.effective_density, 1),
                 f"{percent(sparsity.kept)} ({percent(sparsity.kept_without_any)})",
                 "" if network.training_seconds is None else duration(network.training_seconds),
                 f"{network.milliseconds:.2f}",

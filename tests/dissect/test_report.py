@@ -70,7 +70,7 @@ def explanation(**changes) -> Explanation:
 
 def comparison(**changes) -> Comparison:
     def network(name, competitors, accuracy, density):
-        sparsity = Sparsity("layer4.0.act2", 8, "direct", density, 0.13, 0.96, 0.11)
+        sparsity = Sparsity("layer4.0.act2", 8, "direct", density, 0.125, 0.96, 0.11)
         rule = "argmax" if competitors > 1 else "nothing competes"
         return NetworkFigures(name, "resnet18", competitors, rule, accuracy, sparsity, 1234567, 0.51, None)
 
@@ -111,7 +111,7 @@ def test_the_page_says_what_was_found(page):
         "From this layer on the network is linear",
     ):
         assert words in text
-    for words in ("Side by side", "91 %", "13 %", "96 %", "1 234 567", "Its dense twin"):
+    for words in ("Side by side", "91.0 %", "12.5 %", "96 %", "1 234 567", "Its dense twin"):
         assert words in text
 
 
@@ -198,7 +198,7 @@ def test_the_terminal_says_the_same():
         "%",
     ]
     table = comparison_text(comparison()).splitlines()
-    assert " ".join(table[1].split()) == "sparse 2 91 % 91 % 88 % 90 % 50 % 13 % 96 % (11 %) 0.51 1 234 567"
+    assert " ".join(table[1].split()) == "sparse 2 91.0 % 91.0 % 88.0 % 90.0 % 50.0 % 12.5 % 96 % (11 %) 0.51 1 234 567"
 
 
 def test_a_browser_opens_it_without_errors_or_requests(page, chromium, tmp_path):

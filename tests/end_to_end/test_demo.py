@@ -1,0 +1,105 @@
+"""Claims about the demo: the whole stream, the same figures each time, and nobody's files lost."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from lwta.demo import MADE, QUICK, Settings, demo, make_room, run_demo
+from lwta.explain import explain
+
+TINY = Settings(train=64, probe=48, test=20, epochs=1, explained=2)
+
+
+def without_times(figures: dict) -> dict:
+    networks = [
+        {key: value for key, value in network.items() if key not in ("milliseconds", "training_seconds")}
+        for network in figures["comparison"]["networks"]
+    ]
+    return {"networks": networks, "explained": figures["explained"]}
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory) -> tuple[Path, dict]:
+    out = tmp_path_factory.mktemp("demo") / "demo"
+    return out, run_demo(out, TINY)
+
+
+def test_one_stream_from_scenes_to_the_page(tiny):
+    out, figures = tiny
+    assert all((out / name).exists() for name in MADE)
+    sparse, dense = figures["comparison"]["networks"]
+    assert (sparse["competitors"], dense["competitors"]) == (8, 1)
+    assert sparse["sparsity"]["density"] == 0.125
+    assert sparse["sparsity"]["method"] == dense["sparsity"]["method"] == "direct"
+    assert sparse["training_seconds"] > 0
+    page = (out / "report.html").read_text("utf-8")
+    assert page.count('<article class="explained"') == 2
+    assert "Its dense twin" in page
+    assert "Side by side" in page
+    assert 'class="strip"' in page
+
+
+def test_a_second_demo_gives_the_same_figures(tiny, tmp_path):
+    again = run_demo(tmp_path / "again", TINY)
+    assert without_times(again) == without_times(json.loads(json.dumps(tiny[1])))
+
+
+def test_a_finished_demo_is_shown_and_not_made_again(tiny, capsys):
+    out, figures = tiny
+    before = (out / "report.html").stat().st_mtime_ns
+    assert run_demo(out, TINY) == json.loads(json.dumps(figures))
+    assert "This demo was made before; --overwrite makes it anew." in capsys.readouterr().out
+    assert (out / "report.html").stat().st_mtime_ns == before
+
+
+def test_a_demo_of_other_settings_is_kept_unless_overwrite_is_said(tiny):
+    with pytest.raises(FileExistsError, match=r"Expected a new folder but .* holds a demo of other settings"):
+        make_room(tiny[0], QUICK, overwrite=False)
+    assert (tiny[0] / "report.html").is_file()
+
+
+def test_a_folder_of_somebody_else_is_never_touched(tmp_path):
+    (tmp_path / "scenes").mkdir()
+    (tmp_path / "scenes" / "holiday.jpg").write_text("mine")
+    for overwrite in (False, True):
+        with pytest.raises(FileExistsError, match="Expected a new or empty folder, or a demo's, but got"):
+            demo(tmp_path, quick=True, overwrite=overwrite)
+    assert (tmp_path / "scenes" / "holiday.jpg").read_text() == "mine"
+
+
+def test_making_room_removes_what_a_demo_made_and_nothing_else(tmp_path):
+    make_room(tmp_path, TINY, overwrite=False)
+    (tmp_path / "scenes").mkdir()
+    (tmp_path / "notes.txt").write_text("mine")
+    make_room(tmp_path, TINY, overwrite=False)  # unfinished: no report yet
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["demo.json", "notes.txt"]
+
+
+def test_the_demo_s_folders_serve_the_commands(tiny, tmp_path, capsys):
+    out, figures = tiny
+    (tmp_path / "broken.png").touch()
+    picture = sorted((out / "scenes" / "test").rglob("*.png"))[0]
+    page = tmp_path / "page.html"
+    explain([str(picture), str(tmp_path / "broken.png")], out / "names-sparse", twin=str(out / "names-dense"), out=page)
+    said = capsys.readouterr().out
+    assert f"skipped {tmp_path / 'broken.png'}: 0 bytes" in said
+    assert figures["explained"][0]["label"] in said
+    assert "Its dense twin" in page.read_text("utf-8")
+    with pytest.raises(ValueError, match=r"Expected a dissected layer .* but got 'layer4.0.act', did you mean"):
+        explain([str(picture)], out / "names-sparse", layer="layer4.0.act", out=page)
+    with pytest.raises(ValueError, match=r"Expected the network that .* describes but got .*dense"):
+        explain([str(picture)], out / "names-sparse", model=str(out / "dense"), out=page)
+    with pytest.raises(FileNotFoundError, match=r"Expected images or a folder of them but got 'gone\.png'"):
+        explain(["gone.png"], out / "names-sparse", out=page)
+
+
+@pytest.mark.slow
+def test_the_quick_demo_learns_and_says_so(tmp_path, capsys):
+    figures = run_demo(tmp_path / "demo", QUICK)
+    sparse, dense = figures["comparison"]["networks"]
+    assert sparse["accuracy"]["saved"] > 0.5
+    assert dense["accuracy"]["saved"] > 0.5
+    assert sparse["sparsity"]["effective_density"] < dense["sparsity"]["effective_density"]
+    assert re.search(r"Done in .*\. The page is .*report\.html", capsys.readouterr().out)

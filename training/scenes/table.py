@@ -36,6 +36,8 @@ def write_scenes(
     """Paints so many pictures of each split into a folder; one that is already there with these settings is kept.
 
     Everything is written under another name beside it and renamed at the end, so a folder is whole or absent.
+    With more than one of the `processes` (by default one a core) a script needs Python's usual
+    `if __name__ == "__main__":`, as the workers import it.
     """
     folder = Path(folder)
     for split, count in splits.items():

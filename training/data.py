@@ -52,6 +52,7 @@ class ImageData(LightningDataModule):
     Args:
         data_dir: holds one folder a split, or is the root that the named `dataset` asks for.
         dataset: empty for folders; otherwise timm's `torch/cifar10`, `hfds/OWNER/NAME`, `wds/...`.
+        dataset_args: go to timm's `create_dataset` with it.
         train_split: name of the training images; for folders '' means that `data_dir` itself holds the classes.
         val_split: by default `val_fraction` of the training images are held out by `split_seed` instead.
         test_split: name of the test images.
@@ -73,6 +74,7 @@ class ImageData(LightningDataModule):
         data_dir: str = "",
         dataset: str = "",
         *,
+        dataset_args: dict[str, Any] | None = None,
         train_split: str = "train",
         val_split: str | None = None,
         test_split: str | None = "test",
@@ -97,7 +99,8 @@ class ImageData(LightningDataModule):
             raise ValueError(f"Expected val_fraction between 0 and 1 but got {val_fraction}")
         if is_streamed(dataset) and (val_split is None or subset is not None):
             raise ValueError(f"Expected val_split and no subset for {dataset!r}: a stream cannot be split by index")
-        self.data_dir, self.dataset, self.download, self.on_bad = data_dir, dataset, download, on_bad
+        self.data_dir, self.dataset, self.on_bad = data_dir, dataset, on_bad
+        self.dataset_args = {"download": download, **(dataset_args or {})}
         self.train_split, self.val_split, self.test_split = train_split, val_split, test_split
         self.val_fraction, self.split_seed, self.subset = val_fraction, split_seed, subset
         self.batch_size, self.workers, self.cache = batch_size, workers, cache
@@ -189,10 +192,10 @@ class ImageData(LightningDataModule):
                 training=training,
                 batch_size=self.batch_size,
                 seed=self._seed(),
-                download=self.download,
+                **self.dataset_args,
             )
         elif self.dataset:
-            images = TimmImages(self.dataset, self.data_dir, split, download=self.download)
+            images = TimmImages(self.dataset, self.data_dir, split, **self.dataset_args)
         else:
             images = FolderImages(folder_of(self.data_dir, split), on_bad=self.on_bad, label_names=self.label_names)
             self.skipped += images.skipped

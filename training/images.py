@@ -80,8 +80,8 @@ class FolderImages:
 class TimmImages:
     """A timm data set by name with images by index: `torch/...`, `hfds/...`."""
 
-    def __init__(self, name: str, root: str | Path, split: str, *, download: bool = False):
-        self.dataset = create_dataset(name, root=str(root) or None, split=split, download=download)
+    def __init__(self, name: str, root: str | Path, split: str, **options: Any):
+        self.dataset = create_dataset(name, root=str(root) or None, split=split, **options)
         self.label_names = _label_names(self.dataset)
 
     def __len__(self) -> int:
@@ -100,18 +100,8 @@ class StreamedImages:
 
     label_names: tuple[str, ...] = ()
 
-    def __init__(
-        self, name: str, root: str | Path, split: str, *, training: bool, batch_size: int, seed: int, download: bool
-    ):
-        self.dataset = create_dataset(
-            name,
-            root=str(root) or None,
-            split=split,
-            is_training=training,
-            batch_size=batch_size,
-            seed=seed,
-            download=download,
-        )
+    def __init__(self, name: str, root: str | Path, split: str, *, training: bool, **options: Any):
+        self.dataset = create_dataset(name, root=str(root) or None, split=split, is_training=training, **options)
 
     def __len__(self) -> int:
         return len(self.dataset)

@@ -1,0 +1,78 @@
+"""Small pictures of two classes, and a network that learns them in a second."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+CLASSES = ("blue", "red")
+
+
+def paint(folder: Path, *, classes=CLASSES, each: int = 10, size: int = 16, seed: int = 0) -> Path:
+    """FOLDER/CLASS/0.png ...: noise with a tint."""
+    random = np.random.default_rng(seed)
+    for k, name in enumerate(classes):
+        (folder / name).mkdir(parents=True, exist_ok=True)
+        for i in range(each):
+            pixels = random.integers(0, 120, (size, size, 3), dtype=np.uint8)
+            pixels[..., k % 3] += 100
+            Image.fromarray(pixels).save(folder / name / f"{i}.png")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory) -> Path:
+    """A folder with train/ and test/, 20 pictures each."""
+    folder = tmp_path_factory.mktemp("pictures")
+    paint(folder / "train")
+    paint(folder / "test", seed=1)
+    return folder
+
+
+@pytest.fixture
+def painted() -> Callable[..., Path]:
+    return paint
+
+
+@pytest.fixture
+def tiny() -> Callable:
+    """Makes a small Classifier; options go on top."""
+    from training import Classifier
+
+    def make(**options):
+        args = {"patch_size": 4, "embed_dim": 24, "depth": 1, "num_heads": 2, **options.pop("model_args", {})}
+        return Classifier(**{"image_size": 16, "competitors": 8, "samples": 2, "model_args": args, **options})
+
+    return make
+
+
+@pytest.fixture
+def images(pictures) -> Callable:
+    """Makes ImageData of the small pictures; options go on top."""
+    from training import Augmentation, ImageData
+
+    def make(**options):
+        defaults = {"batch_size": 4, "workers": 0, "val_fraction": 0.2, "augmentation": Augmentation(scale=(0.5, 1.0))}
+        return ImageData(**{"data_dir": str(pictures), **defaults, **options})
+
+    return make
+
+
+@pytest.fixture
+def train(tmp_path, tiny, images) -> Callable:
+    """Fits the small network on the small pictures into tmp_path/NAME."""
+    from training import fit
+
+    def run(name="run", *, classifier=None, data=None, epochs=2, trainer_args=None, **options):
+        return fit(
+            classifier or tiny(),
+            data or images(),
+            run=tmp_path / name,
+            epochs=epochs,
+            trainer_args={"accelerator": "cpu", "enable_progress_bar": False, "logger": False, **(trainer_args or {})},
+            **options,
+        )
+
+    return run

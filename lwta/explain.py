@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from .parsing import parse_call
 from .sources import open_dissected
@@ -45,16 +45,19 @@ def explain(
     layer = layer or described.layers[-1]
     described.units(layer)  # an unknown layer is told before work starts
     files = readable_images(images)
-    beside = None
-    if twin is not None:
-        beside = open_dissected(Path(twin)) if (Path(twin) / "manifest.json").is_file() else (None, load_model(twin))
+    twin_names, twin_network = None, None
+    if twin is not None and (Path(twin) / "manifest.json").is_file():
+        twin_names, twin_network = open_dissected(Path(twin))
+    elif twin is not None:
+        twin_network = load_model(twin)
     explanations, twins = [], []
     for file in files:
-        explanations.append(explain_image(network, file, layer=layer, dissection=described, top=top, rule=rule))
+        options = {"top": top, "rule": rule}
+        explanations.append(explain_image(network, file, layer=layer, dissection=described, **options))
         print(explanation_text(explanations[-1]), end="\n\n")
-        if beside is not None:
-            options = {"dissection": beside[0], "layer": twin_layer(*beside, layer), "top": top, "rule": rule}
-            twins.append(explain_image(beside[1], file, **options))
+        if twin_network is not None:
+            where = twin_layer(twin_names, twin_network, layer)
+            twins.append(explain_image(twin_network, file, layer=where, dissection=twin_names, **options))
     page = render_report(out or dissection / "report.html", explanations, twins=twins, made=how_named(described))
     print(f"The page is {page}")
 
@@ -85,14 +88,14 @@ def readable_images(names: Sequence[str]) -> list[Path]:
     return readable
 
 
-def twin_layer(dissection, network, layer: str) -> str:
+def twin_layer(dissection: Any, network: Any, layer: str) -> str:
     """The same layer where the twin has it (and its dissection knows it), else its last one."""
     if dissection is not None:
         return layer if layer in dissection.layers else dissection.layers[-1]
     return layer if layer in dict(network.named_modules()) else network.lwta.sites[-1].name
 
 
-def how_named(dissection) -> dict[str, str]:
+def how_named(dissection: Any) -> dict[str, str]:
     """Where the units' names come from, in words, for the page's last lines."""
     manifest = dissection.manifest
     probe, concepts, options = manifest["probe"], manifest["concepts"], manifest["options"]

@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from lwta import compare
+from lwta import explain as lwta_explain
 from lwta.demo import MADE, QUICK, Settings, demo, make_room, run_demo
 from lwta.explain import explain
 
@@ -91,8 +93,22 @@ def test_the_demo_s_folders_serve_the_commands(tiny, tmp_path, capsys):
         explain([str(picture)], out / "names-sparse", layer="layer4.0.act", out=page)
     with pytest.raises(ValueError, match=r"Expected the network that .* describes but got .*dense"):
         explain([str(picture)], out / "names-sparse", model=str(out / "dense"), out=page)
-    with pytest.raises(FileNotFoundError, match=r"Expected images or a folder of them but got 'gone\.png'"):
+    with pytest.raises(FileNotFoundError, match=r"Expected an image or a folder of images but got 'gone\.png'"):
         explain(["gone.png"], out / "names-sparse", out=page)
+
+
+def test_the_commands_take_what_the_manual_says(tiny, tmp_path, capsys):
+    out, _ = tiny
+    page = tmp_path / "side-by-side.html"
+    runs = [str(out / "sparse"), str(out / "dense")]
+    assert compare.main([*runs, "--data", str(out / "scenes" / "test"), "--limit", "12", "--out", str(page)]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in said[:3]] == ["network", "sparse", "dense"]
+    assert "Side by side" in page.read_text("utf-8")
+    folder = str(out / "scenes" / "test" / "beach")
+    options = ["--dissection", str(out / "names-sparse"), "--top", "3", "--out", str(tmp_path / "page.html")]
+    assert lwta_explain.main([folder, *options]) == 0
+    assert "all 3 off" in capsys.readouterr().out
 
 
 @pytest.mark.slow

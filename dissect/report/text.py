@@ -12,7 +12,7 @@ def explanation_text(explanation: Explanation) -> str:
     """One image: the prediction, and a line for each unit."""
     best, second = explanation.classes[:2]
     truth = f" (it shows: {explanation.truth})" if explanation.truth not in ("", best.label) else ""
-    won = f"{explanation.passed} of them won somewhere, " if explanation.competitors > 1 else ""
+    won = f"{explanation.passed} of them won where it counts, " if explanation.competitors > 1 else ""
     head = [
         f"{Path(explanation.image).name}: {best.label} {percent(best.probability)}{truth}, "
         f"{explanation.margin:.2f} ahead of {second.label}",

@@ -131,8 +131,10 @@ class TrainingCLI(LightningCLI):
         self.config = parser.parse_args([f"--config={saved}", *args])
         refuse_changes(parser.parse_args([f"--config={saved}"]), self.config, command=self.command)
 
-    def instantiate_trainer(self, **kwargs: Any) -> None:
-        """None yet: `trainer_for` makes it once the run folder stands."""
+    def instantiate_classes(self) -> None:
+        """Classifier and images; the Trainer comes by `trainer_for`, once the run folder stands."""
+        self.config_init = self.parser.instantiate(self.config)
+        self.model, self.datamodule = self.config_init.model, self.config_init.data
 
     def trainer_for(self, **options: Any) -> Trainer:
         """The Trainer of the configuration, with `options` on top."""
@@ -146,7 +148,7 @@ class TrainingCLI(LightningCLI):
         config = self.config.clone()
         for key in _COMMAND_KEYS:
             config.pop(key, None)
-        return self.parser.dump(config, skip_none=False)
+        return self.parser.dump(config, skip_unset=False)
 
 
 class _Parser(LightningArgumentParser):

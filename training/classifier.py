@@ -30,7 +30,7 @@ from competition_layers.spec import with_labels
 from .annealing import Schedule, value_at
 from .configuration import options_of
 from .initial import load_initial_weights, scale_initial_weights
-from .optimisation import optimisation, step_schedule
+from .optimisation import optimisation
 from .readings import Readings
 
 
@@ -170,10 +170,8 @@ class Classifier(LightningModule):
         for layer in competitions(self.model).values():
             layer.noise, layer.temperature = value_at(self.noise, share), value_at(self.temperature, share)
 
-    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        images, labels = batch
-        if self.mix is not None:
-            images, labels = self.mix(images, labels)
+    def loss(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """The objective, and the logits it was computed from; `labels` are classes or shares of classes."""
         layers = competitions(self.model) if self.kl_weight else {}
         with observe(self.model, list(layers), what="input") as inputs:
             logits = self(images)
@@ -181,6 +179,13 @@ class Classifier(LightningModule):
         if inputs:
             kl = [_kl_to_uniform(layers[name], h) for name, h in inputs.items()]
             loss = loss + self.kl_weight * torch.stack(kl).mean()
+        return loss, logits
+
+    def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        images, labels = batch
+        if self.mix is not None:
+            images, labels = self.mix(images, labels)
+        loss, logits = self.loss(images, labels)
         self.train_accuracy(logits, labels if labels.ndim == 1 else labels.argmax(1))
         self.log("loss", loss, prog_bar=True, logger=False)
         self.log("train_loss", loss, on_step=False, on_epoch=True, batch_size=len(images), sync_dist=True)
@@ -218,7 +223,7 @@ class Classifier(LightningModule):
         return optimisation(self.model, self.optimizer, self.schedule, epochs=epochs, updates=updates)
 
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
-        step_schedule(scheduler, metric, epoch=self.current_epoch, step=self.trainer.global_step)
+        scheduler.step_update(num_updates=self.trainer.global_step)  # timm's way
 
     def _read(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         images, labels = batch

@@ -3,23 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import pytest
-from PIL import Image
-
-CLASSES = ("blue", "red")
-
-
-def paint(folder: Path, *, classes=CLASSES, each: int = 10, size: int = 16, seed: int = 0) -> Path:
-    """FOLDER/CLASS/0.png ...: noise with a tint."""
-    random = np.random.default_rng(seed)
-    for k, name in enumerate(classes):
-        (folder / name).mkdir(parents=True, exist_ok=True)
-        for i in range(each):
-            pixels = random.integers(0, 120, (size, size, 3), dtype=np.uint8)
-            pixels[..., k % 3] += 100
-            Image.fromarray(pixels).save(folder / name / f"{i}.png")
-    return folder
+from pictures import paint
 
 
 @pytest.fixture(scope="session")

@@ -57,6 +57,8 @@ def test_global_generators_are_neither_read_nor_moved():
 def test_any_number_of_workers_gives_the_same_batches():
     def batches(workers):
         sampler = EpochSampler(7, seed=5, shuffle=True)
-        return torch.cat([x for x, _ in DataLoader(SeededDataset(PICTURES, shaken), sampler=sampler, num_workers=workers)])
+        return torch.cat(
+            [x for x, _ in DataLoader(SeededDataset(PICTURES, shaken), sampler=sampler, num_workers=workers)]
+        )
 
     assert torch.equal(batches(0), batches(2))

@@ -1,0 +1,140 @@
+"""The classifier: what it starts from, what its loss is, how its steps are scheduled."""
+
+import csv
+import math
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from competition_layers import competition_kl, competitions, create_model, load_model, observe, save_model
+from training import Augmentation, Schedule
+from training.initial import load_initial_weights, scale_initial_weights
+
+TINY = {"image_size": 16, "patch_size": 4, "embed_dim": 24, "depth": 1, "num_heads": 2}
+
+
+def tiny_vit(**options):
+    return create_model("vit_tiny_patch16_224", **{"num_classes": 2, **TINY, **options})
+
+
+def rows(run):
+    with (run / "metrics.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def test_noise_and_temperature_end_where_their_schedules_end(train, tiny):
+    noise, temperature = Schedule(1.0, 0.25, until=0.5), Schedule(2.0, 1.0)
+    run = train(classifier=tiny(noise=noise, temperature=temperature, inference="sample"))
+    (layer,) = competitions(load_model(run)).values()
+    assert (layer.noise, layer.temperature, layer.inference) == (0.25, 1.0, "sample")
+
+
+def test_the_kl_term_is_weighed_and_reaches_the_weights(tiny, images):
+    x, y = torch.randn(4, 3, 16, 16), torch.tensor([0, 1, 0, 1])
+    losses, gradients = [], []
+    for weight in (0.0, 3.0):
+        classifier = tiny(kl_weight=weight)
+        torch.manual_seed(0)
+        classifier.model = tiny_vit(noise=0.0)
+        loss, _ = classifier.loss(x, y)
+        loss.backward()
+        losses.append(loss.item())
+        gradients.append(classifier.model.blocks[0].mlp.fc1.weight.grad)
+    with observe(classifier.model, "blocks.0.mlp.act", what="input") as inputs:
+        classifier.model(x)
+    kl = competition_kl(inputs["blocks.0.mlp.act"], 8, channel_dim=-1).item()
+    assert losses[1] == pytest.approx(losses[0] + 3 * kl, abs=1e-5)
+    assert not torch.allclose(*gradients)
+
+
+def test_the_kl_term_needs_logits_that_a_compiled_graph_hides(tiny):
+    with pytest.raises(ValueError, match="Expected kl_weight 0 with compile"):
+        tiny(kl_weight=0.1, compile=True)
+
+
+def test_mixed_labels_are_smoothed_like_plain_ones(tiny):
+    x, y = torch.randn(4, 3, 16, 16), torch.tensor([0, 1, 0, 1])
+    classifier = tiny(label_smoothing=0.2)
+    classifier.model = tiny_vit(noise=0.0)
+    shares = torch.eye(2)[y]
+    assert torch.allclose(classifier.loss(x, shares)[0], classifier.loss(x, y)[0])
+
+
+def test_the_rate_warms_up_and_falls_as_a_cosine(train, tiny):
+    run = train(classifier=tiny(lr=1e-2, warmup_epochs=2, warmup_lr=0.0, min_lr=1e-4), epochs=6)
+    rates = [float(row["lr"]) for row in rows(run)]
+    expected = [0.5 * (1 + math.cos(math.pi * e / 6)) * (1e-2 - 1e-4) + 1e-4 for e in range(3, 7)]
+    assert rates[0] == pytest.approx(5e-3)
+    assert rates[2:] == pytest.approx(expected, rel=1e-3)
+
+
+def test_a_step_schedule_falls_at_its_epochs(train, tiny):
+    args = {"decay_epochs": 2, "decay_rate": 0.1}
+    run = train(classifier=tiny(opt="momentum", sched="step", lr=0.1, sched_args=args), epochs=4)
+    assert [float(row["lr"]) for row in rows(run)] == pytest.approx([0.1, 0.01, 0.01, 0.001])
+
+
+def test_a_schedule_that_cannot_be_resumed_is_refused(train, tiny):
+    with pytest.raises(ValueError, match="a schedule by time but got 'plateau'"):
+        train(classifier=tiny(sched="plateau"))
+
+
+def test_layers_may_learn_at_rates_of_their_own(train, tiny):
+    run = train(classifier=tiny(opt="sgd", opt_args={"momentum": 0.8, "layer_decay": 0.5}), epochs=1)
+    assert (run / "model" / "model.safetensors").is_file()
+
+
+def test_mixup_needs_pairs(train, tiny, images):
+    mixing = Augmentation(mixup=0.8, cutmix=1.0)
+    assert train("mixed", data=images(augmentation=mixing), epochs=1)
+    with pytest.raises(ValueError, match="even batch_size for mixup and cutmix but got 3"):
+        train("odd", data=images(augmentation=mixing, batch_size=3))
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(train, tiny):
+    with pytest.raises(ValueError, match=r"finite loss but got nan at step \d+ .*--model.lr"):
+        train(classifier=tiny(opt="sgd", lr=1e30, label_smoothing=0.0), epochs=3)
+
+
+def test_a_head_of_other_classes_is_left_fresh_and_told(tmp_path, capsys):
+    save_model(tiny_vit(num_classes=5), tmp_path / "model")
+    model = tiny_vit()
+    before = model.head.weight.clone()
+    load_initial_weights(model, str(tmp_path))
+    theirs = load_file(tmp_path / "model" / "model.safetensors")
+    assert torch.equal(model.blocks[0].mlp.fc1.weight, theirs["blocks.0.mlp.fc1.weight"])
+    assert torch.equal(model.head.weight, before)
+    assert "fresh: head.weight (2, 24), there (5, 24)" in capsys.readouterr().out
+
+
+def test_weights_that_do_not_fit_are_refused(tmp_path):
+    save_model(tiny_vit(embed_dim=16), tmp_path / "model")
+    with pytest.raises(ValueError, match=r"differ: blocks.0.attn.proj.bias \(24,\), there \(16,\)"):
+        load_initial_weights(tiny_vit(), str(tmp_path))
+    with pytest.raises(FileNotFoundError, match="safetensors file, a model or run folder"):
+        load_initial_weights(tiny_vit(), str(tmp_path / "nothing"))
+    torch.save({}, tmp_path / "weights.pth")
+    with pytest.raises(ValueError, match="nothing is unpickled"):
+        load_initial_weights(tiny_vit(), str(tmp_path / "weights.pth"))
+
+
+def test_a_bare_file_of_weights_will_do(tmp_path, tiny, train):
+    weights = tiny_vit().state_dict()
+    save_file(weights, tmp_path / "weights.safetensors")
+    run = train(classifier=tiny(initial_weights=str(tmp_path / "weights.safetensors"), lr=0.0, warmup_lr=0.0), epochs=1)
+    assert torch.equal(load_model(run).head.weight, weights["head.weight"])
+
+
+@pytest.mark.parametrize(
+    ("name", "feeding"),
+    [("vit_tiny_patch16_224", "blocks.0.mlp.fc1"), ("resnet18", "layer1.0.bn1")],
+)
+def test_the_gain_reaches_what_feeds_a_competition_alone(name, feeding):
+    options = {"embed_dim": 24, "depth": 1, "num_heads": 2} if name.startswith("vit") else {"include": "layer1.0.act1"}
+    model = create_model(name, num_classes=2, image_size=32, **options)
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    scale_initial_weights(model, 3.0)
+    changed = [k for k, v in model.state_dict().items() if not torch.equal(v, before[k])]
+    assert changed == [f"{feeding}.weight"]
+    assert torch.equal(model.state_dict()[changed[0]], 3 * before[changed[0]])

@@ -1,0 +1,66 @@
+"""Every recipe that comes with the package takes two steps, on random pictures, as `lwta fit` would."""
+
+import csv
+
+import pytest
+from pictures import paint
+
+from lwta.fit import main
+from lwta.recipes import recipes
+
+SLOW = {"deit_small_imagenet.yaml"}  # 22 million weights
+# the sizes of the data and the machine; the network, its loss and its optimiser are the recipe's
+SMALLER = {
+    "data.batch_size": 2,
+    "data.workers": 0,
+    "data.dataset": "",
+    "trainer.limit_train_batches": 2,
+    "trainer.limit_val_batches": 1,
+    "trainer.max_epochs": 1,
+    "trainer.accelerator": "cpu",
+    "trainer.precision": "32",
+    "trainer.enable_progress_bar": "false",
+    "trainer.logger": "false",
+    "model.samples": 1,
+    "model.warmup_epochs": 0,
+}
+
+
+def named():
+    marks = {name: [pytest.mark.slow] if name in SLOW else [] for name in recipes()}
+    return [pytest.param(name, marks=marks[name], id=name.removesuffix(".yaml")) for name in marks]
+
+
+@pytest.fixture(scope="module")
+def places(tmp_path_factory):
+    """Pictures of ten classes, with the splits that the recipes ask for."""
+    folder = tmp_path_factory.mktemp("places")
+    for split in ("train", "val"):
+        paint(folder / split, classes=[f"class{i}" for i in range(10)], each=4)
+    return folder
+
+
+@pytest.mark.parametrize("name", named())
+def test_two_steps_of_a_recipe(name, places, tmp_path):
+    options = {**SMALLER, "data.data_dir": places}
+    if "cifar10" in name:
+        options["data.subset"] = 8
+    typed = [f"--{key}={value}" for key, value in options.items()]
+    assert main(["fit", "-c", name, "--run", "r", f"--runs_dir={tmp_path}", *typed]) == 0
+    with (tmp_path / "r" / "metrics.csv").open() as file:
+        (row,) = csv.DictReader(file)
+    assert row["step"] == "2"
+    assert float(row["train_loss"]) > 0
+
+
+@pytest.mark.parametrize("name", sorted(recipes()))
+def test_a_recipe_says_the_command_that_runs_it(name):
+    head = [line for line in recipes()[name].read_text().splitlines() if line.startswith("#")]
+    assert any(f"lwta fit -c {name} --run " in line for line in head)
+    if name.startswith(("deit", "resnet18_places")):
+        assert head[0].startswith("# NOT RUN HERE.")
+
+
+def test_there_are_recipes_for_every_job():
+    assert {"cifar10_vit.yaml", "cifar10_resnet.yaml", "folder.yaml", "scenes.yaml"} <= recipes().keys()
+    assert {"deit_tiny_imagenet.yaml", "deit_small_imagenet.yaml", "resnet18_places365.yaml"} <= recipes().keys()

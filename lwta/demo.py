@@ -67,7 +67,7 @@ def demo(out: Path = Path("demo"), quick: bool = False, overwrite: bool = False)
 def run_demo(out: Path, settings: Settings, *, overwrite: bool = False) -> dict[str, Any]:
     """The demo in the folder `out`; returns its figures, which repeat (times aside)."""
     if is_finished(out, settings) and not overwrite:
-        print((out / "table.txt").read_text())
+        print((out / "table.txt").read_text(encoding="utf-8"))
         print(f"This demo was made before; --overwrite makes it anew. The page is {out / 'report.html'}")
         return json.loads((out / "figures.json").read_text())
     make_room(out, settings, overwrite=overwrite)
@@ -107,10 +107,10 @@ def run_demo(out: Path, settings: Settings, *, overwrite: bool = False) -> dict[
     )
     table = f"{explanation_text(explanations['sparse'][0])}\n\n{comparison_text(comparison)}\n"
     (out / "table.txt").write_text(table, encoding="utf-8")
-    figures = {"comparison": asdict(comparison), "explained": [said(e) for e in explanations["sparse"]]}
-    (out / "figures.json").write_text(json.dumps(figures, indent=1) + "\n")
+    figures = json.dumps({"comparison": asdict(comparison), "explained": [said(e) for e in explanations["sparse"]]})
+    (out / "figures.json").write_text(figures + "\n")
     print(f"\n{table}\nDone in {duration(time.perf_counter() - started)}. The page is {page}")
-    return figures
+    return json.loads(figures)
 
 
 def is_finished(out: Path, settings: Settings) -> bool:

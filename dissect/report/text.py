@@ -58,7 +58,7 @@ def comparison_text(comparison: Comparison) -> str:
                 str(network.competitors) if network.competitors > 1 else "none",
                 *("" if share is None else percent(share, 1) for share in shares),
                 percent(sparsity.effective_density, 1),
-                f"{percent(sparsity.kept)} ({percent(sparsity.kept_without_any)})",
+                f"{percent(sparsity.kept, 1)} ({percent(sparsity.kept_without_any)})",
                 "" if network.training_seconds is None else duration(network.training_seconds),
                 f"{network.milliseconds:.2f}",
                 f"{network.parameters:,}".replace(",", " "),

@@ -111,7 +111,7 @@ def test_the_page_says_what_was_found(page):
         "From this layer on the network is linear",
     ):
         assert words in text
-    for words in ("Side by side", "91.0 %", "12.5 %", "96 %", "1 234 567", "Its dense twin"):
+    for words in ("Side by side", "91.0 %", "12.5 %", "96.0 %", "1 234 567", "Its dense twin"):
         assert words in text
 
 
@@ -198,7 +198,7 @@ def test_the_terminal_says_the_same():
         "%",
     ]
     table = comparison_text(comparison()).splitlines()
-    assert " ".join(table[1].split()) == "sparse 2 91.0 % 91.0 % 88.0 % 90.0 % 50.0 % 12.5 % 96 % (11 %) 0.51 1 234 567"
+    assert " ".join(table[1].split()) == "sparse 2 91.0 % 91.0 % 88.0 % 90.0 % 50.0 % 12.5 % 96.0 % (11 %) 0.51 1 234 567"
 
 
 def test_a_browser_opens_it_without_errors_or_requests(page, chromium, tmp_path):

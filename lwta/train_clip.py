@@ -14,7 +14,7 @@ from pathlib import Path
 
 import open_clip
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -114,7 +114,7 @@ def save_bundle(model: nn.Module, config: dict, out: Path, words: tuple[str, ...
     }
     weights |= {name: value for name, value in model.state_dict().items() if not value.is_floating_point()}
     unfinished = out / "unfinished"
-    save_file(weights, unfinished, metadata={"format": "pt", "seed": str(seed)})
+    unfinished.write_bytes(save(weights, metadata={"format": "pt", "seed": str(seed)}))
     unfinished.rename(out / "open_clip_model.safetensors")
     both = {"model_cfg": config, "preprocess_cfg": preprocess_config()}
     unfinished.write_text(json.dumps(both, indent=1) + "\n", encoding="utf-8")

@@ -1,0 +1,136 @@
+"""`lwta fit|validate|test|predict`: options, the run folder, mistakes."""
+
+import csv
+import json
+from argparse import ArgumentError
+
+import pytest
+import yaml
+from pictures import paint
+
+from competition_layers import load_model
+from lwta.cli import main as lwta
+from lwta.fit import main
+
+MODEL = {
+    "backbone": "vit_tiny_patch16_224",
+    "image_size": 16,
+    "model_args": {"patch_size": 4, "embed_dim": 24, "depth": 1, "num_heads": 2},
+    "samples": 2,
+}
+QUIET = {"accelerator": "cpu", "enable_progress_bar": False, "logger": False}
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory):
+    """A folder with pictures, a configuration, and one finished run."""
+    home = tmp_path_factory.mktemp("home")
+    paint(home / "pictures" / "train")
+    paint(home / "pictures" / "test", seed=1)
+    config = {
+        "seed_everything": 4,
+        "model": MODEL,
+        "data": {"data_dir": str(home / "pictures"), "batch_size": 4, "workers": 0},
+        "trainer": {"max_epochs": 2, **QUIET},
+    }
+    (home / "small.yaml").write_text(yaml.safe_dump(config))
+    main(["fit", "-c", str(home / "small.yaml"), "--run", "first", f"--runs_dir={home}"])
+    return home
+
+
+def fit(home, *options):
+    return main(["fit", "-c", str(home / "small.yaml"), f"--runs_dir={home}", *options])
+
+
+def rows(run):
+    with (run / "metrics.csv").open() as file:
+        return [{k: v for k, v in row.items() if k != "seconds"} for row in csv.DictReader(file)]
+
+
+def test_a_run_is_repeated_from_its_configuration_alone(home):
+    main(["fit", "-c", str(home / "first" / "config.yaml"), "--run", "second", f"--runs_dir={home}"])
+    assert rows(home / "second") == rows(home / "first")
+    assert (home / "second" / "config.yaml").read_text() == (home / "first" / "config.yaml").read_text()
+
+
+def test_the_configuration_is_whole_and_names_what_was_typed(home):
+    fit(home, "--run", "typed", "--model.lr", "0.002", "--trainer.max-epochs", "1")
+    config = yaml.safe_load((home / "typed" / "config.yaml").read_text())
+    assert config["model"]["lr"] == 0.002
+    assert config["trainer"]["max_epochs"] == 1
+    assert config["model"]["label_smoothing"] == 0.1
+    assert not {"run", "runs_dir", "resume", "overwrite", "config"} & config.keys()
+
+
+def test_what_was_typed_is_never_overruled_by_a_checkpoint(home):
+    before = (home / "first" / "config.yaml").read_text()
+    with pytest.raises(ValueError, match=r"--model.lr as the run was started with, 0.001, but got 0.5"):
+        main(["fit", "--run", "first", f"--runs_dir={home}", "--resume", "--model.lr", "0.5"])
+    assert (home / "first" / "config.yaml").read_text() == before
+
+
+def test_a_finished_run_may_be_resumed_and_stays_as_it_is(home):
+    before = rows(home / "first")
+    assert main(["fit", "--run", "first", f"--runs_dir={home}", "--resume", "--model.lr", "0.001"]) == 0
+    assert rows(home / "first") == before
+
+
+def test_a_run_is_not_written_over(home, capsys):
+    assert lwta(["fit", "-c", str(home / "small.yaml"), "--run", "first", f"--runs_dir={home}"]) == 2
+    assert "--resume goes on with it, --overwrite starts it anew" in capsys.readouterr().err
+
+
+def test_accuracies_are_printed_and_kept(home, capsys):
+    assert main(["test", "--run", "first", f"--runs_dir={home}"]) == 0
+    printed = capsys.readouterr().out
+    kept = json.loads((home / "first" / "test.json").read_text())
+    for name in ("test_accuracy_argmax", "test_accuracy_one_sample", "test_accuracy_2_samples"):
+        assert f"{name:28} {kept[name]:.4f}" in printed
+    assert main(["validate", "--run", "first", f"--runs_dir={home}"]) == 0
+    validated = json.loads((home / "first" / "validate.json").read_text())
+    training = json.loads((home / "first" / "model" / "config.json").read_text())["training"]
+    assert validated["val_loss"] == pytest.approx(training["val_loss"], abs=1e-6)
+
+
+def test_predictions_are_a_table(home, tmp_path):
+    images = home / "pictures" / "test" / "red"
+    main(["predict", "--run", "first", f"--runs_dir={home}", f"--images={images}", f"--out={tmp_path / 'p.csv'}"])
+    with (tmp_path / "p.csv").open() as file:
+        table = list(csv.DictReader(file))
+    assert len(table) == 10
+    assert {row["label"] for row in table} <= set(load_model(home / "first").lwta.label_names)
+    assert all(0.5 <= float(row["probability"]) <= 1 for row in table)
+
+
+def test_a_recipe_is_found_by_its_name_and_a_slip_is_answered(home):
+    with pytest.raises(FileNotFoundError, match=r"did you mean 'cifar10_vit\.yaml'"):
+        main(["fit", "-c", "cifar10_vti.yaml", "--run", "x", f"--runs_dir={home}"])
+
+
+@pytest.mark.parametrize(
+    ("typed", "answer"),
+    [
+        (["--model.compettitors", "4"], "did you mean '--model.competitors'"),
+        (["--trainer.max_ep", "1"], "did you mean '--trainer.max_epochs'"),
+        (["--dat.batch_size", "1"], "did you mean '--data.batch_size'"),
+    ],
+)
+def test_an_unknown_option_is_answered_with_the_nearest(home, typed, answer):
+    with pytest.raises(ArgumentError, match=answer):
+        fit(home, "--run", "x", *typed)
+    assert not (home / "x").exists()
+
+
+def test_an_unknown_key_in_a_file_is_answered_with_the_nearest(home, tmp_path):
+    (tmp_path / "slip.yaml").write_text("model:\n  label_smothing: 0.2\n")
+    with pytest.raises(ArgumentError, match=r"did you mean 'model\.label_smoothing'"):
+        main(["fit", "-c", str(tmp_path / "slip.yaml"), "--run", "x"])
+
+
+def test_a_run_needs_a_name_and_a_reading_a_run(home):
+    with pytest.raises(ValueError, match="--run NAME"):
+        fit(home)
+    with pytest.raises(FileNotFoundError, match="configuration of a run"):
+        main(["test", "--run", "nothing", f"--runs_dir={home}"])
+    with pytest.raises(ValueError, match="--images DIR"):
+        main(["predict", "--run", "first", f"--runs_dir={home}"])

@@ -128,10 +128,10 @@ def main(argv: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m lwta.train_clip", description=__doc__.split("\n")[0])
     parser.add_argument("--out", type=Path, default=BUNDLE, help="folder of the bundle")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--steps", type=int, default=1500)
+    parser.add_argument("--steps", type=int, default=4600)
     parser.add_argument("--batch-size", type=int, default=192)
     parser.add_argument("--lr", type=float, default=2e-3)
-    parser.add_argument("--pictures", type=int, default=36000, help="painted once, then seen again and again")
+    parser.add_argument("--pictures", type=int, default=64000, help="painted once, then seen again and again")
     parser.add_argument("--test", type=int, default=4000, help="held-out pictures for the figures")
     parser.add_argument("--eval-only", action="store_true", help="only print the figures of the bundle in --out")
     options = parser.parse_args(argv)
@@ -216,7 +216,7 @@ def _which(logits: Tensor, known: Tensor, facts: tuple[Fact, ...], picked: Tenso
         scores = logits[:, [places[n] for n in group]][sure]
         rows.append(functional.pad(scores, (0, len(COLOURS) - len(group)), value=-1e4))
         targets.append(truth[sure].argmax(1))
-    return total + 3 * functional.cross_entropy(torch.cat(rows), torch.cat(targets))
+    return total + 6 * functional.cross_entropy(torch.cat(rows), torch.cat(targets))
 
 
 def _whose(logits: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Describe the hidden units of a sparse network and its dense twin by real CLIP embeddings, and explain ten test images.
+"""The hidden units of a sparse network and its dense twin named by real CLIP embeddings, and ten test images explained.
 
     python benchmarks/cifar10_page.py [--data DIR] [--runs runs/cifar10] [--network vit] [--out DIR] [--quick]
 

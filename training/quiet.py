@@ -12,6 +12,7 @@ _HINTS = (
     ".*lr_scheduler.step.*before.*optimizer.step.*",  # timm's schedulers count updates themselves
     ".*isinstance.treespec, LeafSpec.* is deprecated.*",
     ".*GPU available but not used.*",
+    ".*Your `IterableDataset` has `__len__` defined.*",  # timm's readers share out their shards
     ".*WeightAveraging callback with a model that overrides the configure_model.*",  # nothing of ours is sharded
 )
 _LOGGERS = ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.accelerators.cuda", "lightning.fabric")

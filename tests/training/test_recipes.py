@@ -50,7 +50,7 @@ def test_two_steps_of_a_recipe(name, places, tmp_path):
 @pytest.mark.parametrize("name", sorted(recipes()))
 def test_a_recipe_says_the_command_that_runs_it(name):
     head = [line for line in recipes()[name].read_text().splitlines() if line.startswith("#")]
-    assert any(f"lwta fit -c {name} --run " in line for line in head)
+    assert any(f"lwta fit -c configs/train/{name} --run " in line for line in head)
     if name.startswith(("deit", "resnet18_places")):
         assert head[0].startswith("# NOT RUN HERE.")
 

@@ -130,10 +130,9 @@ def folder_of(network: str, setting: Setting, seed: int) -> str:
 def run(network: str, setting: Setting, seed: int, images: Path, options: argparse.Namespace, final: bool) -> None:
     """Train one setting, and read the test set where asked; both only if that was not done before."""
     name = folder_of(network, setting, seed)
-    done = options.out / name / "model" / "config.json"
     command = [sys.executable, "-m", "lwta"]
     place = [f"--run={name}", f"--runs_dir={options.out}"]
-    if not done.is_file():
+    if result(options.out, network, setting, seed) is None:
         small = (
             ["--data.subset=128", "--trainer.max_epochs=1", "--trainer.limit_val_batches=2"] if options.quick else []
         )
@@ -145,7 +144,7 @@ def run(network: str, setting: Setting, seed: int, images: Path, options: argpar
             ],
             options.out / f"{name}.log",
         )
-        print(f"{name}: validation {json.loads(done.read_text())['training']['val_accuracy']:.4f}", flush=True)
+        print(f"{name}: validation {result(options.out, network, setting, seed)['val_accuracy']:.4f}", flush=True)
     if final and not (options.out / name / "test.json").is_file():
         small = ["--trainer.limit_test_batches=2"] if options.quick else []
         call([*command, "test", *place, *small], options.out / f"{name}.log")
@@ -166,12 +165,11 @@ def call(command: list[str], log: Path) -> None:
 def result(out: Path, network: str, setting: Setting, seed: int) -> dict | None:
     """What a finished run wrote: validation figures and seconds, and the test figures where they were read."""
     folder = out / folder_of(network, setting, seed)
-    if not (folder / "model" / "config.json").is_file():
+    config, test = folder / "model" / "config.json", folder / "test.json"
+    notes = json.loads(config.read_text())["training"] if config.is_file() else {}
+    if not notes.get("finished"):
         return None
-    test = folder / "test.json"
-    return json.loads((folder / "model" / "config.json").read_text())["training"] | (
-        json.loads(test.read_text()) if test.is_file() else {}
-    )
+    return notes | (json.loads(test.read_text()) if test.is_file() else {})
 
 
 def report(network: str, part: str, settings: list[Setting], jobs: list, out: Path) -> None:

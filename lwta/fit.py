@@ -14,7 +14,7 @@ from competition_layers.files import write_file
 from training import Classifier, ImageData
 from training.callbacks import run_callbacks
 from training.quiet import quietly
-from training.run import TRAINER_DEFAULTS, open_run, run_logger, train, with_model
+from training.run import TRAINER_DEFAULTS, refuse_existing, run_logger, train, with_model
 
 from .parsing import explain_unknown_keys, tidy_options
 from .recipes import find_recipe, refuse_changes
@@ -35,12 +35,16 @@ def main(argv: Sequence[str]) -> int:
 
 
 def fit(cli: "TrainingCLI") -> None:
-    """Train into the run folder; `config.yaml` stands there before the first step."""
+    """Train into the run folder, which appears with the first step."""
     run, config = cli.run_folder, cli.config
     if not config.resume:
-        open_run(run, cli.dumped(), overwrite=config.overwrite)
-    further = cli.config_init.trainer.callbacks or []
-    callbacks = run_callbacks(run, further=further, reestimate=config.reestimate_batch_norm)
+        refuse_existing(run, overwrite=config.overwrite)
+    callbacks = run_callbacks(
+        run,
+        config=None if config.resume else cli.dumped(),
+        further=cli.config_init.trainer.callbacks or [],
+        reestimate=config.reestimate_batch_norm,
+    )
     logger = config.trainer.logger or run_logger(run)
     trainer = cli.trainer_for(callbacks=callbacks, logger=logger, default_root_dir=str(run))
     train(trainer, cli.model, cli.datamodule, run=run, resume=config.resume)

@@ -12,7 +12,6 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from torch import nn
 
 from competition_layers import load_model, save_model
-from competition_layers.files import write_file
 
 from .callbacks import read_metrics, run_callbacks
 from .classifier import Classifier
@@ -53,12 +52,13 @@ def fit(
         FileExistsError: the folder is there already, and neither `resume` nor `overwrite` is set.
     """
     run, options = Path(run), dict(trainer_args or {})
-    written = configuration(
-        classifier, data, seed=seed, reestimate=reestimate, trainer={"max_epochs": epochs} | options
-    )
+    config = None
     if not resume:
-        open_run(run, written, overwrite=overwrite)
-    callbacks = run_callbacks(run, further=options.pop("callbacks", None) or [], reestimate=reestimate)
+        refuse_existing(run, overwrite=overwrite)
+        asked = {"max_epochs": epochs, **options}
+        config = configuration(classifier, data, seed=seed, reestimate=reestimate, trainer=asked)
+    further = options.pop("callbacks", None) or []
+    callbacks = run_callbacks(run, config=config, further=further, reestimate=reestimate)
     with quietly():
         seed_everything(seed, verbose=False)
         options = {**TRAINER_DEFAULTS, "logger": run_logger(run), "default_root_dir": str(run), **options}
@@ -68,21 +68,17 @@ def fit(
 
 
 @rank_zero_only
-def open_run(run: Path, config: str, *, overwrite: bool = False) -> None:
-    """Make the folder of a run, with its configuration in it.
+def refuse_existing(run: Path, *, overwrite: bool) -> None:
+    """Keep a run from being written over unasked.
 
     Raises:
-        FileExistsError: there is one with something in it, and `overwrite` is not set.
+        FileExistsError: there is a folder with something in it, and `overwrite` is not set.
     """
-    if run.is_dir() and any(run.iterdir()):
-        if not overwrite:
-            raise FileExistsError(
-                f"Expected a new run but {str(run)!r} exists; --resume goes on with it, --overwrite starts it anew"
-            )
-        for name in ("metrics.csv", "checkpoints/last.ckpt", "test.json", "validate.json"):  # of the run before
-            (run / name).unlink(missing_ok=True)
-    with write_file(run / "config.yaml") as temporary:
-        temporary.write_text(config)
+    # Lightning opens its TensorBoard log while a run is still being set up
+    if run.is_dir() and any(path.name != "tensorboard" for path in run.iterdir()) and not overwrite:
+        raise FileExistsError(
+            f"Expected a new run but {str(run)!r} exists; --resume goes on with it, --overwrite starts it anew"
+        )
 
 
 def run_logger(run: Path) -> Logger | bool:

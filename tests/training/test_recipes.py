@@ -34,7 +34,9 @@ def places(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("name", sorted(recipes()))
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * ("small" in name)) for name in sorted(recipes())]
+)
 def test_two_steps_of_a_recipe(name, places, tmp_path):
     options = {**SMALLER, "data.data_dir": places}
     if "cifar10" in name:

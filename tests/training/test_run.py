@@ -118,6 +118,12 @@ def test_a_run_is_never_written_over_unasked(train):
     assert len(rows(first)) == 2
 
 
+def test_a_run_that_cannot_be_set_up_leaves_nothing_behind(train, tiny, tmp_path):
+    with pytest.raises(ValueError, match="competitors=7 but got 96"):
+        train("wrong", classifier=tiny(competitors=7))
+    assert not (tmp_path / "wrong").exists()
+
+
 def test_nothing_to_resume_is_refused(train):
     with pytest.raises(FileNotFoundError, match="a checkpoint to resume from"):
         train("fresh", resume=True)

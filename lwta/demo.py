@@ -3,7 +3,8 @@
 import json
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from itertools import zip_longest
 from pathlib import Path
@@ -61,7 +62,8 @@ def demo(out: Path = Path("demo"), quick: bool = False, overwrite: bool = False)
         quick: smaller and faster, with worse networks.
         overwrite: make it anew; only what a demo writes is replaced, nothing else in the folder is touched.
     """
-    run_demo(out, QUICK if quick else FULL, overwrite=overwrite)
+    with one_thread():
+        run_demo(out, QUICK if quick else FULL, overwrite=overwrite)
 
 
 def run_demo(out: Path, settings: Settings, *, overwrite: bool = False) -> dict[str, Any]:
@@ -111,6 +113,23 @@ def run_demo(out: Path, settings: Settings, *, overwrite: bool = False) -> dict[
     (out / "figures.json").write_text(figures + "\n")
     print(f"\n{table}\nDone in {duration(time.perf_counter() - started)}. The page is {page}")
     return json.loads(figures)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Inside the block torch computes with one thread.
+
+    The figures are then the same on any number of cores, and beside other busy processes two threads that wait for one
+    another were measured twenty times slower than one; the other core reads pictures.
+    """
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def is_finished(out: Path, settings: Settings) -> bool:

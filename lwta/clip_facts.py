@@ -64,8 +64,8 @@ def all_facts() -> tuple[Fact, ...]:
                 phrases = (with_article(pair), pair, f"{colour} {plural(kind)}", *_photos(with_article(pair)))
                 facts.append(Fact("pair", (kind, colour), phrases))
     facts += [Fact("colour", (c,), (c, f"something {c}", f"{with_article(c)} thing")) for c in COLOURS]
-    for sort, phrases in (("weather", WEATHER), ("time", TIME), ("ground", GROUND), ("backdrop", BACKDROP)):
-        facts += [Fact(sort, (value,), said) for value, said in phrases.items()]
+    for sort, values in (("weather", WEATHER), ("time", TIME), ("ground", GROUND), ("backdrop", BACKDROP)):
+        facts += [Fact(sort, (value,), said) for value, said in values.items()]
     facts.append(Fact("water", ("water",), WATER))
     for scene in SCENES:
         facts += [Fact("scene time", (scene, t), (f"{with_article(scene)} {said[1]}",)) for t, said in TIME.items()]

@@ -95,7 +95,8 @@ def _auc(scores: np.ndarray, seen: np.ndarray, least: int = 1) -> float:
 
 def _colours(scenes: list[Scene], images: Tensor, colours: Tensor) -> tuple[list, list]:
     """(right or wrong, pair) for the clear things of held-out pairs, and of the others."""
-    held, shown = [], []
+    held: list[tuple[bool, tuple[str, str]]] = []
+    shown: list[tuple[bool, tuple[str, str]]] = []
     for scene, image in zip(scenes, images, strict=True):
         kinds = [thing.name for thing in scene.things]
         for thing in scene.things:

@@ -37,9 +37,9 @@ def paint_pool(split: str, count: int, *, seed: int = 0, processes: int = 2) -> 
         with multiprocessing.get_context("spawn").Pool(processes) as workers:
             rows = workers.imap(paint_one, range(count), chunksize=64)
             parts = list(tqdm(rows, total=count, desc=f"painting {split}", unit="picture", mininterval=5))
-    images, known, cells, labels, captions = zip(*parts, strict=True)
-    arrays = (torch.from_numpy(np.stack(rows)) for rows in (images, known, cells))
-    return Pool(*arrays, torch.tensor(labels), captions)
+    *arrays, labels, captions = zip(*parts, strict=True)
+    images, known, cells = (torch.from_numpy(np.stack(rows)) for rows in arrays)
+    return Pool(images, known, cells, torch.tensor(labels), captions)
 
 
 def where(scene: Scene) -> np.ndarray:

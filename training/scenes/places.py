@@ -65,8 +65,10 @@ def paint_place(place: Place, side: int, rng: np.random.Generator) -> Image.Imag
     horizon, shore = round(place.horizon * side), round(place.shore * side)
     rows = np.empty((side, 3))
     rows[:horizon] = _fade(sky[0], sky[1], horizon)
-    rows[horizon:shore] = _fade(*(_lit(place, colour, 0.1) for colour in WATER), shore - horizon)
-    rows[shore:] = _fade(*(_lit(place, GROUND[place.ground][n], 0.2 + 0.7 * n) for n in (0, 1)), side - shore)
+    far_water, near_water = (_lit(place, colour, 0.1) for colour in WATER)
+    rows[horizon:shore] = _fade(far_water, near_water, shore - horizon)
+    far, near = (_lit(place, GROUND[place.ground][n], 0.2 + 0.7 * n) for n in (0, 1))
+    rows[shore:] = _fade(far, near, side - shore)
     picture = Image.fromarray(np.repeat(rows.round().astype(np.uint8)[:, None], side, axis=1))
     canvas = ImageDraw.Draw(picture)
     if place.time == "night" and place.weather == "clear":

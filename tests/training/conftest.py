@@ -50,13 +50,14 @@ def train(tmp_path, tiny, images) -> Callable:
     """Fits the small network on the small pictures into tmp_path/NAME."""
     from training import fit
 
-    def run(name="run", *, classifier=None, data=None, epochs=2, trainer_args=None, **options):
+    def run(name="run", *, classifier=None, data=None, epochs=2, trainer_args=None, logger=False, **options):
+        asked = {"accelerator": "cpu", "enable_progress_bar": False, **(trainer_args or {})}
         return fit(
             classifier or tiny(),
             data or images(),
             run=tmp_path / name,
             epochs=epochs,
-            trainer_args={"accelerator": "cpu", "enable_progress_bar": False, "logger": False, **(trainer_args or {})},
+            trainer_args=asked if logger else {**asked, "logger": False},
             **options,
         )
 

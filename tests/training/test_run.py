@@ -238,3 +238,16 @@ def test_reestimated_statistics_are_what_a_run_leaves(train):
     differing = {k for k, v in weights(plain).items() if not torch.equal(v, weights(anew)[k])}
     assert differing
     assert all("running" in k or "tracked" in k for k in differing)
+
+
+def test_tensorboard_is_written_where_it_is_installed(train):
+    pytest.importorskip("tensorboard", reason="needs the extra: pip install lwta[tensorboard]")
+    run = train("logged", epochs=1, logger=True)
+    assert list((run / "tensorboard").glob("events.*"))
+
+
+@pytest.mark.slow
+def test_a_compiled_network_trains_and_is_read(train, tiny):
+    run = train("compiled", classifier=tiny(compile=True), epochs=1)
+    assert load_model(run).num_classes == 2
+    assert rows(run)[0]["val_density"] == "0.125"

@@ -28,6 +28,9 @@ MODEL_ARGS = {
     "stem_width": 16,
     "output_stride": 8,
 }
+# Where units compete: inside the blocks, and where the last one is read. The residual stream between stays dense, which
+# makes a sparse network train as well as its twin (docs/results.md).
+INCLUDE = ["layer*.act1", "layer4.0.act2"]
 
 
 @dataclass(frozen=True)
@@ -184,6 +187,7 @@ def train(run: Path, scenes: Path, competitors: int, settings: Settings) -> Path
         BACKBONE,
         competitors=competitors,
         image_size=64,
+        include=INCLUDE,
         model_args=MODEL_ARGS,
         lr=settings.lr,
         warmup_epochs=1,

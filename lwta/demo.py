@@ -28,8 +28,7 @@ MODEL_ARGS = {
     "stem_width": 16,
     "output_stride": 8,
 }
-# Where units compete: inside the blocks, and where the last one is read. The residual stream between stays dense, which
-# makes a sparse network train as well as its twin (docs/results.md).
+# Where units compete: inside the blocks, and where the last one is read. The residual stream between stays dense.
 INCLUDE = ["layer*.act1", "layer4.0.act2"]
 
 

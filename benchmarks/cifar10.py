@@ -21,6 +21,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
 
+import yaml
+
 # 97.5 % points of Student's t for 1 .. 9 degrees of freedom
 T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
 SCHEDULE = '{"start": 1.0, "end": 0.0, "until": 0.7}'
@@ -38,22 +40,24 @@ def competitors(u: int) -> Setting:
     return Setting("dense" if u == 1 else f"U={u}", (f"--model.competitors={u}",))
 
 
-# the learning rates that both networks are tried with, beside that of the YAML
-RATES = {"vit": ("2e-3",), "resnet": ("1e-3", "1e-2")}
+# the learning rates that both networks are tried with; the screen stands at the first
+RATES = {"vit": ("1e-3", "2e-3"), "resnet": ("3e-3", "1e-3", "1e-2")}
+
+
+def at_rate(u: int, lr: str, name: str = "", *options: str) -> Setting:
+    base = competitors(u)
+    return Setting(f"{base.name}, lr {lr}{name and ', '}{name}", (*base.changes, f"--model.lr={lr}", *options))
 
 
 def screened(network: str) -> list[Setting]:
-    """One factor at a time from the YAML's recipe at U = 8; the dense twin with as many learning rates."""
-    u8 = competitors(8)
+    """One factor at a time from U = 8 without noise; the dense twin with as many learning rates."""
+    first = RATES[network][0]
 
     def change(name: str, *options: str) -> Setting:
-        return Setting(f"U=8, {name}", (*u8.changes, *options))
+        return at_rate(8, first, name, *options)
 
     settings = [
-        competitors(1),
-        *(Setting(f"dense, lr {lr}", ("--model.competitors=1", f"--model.lr={lr}")) for lr in RATES[network]),
-        u8,
-        *(change(f"lr {lr}", f"--model.lr={lr}") for lr in RATES[network]),
+        *(at_rate(u, lr) for u in (1, 8) for lr in RATES[network]),
         change("noise 1 throughout", "--model.noise=1"),
         change("noise 1 to 0", f"--model.noise={SCHEDULE}"),
     ]
@@ -99,11 +103,11 @@ def main() -> None:
 
 def better_twin(network: str, out: Path) -> list[Setting]:
     """The dense twin at the learning rate that the screen found best for it, where that is not the recipe's own."""
-    dense = [s for s in screened(network) if s.name.startswith("dense")]
-    found = {s: result(out, network, s, 0) for s in dense}
-    scores = {s: r["val_accuracy"] for s, r in found.items() if r}
-    best = max(scores, key=scores.__getitem__, default=dense[0])
-    return [] if best == dense[0] else [best]
+    found = {lr: result(out, network, at_rate(1, lr), 0) for lr in RATES[network]}
+    scores = {lr: r["val_accuracy"] for lr, r in found.items() if r}
+    best = max(scores, key=scores.__getitem__, default=None)
+    recipe = yaml.safe_load(Path(f"configs/train/cifar10_{network}.yaml").read_text())["model"]["lr"]
+    return [] if best is None or float(best) == float(recipe) else [at_rate(1, best)]
 
 
 def unpacked(data: Path, out: Path) -> Path | None:

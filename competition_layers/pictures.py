@@ -1,6 +1,8 @@
 """One picture file as RGB: CMYK, 16-bit, palette, transparent, rotated by its EXIF; or why it cannot be read."""
 
+from io import BytesIO
 from pathlib import Path
+from typing import IO
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -8,9 +10,14 @@ from PIL import Image, ImageOps
 EXTENSIONS = frozenset({".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 
 
-def read_rgb(path: Path) -> Image.Image:
-    """The picture upright, 8 bits a channel: 16-bit values are scaled (not clipped), transparency is laid on white."""
-    with Image.open(path) as image:
+def read_rgb(file: Path | IO[bytes], *, at_least: int | None = None) -> Image.Image:
+    """The picture upright, 8 bits a channel: 16-bit values are scaled (not clipped), transparency is laid on white.
+
+    `at_least` so many pixels of its shorter side are enough: a JPEG is then decoded smaller, several times faster.
+    """
+    with Image.open(file) as image:
+        if at_least is not None:
+            image.draft(None, (at_least, at_least))
         return to_rgb(ImageOps.exif_transpose(image))
 
 
@@ -31,9 +38,17 @@ def to_rgb(image: Image.Image) -> Image.Image:
 def why_unreadable(path: Path) -> str:
     """Why the picture cannot be decoded, or nothing. Reads all of it: a truncated file opens well and fails later."""
     try:
-        if path.stat().st_size == 0:
-            return "0 bytes"
-        with Image.open(path) as image:
+        return why_undecodable(path.read_bytes())
+    except OSError as error:
+        return str(error)
+
+
+def why_undecodable(data: bytes) -> str:
+    """The same of a picture file's content."""
+    if not data:
+        return "0 bytes"
+    try:
+        with Image.open(BytesIO(data)) as image:
             image.draft("L", (1, 1))  # a JPEG is then decoded at an eighth of its size: several times faster
             image.load()
             image.getexif()

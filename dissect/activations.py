@@ -22,7 +22,8 @@ from competition_layers import (
 from competition_layers.names import match_names, nearest
 
 from .axes import channel_axis
-from .probe import ProbeImages, batches
+from .passes import batches
+from .probe import ProbeImages
 from .records import LayerRecord
 
 SUMMARIES = ("mean", "max", "cls")

@@ -18,7 +18,8 @@ from tqdm import tqdm
 from competition_layers.names import nearest
 
 from .concepts import ConceptSet
-from .probe import ProbeImages, batches
+from .passes import batches
+from .probe import ProbeImages
 from .store import digest, model_fingerprint
 from .words import check_words, drop_unknown
 

@@ -41,7 +41,7 @@ def draw_strips(
     folder.mkdir(parents=True, exist_ok=True)
     wanted = {i for images in exemplars for i, _ in images} - tiles.keys()
     for i in tqdm(sorted(wanted), desc="thumbnails", unit="image", disable=None, leave=False):
-        tiles[i] = _tile(probe[i])
+        tiles[i] = _tile(probe.small(i, 2 * PIXELS))
     for unit, images in enumerate(exemplars):
         strip = Image.new("RGB", (TILES * (PIXELS + 2) - 2, PIXELS), "white")
         for place, (i, _) in enumerate(images):

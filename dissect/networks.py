@@ -16,7 +16,8 @@ from competition_layers.sparsity import deciding_units
 
 from .activations import default_transform
 from .contributions import Method, contributions, logits_without
-from .probe import ProbeImages, batches
+from .passes import batches
+from .probe import ProbeImages
 
 TIMED_RUNS = 7
 

@@ -1,25 +1,20 @@
-"""The images a dissection looks at: a folder of pictures, or a safetensors file that holds them."""
+"""The images a dissection looks at, in a fixed order, from anywhere: folders, tensors, tar shards, named data sets."""
 
-import hashlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Literal
 
-import torch
 from PIL import Image
-from safetensors import safe_open
-from torch import Tensor
 from tqdm import tqdm
 
-from competition_layers.pictures import EXTENSIONS, read_rgb, why_unreadable
-
+from . import probe_sources as sources
 from .store import digest
 
-OnBad = Literal["skip", "refuse"]
-_THREADS = min(4, os.cpu_count() or 1)  # decoding leaves Python's lock
+THREADS = min(4, os.cpu_count() or 1)  # decoding leaves Python's lock
+_SHOWN = 10  # of a list of bad files
 
 
 @dataclass(frozen=True)
@@ -27,7 +22,7 @@ class ProbeImages:
     """Images in a fixed order, decoded to RGB when asked for: `probe[i]`.
 
     `positions` are their places among all the `found` images of the source, before `limit` and before bad ones were
-    skipped.
+    skipped; `hashes` are of their content.
     """
 
     source: str
@@ -36,133 +31,103 @@ class ProbeImages:
     skipped: tuple[tuple[str, str], ...]
     positions: tuple[int, ...]
     found: int
-    fingerprint: str
-    read: Callable[[int], Image.Image] = field(repr=False, compare=False)
+    hashes: tuple[str, ...] = field(repr=False)
+    read: Callable[..., Image.Image] = field(repr=False, compare=False)
 
     def __len__(self) -> int:
         return len(self.names)
 
     def __getitem__(self, index: int) -> Image.Image:
+        return self._read(index)
+
+    def small(self, index: int, pixels: int) -> Image.Image:
+        """The picture with a shorter side of at least `pixels` where it has so many: a JPEG is decoded faster."""
+        return self._read(index, at_least=pixels)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """The hash of all names and contents, in their order."""
+        return digest(self.names, self.hashes)
+
+    def _read(self, index: int, **options) -> Image.Image:
         if not 0 <= index < len(self):
             raise IndexError(f"Expected an image between 0 and {len(self) - 1} but got {index}")
-        return self.read(index)
+        try:
+            return self.read(index, **options)
+        except OSError as error:  # it was readable when the probe was opened
+            raise OSError(f"Expected image {self.names[index]!r} to be readable still but got: {error}") from error
 
 
-def open_probe(source: str | Path, *, on_bad: OnBad = "skip", limit: int | None = None) -> ProbeImages:
-    """Probe images from a folder (any nesting) or from a safetensors file with uint8 `images` (N, H, W, 3), maybe
-    `labels`.
+def open_probe(
+    source: str | Path,
+    *,
+    on_bad: str = "skip",
+    limit: int | None = None,
+    root: str | Path = ".",
+    split: str = "validation",
+) -> ProbeImages:
+    """Probe images from any source, each read once before work starts.
 
-    Every image is read once before work starts. Class folders give labels when all images lie equally deep.
+    `FOLDER`: pictures in any nesting; class folders give labels when all images lie equally deep. `FILE.safetensors`:
+    uint8 `images` (N, H, W, 3), maybe `labels`. `wds/FOLDER`: the `.tar` shards in it, a label in `.cls` or `.txt`
+    beside each picture. `torch/NAME`, `hfds/NAME`: timm's names for data sets of torchvision and of the Hub.
 
     Args:
         on_bad: `skip` leaves unreadable images out and lists them in `.skipped`; `refuse` raises and names them.
         limit: so many images, evenly spaced over the sorted list (so that class folders keep their shares).
+        root: where `torch/NAME` and `hfds/NAME` lie; `wds/FOLDER` is taken relative to it.
+        split: of `torch/NAME` and `hfds/NAME`.
 
     Raises:
         FileNotFoundError: no such source. ValueError: no image in it, or bad ones under `refuse`.
     """
-    source = Path(source)
     if on_bad not in ("skip", "refuse"):
         raise ValueError(f"Expected on_bad to be 'skip' or 'refuse' but got {on_bad!r}")
     if limit is not None and limit < 1:
         raise ValueError(f"Expected limit >= 1 but got {limit}")
-    if not source.exists():
+    path, kind = Path(source), str(source).partition("/")[0]
+    if path.is_dir():
+        found = sources.folder(path)
+    elif path.exists():
+        found = sources.tensors(path)
+    elif kind == "wds":
+        found = sources.tar_shards(Path(root) / str(source).removeprefix("wds/"))
+    elif kind in ("torch", "hfds"):
+        found = sources.named(str(source), root, split)
+    else:
         raise FileNotFoundError(
-            f"Expected a folder of images or a safetensors file but got {str(source)!r}, which does not exist"
+            "Expected a folder of images, a safetensors file, wds/FOLDER, torch/NAME or hfds/NAME "
+            f"but got {str(source)!r}, which does not exist"
         )
-    return _open_folder(source, on_bad, limit) if source.is_dir() else _open_tensors(source, limit)
+    return _checked(found, str(source), on_bad=on_bad, limit=limit)
 
 
-def batches(probe: ProbeImages, transform: Callable[[Image.Image], Tensor], *, batch_size: int) -> Iterator[Tensor]:
-    """The transformed images in order, stacked; threads read the next batch while the caller works on this one."""
-    starts = range(0, len(probe), batch_size)
-    with ThreadPoolExecutor(_THREADS) as pool:
+def _checked(found: sources.Found, source: str, *, on_bad: str, limit: int | None) -> ProbeImages:
+    """The readable ones of `limit` pictures, evenly spread over what was found.
 
-        def submit(start: int) -> list:
-            indices = range(start, min(start + batch_size, len(probe)))
-            return [pool.submit(lambda i: transform(probe[i]), i) for i in indices]
-
-        ahead = submit(0)
-        for start in starts:
-            now, ahead = ahead, submit(start + batch_size)
-            yield torch.stack([future.result() for future in now])
-
-
-def _open_folder(folder: Path, on_bad: OnBad, limit: int | None) -> ProbeImages:
-    files = [path for path in folder.rglob("*") if path.suffix.lower() in EXTENSIONS and not path.name.startswith(".")]
-    names = sorted(path.relative_to(folder).as_posix() for path in files if path.is_file())
-    if not names:
-        raise ValueError(
-            f"Expected images ({', '.join(sorted(EXTENSIONS))}) in the folder {str(folder)!r} but got none"
-        )
-    positions = _spread(len(names), limit)
-    with ThreadPoolExecutor(_THREADS) as pool:
-        checks = pool.map(lambda i: why_unreadable(folder / names[i]), positions)
-        reasons = tqdm(checks, total=len(positions), desc="check images", unit="image", disable=None, leave=False)
-        bad = {i: reason for i, reason in zip(positions, reasons, strict=True) if reason}
-    skipped = tuple((names[i], reason) for i, reason in bad.items())
-    listed = "; ".join(f"{name} ({reason})" for name, reason in skipped[:10]) + ("; ..." if len(skipped) > 10 else "")
+    Raises:
+        ValueError: none is readable, or bad ones under `refuse`.
+    """
+    wanted = len(found.names) if limit is None else min(limit, len(found.names))
+    spread = [i * len(found.names) // wanted for i in range(wanted)]
+    with ThreadPoolExecutor(THREADS) as pool:
+        checks = pool.map(found.inspect, spread)
+        results = list(tqdm(checks, total=wanted, desc="check images", unit="image", disable=None, leave=False))
+    skipped = tuple((found.names[i], why) for i, (_, why) in zip(spread, results, strict=True) if why)
+    listed = "; ".join(f"{n} ({why})" for n, why in skipped[:_SHOWN]) + ("; ..." if len(skipped) > _SHOWN else "")
     if skipped and on_bad == "refuse":
-        raise ValueError(f"Expected every image in {str(folder)!r} to be readable but got {len(skipped)} bad: {listed}")
-    positions = [i for i in positions if i not in bad]
-    if not positions:
-        raise ValueError(f"Expected a readable image in {str(folder)!r} but got none: {listed}")
-    kept = tuple(names[i] for i in positions)
+        raise ValueError(f"Expected every image in {source!r} to be readable but got {len(skipped)} bad: {listed}")
+    kept = [(i, content) for i, (content, why) in zip(spread, results, strict=True) if not why]
+    if not kept:
+        raise ValueError(f"Expected a readable image in {source!r} but got none: {listed}")
+    places = tuple(i for i, _ in kept)
     return ProbeImages(
-        source=str(folder),
-        names=kept,
-        labels=_labels(kept),
+        source=source,
+        names=tuple(found.names[i] for i in places),
+        labels=None if found.labels is None else tuple(found.labels[i] for i in places),
         skipped=skipped,
-        positions=tuple(positions),
-        found=len(names),
-        fingerprint=digest([(name, _file_hash(folder / name)) for name in kept]),
-        read=lambda i: read_rgb(folder / kept[i]),
+        positions=places,
+        found=len(found.names),
+        hashes=tuple(content for _, content in kept),
+        read=lambda i, **options: found.read(places[i], **options),
     )
-
-
-def _open_tensors(path: Path, limit: int | None) -> ProbeImages:
-    if path.suffix != ".safetensors":
-        raise ValueError(f"Expected a folder of images or a .safetensors file but got {str(path)!r}")
-    with safe_open(path, framework="pt") as file:
-        keys = list(file.keys())
-        if "images" not in keys:
-            raise ValueError(f"Expected a tensor 'images' in {str(path)!r} but got {', '.join(keys) or 'none'}")
-        images = file.get_tensor("images")
-        labels = file.get_tensor("labels").tolist() if "labels" in keys else None
-    if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[-1] != 3 or not len(images):
-        raise ValueError(
-            f"Expected 'images' in {str(path)!r} as uint8 (N, H, W, 3) but got {images.dtype} {tuple(images.shape)}"
-        )
-    if labels is not None and len(labels) != len(images):
-        raise ValueError(f"Expected {len(images)} labels in {str(path)!r} but got {len(labels)}")
-    positions = _spread(len(images), limit)
-    kept = images[positions] if len(positions) < len(images) else images
-    width = len(str(len(images) - 1))
-    return ProbeImages(
-        source=str(path),
-        names=tuple(f"{i:0{width}d}" for i in positions),
-        labels=None if labels is None else tuple(str(labels[i]) for i in positions),
-        skipped=(),
-        positions=tuple(positions),
-        found=len(images),
-        fingerprint=digest(kept, positions),
-        read=lambda i: Image.fromarray(kept[i].numpy()),
-    )
-
-
-def _spread(found: int, limit: int | None) -> list[int]:
-    wanted = found if limit is None else min(limit, found)
-    return [i * found // wanted for i in range(wanted)]
-
-
-def _labels(names: tuple[str, ...]) -> tuple[str, ...] | None:
-    parents = [name.split("/")[:-1] for name in names]
-    depths = {len(parent) for parent in parents}
-    if len(depths) > 1 or 0 in depths:
-        return None
-    return tuple(parent[-1] for parent in parents)
-
-
-def _file_hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,5 +1,8 @@
 """Probe images: every odd picture becomes RGB or is named, before work starts."""
 
+import tarfile
+from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +12,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from dissect import open_probe
-from dissect.probe import batches
+from dissect.passes import batches, shared_batches
 
 
 def save(path: Path, image: Image.Image, **options) -> Path:
@@ -156,7 +159,7 @@ def test_a_safetensors_file_is_a_probe(tmp_path):
     "tensors, match",
     [
         ({"pictures": torch.zeros(1, 2, 2, 3, dtype=torch.uint8)}, "Expected a tensor 'images'.* but got pictures"),
-        ({"images": torch.zeros(1, 2, 2, 3)}, r"as uint8 \(N, H, W, 3\) but got torch\.float32"),
+        ({"images": torch.zeros(1, 2, 2, 3)}, r"as uint8 \(N, H, W, 3\) but got F32"),
         (
             {"images": torch.zeros(2, 2, 2, 3, dtype=torch.uint8), "labels": torch.zeros(3)},
             "Expected 2 labels .* but got 3",
@@ -167,6 +170,78 @@ def test_a_safetensors_file_of_something_else_is_refused(tmp_path, tensors, matc
     save_file(tensors, tmp_path / "p.safetensors")
     with pytest.raises(ValueError, match=match):
         open_probe(tmp_path / "p.safetensors")
+
+
+def in_tar(shard: Path, content: dict[str, bytes]) -> None:
+    with tarfile.open(shard, "w") as tar:
+        for name, data in content.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(data)
+            tar.addfile(entry, BytesIO(data))
+
+
+def png(seed: int) -> bytes:
+    noise(4, seed).save(buffer := BytesIO(), format="png")
+    return buffer.getvalue()
+
+
+def test_tar_shards_are_a_probe_in_the_order_of_shards_and_members(tmp_path):
+    in_tar(tmp_path / "b-1.tar", {"c.png": png(2), "c.cls": b"1"})
+    in_tar(tmp_path / "b-0.tar", {"a.cls": b"0", "a.png": png(0), "bad.png": b"text", "b.png": png(1), "b.cls": b"1"})
+    probe = open_probe(f"wds/{tmp_path}")
+    assert probe.names == ("b-0.tar/a.png", "b-0.tar/b.png", "b-1.tar/c.png") and probe.labels is None
+    assert probe.skipped == (("b-0.tar/bad.png", "not an image"),)
+    for i in range(3):
+        assert np.array_equal(probe[i], noise(4, i))
+    assert open_probe("wds/.", root=tmp_path).fingerprint == probe.fingerprint
+    in_tar(tmp_path / "b-0.tar", {"a.cls": b"0", "a.png": png(0)})
+    assert open_probe(f"wds/{tmp_path}").labels == ("0", "1")
+
+
+def test_a_folder_without_shards_is_refused(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"Expected \.tar shards in the folder"):
+        open_probe(f"wds/{tmp_path}")
+    in_tar(tmp_path / "0.tar", {"a.txt": b"no picture"})
+    with pytest.raises(ValueError, match=r"Expected images .* in .*\*\.tar' but got none"):
+        open_probe(f"wds/{tmp_path}")
+
+
+def test_a_named_data_set_is_a_probe_with_bad_images_listed(tmp_path):
+    """`torch/image_folder` stands for all that timm knows by name."""
+    for i, name in enumerate(("val/cat/1.png", "val/dog/2.png", "val/dog/3.png")):
+        save(tmp_path / name, noise(4, seed=i))
+    (tmp_path / "val/dog/2.png").write_text("no picture")
+    probe = open_probe("torch/image_folder", root=tmp_path, split="val")
+    assert probe.labels == ("cat", "dog") and probe.positions == (0, 2)
+    assert [name for name, _ in probe.skipped] == ["1"]
+    assert np.array_equal(probe[1], noise(4, seed=2))
+
+
+def test_an_image_that_breaks_after_the_check_is_named(tmp_path):
+    path = save(tmp_path / "a.png", noise(4))
+    probe = open_probe(tmp_path)
+    path.write_text("overwritten")
+    with pytest.raises(OSError, match=r"Expected image 'a\.png' to be readable still"):
+        probe[0]
+
+
+def test_a_small_picture_is_enough_for_a_thumbnail(tmp_path):
+    save(tmp_path / "a.jpg", noise(256))
+    probe = open_probe(tmp_path)
+    assert probe[0].size == (256, 256) and probe.small(0, 64).size == (64, 64)
+
+
+def test_pictures_are_decoded_once_for_several_networks(tmp_path):
+    for i in range(5):
+        save(tmp_path / f"{i}.png", noise(4, seed=i))
+    probe, read = open_probe(tmp_path), []
+    once = replace(probe, read=lambda i: read.append(i) or probe[i])
+    corner = lambda image: torch.tensor(image.getpixel((0, 0)))  # noqa: E731
+    size = lambda image: torch.tensor(image.size)  # noqa: E731
+    seen = list(shared_batches(once, [corner, size], [range(3), range(3, 5)]))
+    assert sorted(read) == list(range(5)) and [run for run, _ in seen] == [range(3), range(3, 5)]
+    assert torch.equal(torch.cat([x for _, (x, _) in seen]), torch.cat(list(batches(probe, corner, batch_size=2))))
+    assert all(sizes.shape == (len(run), 2) for run, (_, sizes) in seen)
 
 
 def test_batches_keep_the_order(tmp_path):

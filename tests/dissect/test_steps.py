@@ -165,7 +165,7 @@ def test_changed_weights_images_or_rule_are_never_served_from_the_folder(run, mo
         model[5].bias[0] += 1
     run()
     assert len(run.passes) == 2
-    run(probe=replace(probe, fingerprint="other"))
+    run(probe=replace(probe, hashes=("other", *probe.hashes[1:])))
     assert len(run.passes) == 3
     model[1].inference = "sample"
     dissection = run()

@@ -3,7 +3,7 @@
 from .functional import competition_kl, gumbel_noise, lwta, winner_mask, winner_units, winners
 from .layers import StochasticLWTA
 from .observe import observe
-from .rules import inference_rule, load_noise_state, noise_state, predict, seed_noise
+from .rules import held_noise, inference_rule, load_noise_state, noise_state, predict, seed_noise
 from .surgery import Site, activation_sites, competitions, revert_activations, swap_activations
 
 _FROM_BACKBONES = ("ModelSpec", "create_model", "data_config", "load_model", "model_defaults", "save_model", "spec_of")
@@ -16,6 +16,7 @@ __all__ = [
     "competition_kl",
     "competitions",
     "gumbel_noise",
+    "held_noise",
     "inference_rule",
     "load_noise_state",
     "lwta",

@@ -2,10 +2,11 @@
 
 from typing import Literal
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .functional import LAYOUTS, Layout, divisors, gumbel_noise, lwta
+from .functional import LAYOUTS, Layout, divisors, gumbel_noise, lwta, winners
 
 Rule = Literal["argmax", "sample"]
 RULES: tuple[Rule, ...] = ("argmax", "sample")
@@ -27,7 +28,7 @@ class StochasticLWTA(nn.Module):
         noise: scale of the Gumbel noise.
         inference: the rule in evaluation mode; saved with the model.
 
-    The noise comes from a generator of the layer's own, never from torch's global one: `seed` sets it.
+    The noise comes from a stream of the layer's own, never from torch's global generator: `seed` sets it.
     """
 
     def __init__(
@@ -56,9 +57,8 @@ class StochasticLWTA(nn.Module):
         self.noise = noise
         self.inference: Rule = inference
         self.name = ""  # the dotted name in its model, for error texts
-        self._seed = 0
-        self._generator: torch.Generator | None = None
-        self._stream: Tensor | None = None  # a state to go on from, until the first draw shows the device
+        self._seed, self._passes = 0, 0
+        self.held: int | None = None  # a seed: every pass and every image (axis 0) meets one noise, see `held_noise`
 
     def forward(self, h: Tensor) -> Tensor:
         width = h.shape[self.channel_dim]
@@ -82,37 +82,45 @@ class StochasticLWTA(nn.Module):
         return self.noise > 0 and (self.training or self.inference == "sample")
 
     def draw(self, h: Tensor) -> Tensor:
-        """The scaled noise for `h`, from this layer's own stream.
+        """The scaled noise of a new pass.
 
-        While a graph is compiled or exported it comes from torch's: an explicit generator cannot be traced.
+        It is a function of (seed, number of the pass), so activation checkpointing meets it again when it runs the
+        layer once more inside the backward pass: that takes the noise of the latest pass. While a graph is compiled or
+        exported the noise comes from torch's stream, which compiled checkpointing knows how to repeat.
         """
         if torch.compiler.is_compiling():
             return gumbel_noise(h) * self.noise
-        if self._generator is None or self._generator.device != h.device:
-            self._generator = torch.Generator(h.device).manual_seed(self._seed)
-            if self._stream is not None:
-                self._generator.set_state(self._stream)
-                self._stream = None
-        return gumbel_noise(h, generator=self._generator).mul_(self.noise)
+        if self.held is None and torch._C._current_graph_task_id() == -1:  # not inside a backward pass
+            self._passes += 1
+        return self.drawn(h)
+
+    def drawn(self, h: Tensor) -> Tensor:
+        """The scaled noise of the latest pass, whose input was `h`, once more."""
+        key = (self._seed, self._passes) if self.held is None else (self.held,)
+        state = int(np.random.SeedSequence(key).generate_state(1)[0])
+        generator = torch.Generator(h.device).manual_seed(state)
+        one = h if self.held is None else h[:1]
+        return gumbel_noise(one, generator=generator).mul_(self.noise).expand_as(h)
+
+    def winners(self, h: Tensor) -> Tensor:
+        """Who won in the latest pass, whose input was `h`: `functional.winners` with this layer's numbers."""
+        noise = self.drawn(h) if self.noisy else None
+        return winners(h, self.competitors, channel_dim=self.channel_dim, layout=self.layout, noise=noise)
 
     def seed(self, seed: int) -> None:
         """Restart this layer's noise at `seed`."""
-        self._seed, self._generator, self._stream = seed, None, None
+        self.restore(seed, 0)
 
-    def stream(self) -> tuple[int, Tensor | None]:
-        """Where the noise stands: the seed, and the generator's state once something was drawn."""
-        return self._seed, self._stream if self._generator is None else self._generator.get_state()
+    def stream(self) -> tuple[int, int]:
+        """Where the noise stands: the seed, and how many passes drew from it."""
+        return self._seed, self._passes
 
-    def restore(self, seed: int, stream: Tensor | None) -> None:
-        """Put the noise where `stream` found it; the next draw must be on the same kind of device."""
-        self._seed, self._generator, self._stream = seed, None, stream
+    def restore(self, seed: int, passes: int) -> None:
+        """Put the noise where `stream` found it."""
+        self._seed, self._passes = seed, passes
 
     def extra_repr(self) -> str:
         return (
             f"{self.competitors}, channel_dim={self.channel_dim}, layout={self.layout!r}, "
             f"temperature={self.temperature:g}, noise={self.noise:g}, inference={self.inference!r}"
         )
-
-    def __getstate__(self):
-        # a generator cannot be copied: a copy of the layer starts its noise anew at the same seed
-        return {**self.__dict__, "_generator": None}

@@ -1,6 +1,6 @@
 """Which rule picks the winners in evaluation, averaging over several passes, and the seeds of the noise."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 import numpy as np
@@ -61,15 +61,32 @@ def seed_noise(model: nn.Module, seed: int, *, rank: int = 0) -> None:
         layer.seed(int(np.random.SeedSequence([seed, rank, i]).generate_state(1, np.uint64)[0] >> 1))
 
 
-def noise_state(model: nn.Module) -> dict[str, tuple[int, Tensor | None]]:
+def noise_state(model: nn.Module) -> dict[str, tuple[int, int]]:
     """Where each competition's noise stands, for a checkpoint."""
     return {name: layer.stream() for name, layer in competitions(model).items()}
 
 
-def load_noise_state(model: nn.Module, state: dict[str, tuple[int, Tensor | None]]) -> None:
-    """Put every competition's noise where `noise_state` found it; the streams must be on the same kind of device."""
+def load_noise_state(model: nn.Module, state: Mapping[str, tuple[int, int]]) -> None:
+    """Put every competition's noise where `noise_state` found it."""
     layers = competitions(model)
     if state.keys() != layers.keys():
         raise ValueError(f"Expected noise for the layers {sorted(layers)} but got {sorted(state)}")
-    for name, (seed, stream) in state.items():
-        layers[name].restore(seed, stream)
+    for name, (seed, passes) in state.items():
+        layers[name].restore(seed, passes)
+
+
+@contextmanager
+def held_noise(model: nn.Module, *, seed: int = 0) -> Iterator[None]:
+    """Inside the block every noisy competition of `model` meets the same noise in each pass and for each image.
+
+    So a pass with a unit off differs from the one before by that unit alone. What is held already stays held, and the
+    layers' own noise goes on afterwards where it stood.
+    """
+    free = [layer for layer in competitions(model).values() if layer.held is None]
+    try:
+        for i, layer in enumerate(free):
+            layer.held = seed + i
+        yield
+    finally:
+        for layer in free:
+            layer.held = None

@@ -17,7 +17,6 @@ from competition_layers import (
     observe,
     seed_noise,
     winner_mask,
-    winners,
 )
 from competition_layers.names import match_names, nearest
 
@@ -113,14 +112,12 @@ def _summarised(
     """
     competing = {name: layer for name, layer in competitions(model).items() if name in names}
     others = [name for name in names if name not in competing]
-    noise: dict[str, Tensor] = {}
     seen: dict[str, dict[str, Tensor]] = {}
 
     def read(name: str, values: Tensor) -> dict[str, Tensor]:
-        return _summarise(model, name, values, noise.get(name), summaries)
+        return _summarise(model, name, values, summaries)
 
     with (
-        _noise_kept(competing, noise),
         observe(model, list(competing), what="input", read=read) as from_inputs,
         observe(model, others, read=read) as from_outputs,
     ):
@@ -128,32 +125,7 @@ def _summarised(
     seen.update({**from_inputs, **from_outputs})
 
 
-@contextmanager
-def _noise_kept(layers: Mapping[str, StochasticLWTA], noise: dict[str, Tensor]) -> Iterator[None]:
-    """Inside the block the noise that a layer draws also lands in `noise`: the input then tells the winners."""
-
-    def keeping(name: str, draw: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-        def draw_and_keep(h: Tensor) -> Tensor:
-            noise[name] = draw(h)
-            return noise[name]
-
-        return draw_and_keep
-
-    before = {name: layer.__dict__.get("draw") for name, layer in layers.items()}
-    try:
-        for name, layer in layers.items():
-            layer.__dict__["draw"] = keeping(name, layer.draw)
-        yield
-    finally:
-        for name, layer in layers.items():
-            layer.__dict__.pop("draw")
-            if before[name] is not None:
-                layer.__dict__["draw"] = before[name]
-
-
-def _summarise(
-    model: nn.Module, name: str, values: Tensor, noise: Tensor | None, summaries: Sequence[str] | None
-) -> dict[str, Tensor]:
+def _summarise(model: nn.Module, name: str, values: Tensor, summaries: Sequence[str] | None) -> dict[str, Tensor]:
     """The chosen summaries of one layer and batch, in fp32, under `LayerRecord.tensors` names."""
     if not isinstance(values, Tensor) or values.ndim < 2:
         what = type(values).__name__ if not isinstance(values, Tensor) else tuple(values.shape)
@@ -167,19 +139,17 @@ def _summarise(
         )
     layer = model.get_submodule(name)
     if isinstance(layer, StochasticLWTA):
-        return _of_competition(layer, values, noise, axis, chosen)
+        return _of_competition(layer, values, axis, chosen)
     y = _positions(values, axis)
     made = {"mean": lambda: y.mean(1), "max": lambda: y.amax(1), "cls": lambda: y[:, 0]}
     return {f"summary.{s}": made[s]() for s in chosen}
 
 
-def _of_competition(
-    layer: StochasticLWTA, h: Tensor, noise: Tensor | None, axis: int, chosen: Sequence[str]
-) -> dict[str, Tensor]:
+def _of_competition(layer: StochasticLWTA, h: Tensor, axis: int, chosen: Sequence[str]) -> dict[str, Tensor]:
     """The same from what goes into a competition, with who won: by index, so that a winner of value 0 counts."""
     channel_dim, layout = layer.channel_dim, layer.layout
-    index = winners(h, layer.competitors, channel_dim=channel_dim, layout=layout, noise=noise)
-    won = _positions(winner_mask(index, layer.competitors, channel_dim=channel_dim, layout=layout), axis).bool()
+    won = winner_mask(layer.winners(h), layer.competitors, channel_dim=channel_dim, layout=layout)
+    won = _positions(won, axis).bool()
     h = _positions(h, axis)
     y = h.masked_fill(~won, 0.0)
     anywhere, wins = won.any(1), won.sum(1)

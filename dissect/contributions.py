@@ -13,11 +13,11 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from competition_layers import StochasticLWTA, observe
+from competition_layers import StochasticLWTA, held_noise, observe
 from competition_layers.names import nearest
 
 from .axes import channel_axis
-from .held import held_noise, held_norms, held_winners, who_won
+from .held import held_norms, held_winners, who_won
 
 Method = Literal["direct", "direct, layer-norm statistics held", "gradient x activation"]
 METHODS: dict[Method, str] = {

@@ -1,4 +1,4 @@
-"""What is held still while one decision is taken apart: the noise, later winners, the scale of layer norms."""
+"""What is held still while one decision is taken apart: later winners and the scale of layer norms."""
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -6,24 +6,7 @@ from contextlib import ExitStack, contextmanager
 import torch
 from torch import Tensor, nn
 
-from competition_layers import StochasticLWTA, competitions, winner_mask, winners
-from competition_layers.functional import gumbel_noise
-
-
-@contextmanager
-def held_noise(model: nn.Module, *, seed: int = 0) -> Iterator[None]:
-    """Inside the block every noisy competition of `model` meets the same noise in each pass and for each image.
-
-    So a pass with a unit off differs from the one before by that unit alone. The layers' own streams stay as they are.
-    """
-    layers = [layer for layer in competitions(model).values() if "draw" not in layer.__dict__]  # not held already
-    try:
-        for i, layer in enumerate(layers):
-            layer.draw = _same_noise(layer, seed + i)
-        yield
-    finally:
-        for layer in layers:
-            layer.__dict__.pop("draw", None)
+from competition_layers import StochasticLWTA, competitions, winner_mask
 
 
 @contextmanager
@@ -54,21 +37,7 @@ def held_norms(model: nn.Module) -> Iterator[int]:
 
 def who_won(layer: StochasticLWTA, h: Tensor) -> Tensor:
     """The winners of `h` as a mask in its shape: by index, so that a winner of value 0 counts and a loser never."""
-    options = {"channel_dim": layer.channel_dim, "layout": layer.layout}
-    noise = layer.draw(h) if layer.noisy else None
-    return winner_mask(winners(h, layer.competitors, noise=noise, **options), layer.competitors, **options)
-
-
-def _same_noise(layer: StochasticLWTA, seed: int) -> Callable[[Tensor], Tensor]:
-    noise: list[Tensor] = []
-
-    def draw(h: Tensor) -> Tensor:
-        if not noise:
-            generator = torch.Generator(h.device).manual_seed(seed)
-            noise.append(gumbel_noise(h[:1], generator=generator) * layer.noise)
-        return noise[0].expand_as(h)
-
-    return draw
+    return winner_mask(layer.winners(h), layer.competitors, channel_dim=layer.channel_dim, layout=layer.layout)
 
 
 def _is_norm(module: nn.Module) -> bool:

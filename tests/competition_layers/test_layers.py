@@ -6,7 +6,7 @@ import pickle
 import pytest
 import torch
 
-from competition_layers import StochasticLWTA, lwta
+from competition_layers import StochasticLWTA, held_noise, lwta, winner_mask
 
 
 def layer(**options):
@@ -50,6 +50,39 @@ def test_a_stream_can_be_put_back_where_it_stood():
     a(h)
     b.restore(*a.stream())
     assert torch.equal(a(h), b(h))
+
+
+def test_a_pass_run_again_by_activation_checkpointing_meets_its_noise_again():
+    from torch.utils.checkpoint import checkpoint
+
+    h, grads = torch.randn(64, 16), []
+    for through in (lambda f, x: f(x), lambda f, x: checkpoint(f, x, use_reentrant=False)):
+        a, x = layer().train(), h.clone().requires_grad_()
+        for _ in range(2):
+            through(lambda x, a=a: a(x).exp().sin(), x).sum().backward()
+        grads.append(x.grad)
+        assert a.stream() == (0, 2), "running again is no new pass"
+    assert torch.equal(*grads)
+
+
+def test_the_winners_of_the_latest_pass_can_be_asked_for():
+    h, a = torch.randn(64, 16), layer().train()
+    for _ in range(2):
+        y = a(h)
+        assert torch.equal(winner_mask(a.winners(h), 4, channel_dim=-1), y != 0)
+
+
+def test_held_noise_is_one_for_every_pass_and_image_and_ends():
+    h, a = torch.randn(1, 7, 16), layer().train()
+    a(h)
+    before = a.stream()
+    with held_noise(a), held_noise(a, seed=5):
+        once, twice = a(h), a(h.expand(3, -1, -1))
+        assert torch.equal(once.expand(3, -1, -1), twice)
+    a.restore(*before)
+    after = a(h)
+    a.restore(*before)
+    assert torch.equal(after, a(h)) and not torch.equal(after, once)
 
 
 def test_layers_can_be_copied_and_pickled_after_use():

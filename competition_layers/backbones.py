@@ -79,7 +79,8 @@ def create_model(
     model.lwta = ModelSpec(
         architecture=cfg.get("architecture", name),
         num_classes=model.num_classes,
-        model_args=dict(model_args),
+        # what timm built it with, a hub entry's own arguments included
+        model_args={k: v for k, v in model._model_args.items() if k != "num_classes"},
         label_names=tuple(label_names or _label_names(model)),
         pretrained_cfg=cfg,
         sites=tuple(sites),

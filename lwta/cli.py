@@ -17,6 +17,7 @@ COMMANDS = {
     "validate": ("lwta.fit", "its accuracy on the validation images"),
     "test": ("lwta.fit", "its accuracy on the test images"),
     "predict": ("lwta.fit", "its classes for other images"),
+    "convert": ("lwta.convert", "a trained dense network to a sparse one:  lwta convert MODEL --data DIR --run NAME"),
     "describe": ("lwta.describe", "name the units of a network with a vision-language model"),
     "explain": ("lwta.explain", "the few units that decided about an image, and what each did"),
     "compare": ("lwta.compare", "networks against each other: a table and a page"),

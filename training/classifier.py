@@ -16,6 +16,7 @@ from competition_layers import (
     competition_kl,
     competitions,
     create_model,
+    load_model,
     load_noise_state,
     model_defaults,
     noise_state,
@@ -29,6 +30,7 @@ from competition_layers.spec import with_labels
 
 from .annealing import Schedule, value_at
 from .configuration import options_of
+from .conversion import Conversion, Converting
 from .initial import load_initial_weights, scale_initial_weights
 from .optimisation import optimisation
 from .readings import Readings
@@ -38,10 +40,10 @@ class Classifier(LightningModule):
     """Trains a backbone; the number and names of the classes come from the data.
 
     The loss is cross-entropy with `label_smoothing`, plus `kl_weight` times the competitions' mean KL to the uniform
-    prior.
+    prior. In a `conversion` a share of the cross-entropy gives way to the answers of the dense network it starts from.
 
     Args:
-        backbone: a timm name, `hf-hub:` or `local-dir:`.
+        backbone: a timm name, `hf-hub:` or `local-dir:`; for a conversion any dense network that `load_model` reads.
         competitors: U; 1 is the dense twin.
         image_size: pixels of a side; by default the backbone's.
         include, exclude: globs on activations, see `activation_sites`.
@@ -55,6 +57,7 @@ class Classifier(LightningModule):
         opt, lr, weight_decay, opt_args: timm's optimiser by name.
         sched, warmup_epochs, warmup_lr, min_lr, sched_args: timm's schedule by name, stepped at every update.
         kl_weight: of the KL term; 0 leaves it out.
+        conversion: start from the backbone's trained weights and let competitions take its activations' place.
         samples: n, in the accuracy over n sampled passes that validation and test report.
         compile: torch.compile the network.
         channels_last: memory format of the network and its input.
@@ -87,6 +90,7 @@ class Classifier(LightningModule):
         sched_args: dict[str, Any] | None = None,
         label_smoothing: float = 0.1,
         kl_weight: float = 0.0,
+        conversion: Conversion | None = None,
         samples: int = 8,
         compile: bool = False,
         channels_last: bool = False,
@@ -95,6 +99,11 @@ class Classifier(LightningModule):
         super().__init__()
         if compile and kl_weight:
             raise ValueError(f"Expected kl_weight 0 with compile, whose graph hides the logits, but got {kl_weight}")
+        if conversion and (image_size or model_args or initial_weights or initial_gain != 1 or compile):
+            raise ValueError(
+                "Expected a conversion to start from the dense network as it is, but got image_size, model_args, "
+                "initial_weights, initial_gain or compile"
+            )
         self.options = options
         self.network = {
             "name": backbone,
@@ -114,6 +123,8 @@ class Classifier(LightningModule):
         self.schedule |= sched_args or {}
         self.label_smoothing, self.kl_weight, self.samples = label_smoothing, kl_weight, samples
         self.compile_network, self.channels_last = compile, channels_last
+        self.conversion = conversion
+        self.converting: Converting | None = None
         self.model: Any = None  # built when the classes are known
         self.readings: Any = None
         self.mix: Mixup | None = None
@@ -129,6 +140,8 @@ class Classifier(LightningModule):
         data = self.trainer.datamodule
         if self.model is None:
             self.model = self._build(data.label_names, data.num_classes)
+        if self.converting and self.trainer.state.fn == TrainerFn.FITTING:
+            self.converting.begin(self.model, data)
         if self.readings is None:
             self.readings = Readings(self.model.num_classes, samples=self.samples)
             self.train_accuracy = MulticlassAccuracy(self.model.num_classes, average="micro")
@@ -152,6 +165,14 @@ class Classifier(LightningModule):
             model.compile()
         return model
 
+    def open_dense(self) -> None:
+        """Load the dense network of a conversion: its classes keep their numbers, so it comes before the data."""
+        if self.conversion and self.model is None:
+            self.model = load_model(self.network["name"]).train()
+            if self.channels_last:
+                self.model.to(memory_format=torch.channels_last)
+            self.converting = Converting(self.conversion, self.model, self.network)
+
     def forward(self, x: Tensor) -> Tensor:
         return self.model(self._laid_out(x))
 
@@ -169,6 +190,8 @@ class Classifier(LightningModule):
         share = self.trainer.global_step / max(1, self.trainer.estimated_stepping_batches)
         for layer in competitions(self.model).values():
             layer.noise, layer.temperature = value_at(self.noise, share), value_at(self.temperature, share)
+        if self.converting:
+            self.converting.advance(share)
 
     def loss(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """The objective, and the logits it was computed from; `labels` are classes or shares of classes."""
@@ -176,6 +199,8 @@ class Classifier(LightningModule):
         with observe(self.model, list(layers), what="input") as inputs:
             logits = self(images)
         loss = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
+        if self.converting:
+            loss = self.converting.loss(loss, logits, self._laid_out(images))
         if inputs:
             kl = [_kl_to_uniform(layers[name], h) for name, h in inputs.items()]
             loss = loss + self.kl_weight * torch.stack(kl).mean()

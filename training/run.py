@@ -91,6 +91,7 @@ def train(trainer: Trainer, classifier: Classifier, data: ImageData, *, run: Pat
     checkpoint = run / "checkpoints" / "last.ckpt"
     if resume and not checkpoint.is_file():
         raise FileNotFoundError(f"Expected a checkpoint to resume from but got none at {str(checkpoint)!r}")
+    classifier.open_dense()
     trainer.fit(classifier, datamodule=data, ckpt_path=str(checkpoint) if resume else None, weights_only=True)
     results = trainer.validate(classifier, datamodule=data, verbose=False)[0]
     if trainer.is_global_zero:

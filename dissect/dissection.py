@@ -10,7 +10,7 @@ from typing import Any
 
 from competition_layers.names import nearest
 
-from .describers.concept_match import Description
+from .describers.description import Description
 from .exemplars import Exemplar
 from .records import LayerRecord
 from .store import FORMAT, load_tensors

@@ -14,10 +14,13 @@ from competition_layers.names import match_names, nearest
 
 from .activations import SUMMARIES, default_transform, record_activations
 from .concepts import ConceptSet
-from .describers.concept_match import MINIMUM_SUPPORT, Description, name_units, score_units
+from .describers.concept_match import MINIMUM_SUPPORT
+from .describers.description import Description
+from .describers.honest import NAMING, name_honestly
 from .dissection import Dissection
 from .encoders import ImageTextEncoder
 from .exemplars import Exemplar, draw_strips, find_exemplars
+from .naming.halves import Halves, halve
 from .probe import ProbeImages
 from .records import LayerRecord
 from .similarity import DEFAULT_SIMILARITY, SIMILARITIES, WITH_PRIOR, wpmi_prior
@@ -69,6 +72,7 @@ def describe(
         "transform": transform_fingerprint(transform),
         "batch_size": batch_size if _sampled(model) else None,  # noise falls differently in other batches
         "minimum_support": MINIMUM_SUPPORT,
+        "naming": NAMING,
     }
     key = digest(json.dumps(manifest, sort_keys=True))
     if _finished(out, key):
@@ -79,13 +83,16 @@ def describe(
     (out / "manifest.json").unlink(missing_ok=True)  # unfinished from here on: the manifest is written last
     records = _record(model, probe, names, transform, batch_size, out, manifest)
     described: list[Description] = []
+    halves = halve(images)
+    manifest["observations"] = halves.observations
     manifest["layers"] = {}
     for name, record in records.items():
         chosen = next(iter(record.summaries))
-        prior = _prior(record, images, texts, chosen, similarity, out)
-        scores = score_units(record, images, texts, summary=chosen, similarity=similarity, prior=prior)
-        described += name_units(record, scores, concepts, summary=chosen, similarity=similarity)
-        manifest["layers"][name] = {"units": scores.shape[0], "summary": chosen, "competes": record.won is not None}
+        prior = _prior(record, images, texts, halves, chosen, similarity, out)
+        options = {"summary": chosen, "similarity": similarity, "prior": prior}
+        named = name_honestly(record, images, texts, concepts, halves, **options)
+        described += named
+        manifest["layers"][name] = {"units": len(named), "summary": chosen, "competes": record.won is not None}
     write_descriptions(out, described)
     _show_exemplars(probe, records, out)
     with write_file(out / "manifest.json") as temporary:
@@ -177,13 +184,14 @@ def _embedded(path: Path, encoder: ImageTextEncoder, data: Any, encode: Callable
 
 
 def _prior(
-    record: LayerRecord, images: Tensor, texts: Tensor, summary: str, similarity: str, out: Path
+    record: LayerRecord, images: Tensor, texts: Tensor, halves: Halves, summary: str, similarity: str, out: Path
 ) -> Tensor | None:
-    """The layer's prior, kept in the folder: asked later for a few units, the names are the same."""
+    """The layer's prior on the choosing half, kept in the folder: names do not depend on which units are asked for."""
     if similarity not in WITH_PRIOR:
         return None
-    won = None if record.won is None else record.won[summary]
-    prior = wpmi_prior(record.summaries[summary], images, texts, won=won, similarity=similarity)
+    half = halves.choosing
+    won = None if record.won is None else record.won[summary][half]
+    prior = wpmi_prior(record.summaries[summary][half], images[half], texts, won=won, similarity=similarity)
     save_tensors(out / "priors" / f"{record.layer}.safetensors", {"prior": prior}, key=digest(prior))
     return prior
 

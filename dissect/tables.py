@@ -6,11 +6,16 @@ from pathlib import Path
 
 from competition_layers.files import write_file
 
-from .describers.concept_match import Candidate, Description
+from .describers.description import Candidate, Description
 from .exemplars import Exemplar
+from .naming.evidence import Evidence
 
 # the first four are what readers of CLIP-Dissect's and CoSy's files expect
-DESCRIPTIONS = ("layer", "unit", "description", "similarity", "win_rate", "mean_when_winning", "support")
+EVIDENCE = ("predictability", "low", "high", "precision", "p", "q")
+DESCRIPTIONS = (
+    *("layer", "unit", "description", "similarity", "win_rate", "mean_when_winning", "support", "margin"),
+    *(*EVIDENCE, "rival"),
+)
 CANDIDATES = ("layer", "unit", "rank", "description", "similarity", "method")
 EXEMPLARS = ("layer", "unit", "rank", "image", "value")
 
@@ -29,6 +34,9 @@ def write_descriptions(folder: Path, descriptions: Sequence[Description]) -> Non
                 _number(d.win_rate),
                 _number(d.mean_when_winning),
                 d.support,
+                _number(d.margin),
+                *(_number(getattr(d.evidence, name, None)) for name in EVIDENCE),
+                d.evidence.rival if d.evidence else "",
             )
             for d in descriptions
         ),
@@ -60,6 +68,8 @@ def read_descriptions(folder: Path) -> dict[tuple[str, int], Description]:
             mean_when_winning=float(row["mean_when_winning"]) if row["mean_when_winning"] else None,
             support=int(row["support"]),
             candidates=tuple(candidates.get((row["layer"], int(row["unit"])), ())),
+            margin=float(row["margin"]) if row.get("margin") else None,
+            evidence=_evidence(row),
         )
         for row in _rows(folder / "descriptions.csv")
     }
@@ -76,6 +86,12 @@ def read_exemplars(folder: Path) -> Iterator[Exemplar]:
     """The rows of `exemplars.csv`."""
     for row in _rows(folder / "exemplars.csv"):
         yield Exemplar(row["layer"], int(row["unit"]), int(row["rank"]), row["image"], float(row["value"]))
+
+
+def _evidence(row: Mapping[str, str]) -> Evidence | None:
+    if not row.get("p"):  # too few images to judge by
+        return None
+    return Evidence(*(float(row[name]) for name in EVIDENCE), rival=row["rival"])
 
 
 def _number(value: float | None) -> str:

@@ -1,5 +1,6 @@
 """`lwta describe`: name the units of a network."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -88,14 +89,22 @@ def describe(
 
 
 def summarise(dissection, rules: dict[str, str]) -> list[str]:
-    """A short table: the layers, how many units have a name, and the five surest names of each."""
+    """A short table: of each layer how many units have a name, why the others have none, and the five surest names."""
     width = max(map(len, ("layer", *dissection.layers)))
-    lines = [f"{'layer':{width}}  units  named  unnamed  rule"]
+    lines = [f"{'layer':{width}}  units  named  chance  rival  too few images  rule"]
     for layer in dissection.layers:
         units = [dissection.description(layer, unit) for unit in range(dissection.units(layer))]
-        named = sum(unit.named for unit in units)
-        rule = rules.get(layer, "does not compete")
-        lines.append(f"{layer:{width}}  {len(units):5}  {named:5}  {len(units) - named:7}  {rule}")
-        surest = sorted((unit for unit in units if unit.named), key=lambda unit: -unit.similarity)[:5]
-        lines += [f"{'':{width}}  unit {unit.unit}: {unit.description} ({unit.similarity:.3g})" for unit in surest]
-    return [*lines, f"The dissection is in {dissection.folder}"]
+        count = Counter(unit.outcome for unit in units)
+        counts = f"{count['named']:5}  {count['chance']:6}  {count['rival']:5}  {count['too few images']:14}"
+        lines.append(f"{layer:{width}}  {len(units):5}  {counts}  {rules.get(layer, 'does not compete')}")
+        surest = sorted((unit for unit in units if unit.named), key=lambda unit: -unit.evidence.predictability)[:5]
+        lines += [
+            f"{'':{width}}  unit {unit.unit}: {unit.description} (r {unit.evidence.predictability:.2f}, "
+            f"95 % {unit.evidence.low:.2f} to {unit.evidence.high:.2f})"
+            for unit in surest
+        ]
+    return [
+        *lines,
+        "r: how well a name predicts its unit on images that did not choose it, under the same encoder.",
+        f"The dissection is in {dissection.folder}",
+    ]

@@ -1,5 +1,6 @@
 """Systems that describe units, one file each."""
 
-from .concept_match import Candidate, Description, name_units
+from .concept_match import name_units
+from .description import Candidate, Description
 
 __all__ = ["Candidate", "Description", "name_units"]

@@ -3,52 +3,21 @@
 CLIP-Dissect (Oikarinen & Weng 2023, sec. 3); for competitions DISCOVER (Panousis & Chatzis 2023, sec. 3).
 """
 
-from dataclasses import dataclass
-
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from competition_layers.names import nearest
 
 from ..concepts import ConceptSet
+from ..naming.synonyms import distinct_names
 from ..records import LayerRecord
 from ..similarity import SIMILARITIES
+from .description import Candidate, Description
 
 MINIMUM_SUPPORT = 5  # images; below that a name would be a guess
 CANDIDATES = 5
-
-
-@dataclass(frozen=True)
-class Candidate:
-    """One possible name of a unit."""
-
-    description: str
-    similarity: float
-    method: str
-
-
-@dataclass(frozen=True)
-class Description:
-    """What is known about a unit. `description` is empty where there is no honest name.
-
-    `support` counts the images that the unit won (no competition: those above its smallest value), `win_rate` is the
-    share of positions won and `mean_when_winning` the mean value there; both are `None` for units that do not
-    compete.
-    """
-
-    layer: str
-    unit: int
-    description: str
-    similarity: float
-    win_rate: float | None
-    mean_when_winning: float | None
-    support: int
-    candidates: tuple[Candidate, ...] = ()
-
-    @property
-    def named(self) -> bool:
-        return bool(self.description)
+_LOOKED_AT = 5 * CANDIDATES  # of a unit's best concepts, near-synonyms among them
 
 
 def score_units(
@@ -59,8 +28,9 @@ def score_units(
     summary: str,
     similarity: str,
     prior: Float[Tensor, "concepts"] | None = None,
+    chosen: Bool[Tensor, "images"] | None = None,
 ) -> Float[Tensor, "units concepts"]:
-    """The chosen similarity of every unit of a layer with every concept.
+    """The chosen similarity of every unit of a layer with every concept, on the `chosen` images (all of them).
 
     Raises:
         ValueError: an unknown similarity (the nearest is offered), or embeddings of other images than were recorded.
@@ -76,6 +46,8 @@ def score_units(
             f"Expected embeddings of the {len(values)} recorded images of layer {record.layer!r} but got {len(images)}"
         )
     won = None if record.won is None else record.won[summary]
+    if chosen is not None:
+        values, images, won = values[chosen], images[chosen], None if won is None else won[chosen]
     return SIMILARITIES[similarity](values, images, concepts, won=won, prior=prior)
 
 
@@ -86,22 +58,28 @@ def name_units(
     *,
     summary: str,
     similarity: str,
+    embeddings: Float[Tensor, "concepts dim"] | None = None,
     minimum_support: int = MINIMUM_SUPPORT,
 ) -> tuple[Description, ...]:
-    """The best concept of each unit, and the next; a unit that speaks on too few images stays unnamed."""
+    """The best concept of each unit, and the next; a unit that speaks on too few images stays unnamed.
+
+    With the concepts' `embeddings` near-synonyms of a better candidate are left out.
+    """
     if scores.shape[1] != len(concepts):
         raise ValueError(f"Expected scores of {len(concepts)} concepts but got {scores.shape[1]}")
     support = record.support(summary).tolist()
-    best = scores.topk(min(CANDIDATES, len(concepts)), dim=1)
+    best = scores.topk(min(_LOOKED_AT, len(concepts)), dim=1)
+    if embeddings is None:
+        ranks = [list(range(min(CANDIDATES, len(concepts))))] * len(scores)
+    else:
+        ranks = distinct_names(best.indices, concepts.names, embeddings, keep=CANDIDATES)
     rates, values = _wins(record)
     named = []
-    for unit, (indices, ranked) in enumerate(zip(best.indices.tolist(), best.values.tolist(), strict=True)):
+    for unit, (kept, indices, ranked) in enumerate(
+        zip(ranks, best.indices.tolist(), best.values.tolist(), strict=True)
+    ):
         honest = support[unit] >= minimum_support
-        candidates = (
-            tuple(Candidate(concepts.names[i], s, similarity) for i, s in zip(indices, ranked, strict=True))
-            if honest
-            else ()
-        )
+        candidates = tuple(Candidate(concepts.names[indices[r]], ranked[r], similarity) for r in kept if honest)
         named.append(
             Description(
                 layer=record.layer,
@@ -112,6 +90,7 @@ def name_units(
                 mean_when_winning=values[unit] if values else None,
                 support=support[unit],
                 candidates=candidates,
+                margin=candidates[0].similarity - candidates[1].similarity if len(candidates) > 1 else None,
             )
         )
     return tuple(named)

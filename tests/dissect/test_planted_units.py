@@ -14,18 +14,20 @@ COLOURS = ("red", "green", "blue")
 
 
 class ColourEncoder:
-    """Images by their mean colour, words by the colour they name; the other words lie elsewhere."""
+    """Images by their mean colour, and by their pixels, so that no two are the same; words by the colour they name, the
+    other words lie elsewhere."""
 
     identity = "colours"
     words = ConceptSet(("wooden", *COLOURS, "striped"))
 
     def encode_images(self, probe):
-        means = torch.stack([torch.from_numpy(np.array(probe[i])).float().mean((0, 1)) for i in range(len(probe))])
-        return normalize(torch.cat([means / 255, torch.full((len(probe), 2), 0.2)], 1), dim=1)
+        pixels = torch.stack([torch.from_numpy(np.array(probe[i])).float() for i in range(len(probe))]) / 255
+        grain = pixels.amin(3).flatten(1) - pixels.amin(3).mean((1, 2))[:, None]
+        return normalize(torch.cat([pixels.mean((1, 2)), torch.full((len(probe), 2), 0.2), 2 * grain], 1), dim=1)
 
     def encode_texts(self, concepts):
         axes = {"red": 0, "green": 1, "blue": 2, "wooden": 3, "striped": 4}
-        return torch.eye(5)[[axes[name] for name in concepts.names]]
+        return torch.eye(5 + 36)[[axes[name] for name in concepts.names]]
 
     def known(self, concepts):
         return concepts, 0

@@ -83,7 +83,7 @@ def test_names_come_back_as_they_were(run):
     dissection = run()
     assert {d.description for d in dissection.descriptions.values()} <= {*CONCEPTS.names, ""}
     unit = dissection.description("1", 0)
-    assert unit.candidates[0].description == unit.description
+    assert unit.candidates[0].similarity == unit.similarity
     assert len(unit.candidates) == 4 and unit.support <= 10
     assert dissection.description("5", 0).win_rate is None
 
@@ -236,7 +236,7 @@ def test_refused_words_stop_before_the_pass_and_leave_what_was_there(run):
     with pytest.raises(ValueError, match="Expected phrases"):
         run(encoder=Strict(1), summary="max")
     assert len(run.passes) == 1
-    assert Dissection.open(folder).description("1", 0).named
+    assert Dissection.open(folder).description("1", 0).candidates
 
 
 def test_the_default_layer_is_the_last_competition(model, run):

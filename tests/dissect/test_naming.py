@@ -1,0 +1,179 @@
+"""The statistics of names, each against a loop that says the same slowly."""
+
+import math
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from torch.nn.functional import normalize
+
+from dissect.naming.blocks import block_means, near_duplicates
+from dissect.naming.halves import choosing_half, halve
+from dissect.naming.null import benjamini_hochberg, permutation_p_values
+from dissect.naming.predict import (
+    average_precision,
+    best_predictors,
+    bootstrap,
+    correlation,
+    interval,
+    top_precision,
+    unit_answers,
+)
+from dissect.naming.synonyms import distinct_names, plain_form
+
+
+def pearson(x, y):
+    return float(np.corrcoef(x, y)[0, 1])
+
+
+def test_p_is_the_share_of_permutations_that_correlate_as_much():
+    """The same permutations one by one: a random order, shifted, after each of the random permutations."""
+    n, units = 12, 4
+    a, s = torch.randn(n, units).round(decimals=1), torch.randn(n, units)
+    a[:, 1] = 2 * s[:, 1]
+    p = permutation_p_values(a, s, draws=60, seed=3)
+    generator = torch.Generator().manual_seed(3)
+    orders = [torch.randperm(n, generator=generator) for _ in range(5)]
+    for unit in range(units):
+        fixed, moved = s[orders[0], unit].numpy(), a[orders[0], unit].numpy()
+        reached = 0
+        for coset, order in enumerate(orders):
+            turned = moved if coset == 0 else moved[order]
+            for shift in range(n):
+                reached += pearson(np.roll(turned, shift), fixed) >= pearson(moved, fixed) - 1e-9
+        assert p[unit] == pytest.approx(reached / 60)
+    assert p[1] == pytest.approx(1 / 60)
+
+
+@pytest.mark.parametrize("n", [30, 101])
+def test_p_is_uniform_where_nothing_is_related_whatever_the_tails(n):
+    a, s = torch.randn(n, 4000).exp() ** 2, torch.randn(n, 4000).exp()
+    p = permutation_p_values(a, s, draws=1000)
+    for level in (0.01, 0.05, 0.2):
+        error = 4 * math.sqrt(level * (1 - level) / 4000) + 0.01  # the draws are shared by the units
+        assert float((p <= level).double().mean()) == pytest.approx(level, abs=error)
+
+
+def test_a_constant_column_is_no_discovery():
+    constant = torch.full((20, 1), 0.3)
+    assert permutation_p_values(constant, torch.randn(20, 1)).item() == 1
+    assert permutation_p_values(torch.randn(20, 1), constant).item() == 1
+    assert correlation(constant, torch.randn(20, 1)).item() == 0
+    assert interval(torch.zeros(1), bootstrap(constant, torch.randn(20, 1)))[0].isfinite()
+
+
+def test_the_rule_of_benjamini_and_hochberg():
+    """Reject the k smallest p, k the largest with p_(k) <= level k / m."""
+    p = torch.cat([torch.rand(60), torch.rand(20) / 500]).double()
+    q = benjamini_hochberg(p)
+    for level in (0.01, 0.05, 0.3):
+        ordered = sorted(p.tolist())
+        k = max((i for i, x in enumerate(ordered, 1) if x <= level * i / len(p)), default=0)
+        assert int((q <= level).sum()) == k
+    assert benjamini_hochberg(torch.zeros(0)).shape == (0,)
+
+
+def test_the_interval_is_that_of_a_bootstrap_done_one_by_one():
+    x = torch.randn(60, 1)
+    y = (0.6 * x + torch.randn(60, 1)).relu()
+    low, high = interval(correlation(y, x), bootstrap(y, x, resamples=4000))
+    random = np.random.default_rng(0)
+    drawn = [math.atanh(pearson(x[i, 0], y[i, 0])) for i in (random.integers(0, 60, 60) for _ in range(4000))]
+    centre, half = math.atanh(pearson(x[:, 0], y[:, 0])), 1.96 * float(np.std(drawn))
+    assert low.item() == pytest.approx(math.tanh(centre - half), abs=0.02)
+    assert high.item() == pytest.approx(math.tanh(centre + half), abs=0.02)
+
+
+def test_many_images_in_groups_give_the_same_interval():
+    x = torch.randn(5000, 1)
+    y = 0.3 * x + torch.randn(5000, 1)
+    r = correlation(y, x)
+    low, high = interval(r, bootstrap(y, x, resamples=2000))
+    assert (high - low).item() == pytest.approx(2 * 1.96 * (1 - r.item() ** 2) / math.sqrt(5000), rel=0.1)
+
+
+def test_precision_on_top_images_is_that_of_the_definition():
+    a, s = torch.randn(40, 3).relu(), torch.randn(40, 3)
+    found = top_precision(a, s, share=0.2)
+    for unit in range(3):
+        top = set(a[:, unit].argsort(descending=True)[:8].tolist())
+        ranked = s[:, unit].argsort(descending=True).tolist()
+        precisions = [sum(i in top for i in ranked[: place + 1]) / (place + 1) for place in range(40)]
+        expected = sum(p for i, p in zip(ranked, precisions, strict=True) if i in top) / 8
+        assert found[unit] == pytest.approx(expected)
+    silent = torch.zeros(40, 1)
+    assert top_precision(silent, s[:, :1]).item() == 0
+    assert average_precision(s, s > 0).tolist() == pytest.approx([1, 1, 1])
+
+
+def test_the_best_predictor_is_the_concept_whose_score_correlates_most():
+    images, concepts, answers = torch.randn(50, 6), torch.randn(30, 6), torch.randn(50, 4)
+    answers[:, 2] = 0.01 * (images @ concepts[17]) + 5
+    scores = images @ concepts.T
+    expected = [max(range(30), key=lambda m: pearson(scores[:, m], answers[:, u])) for u in range(4)]
+    assert best_predictors(answers, images, concepts).tolist() == expected
+    assert expected[2] == 17
+
+
+def test_a_negative_winner_answers_more_than_a_loser():
+    values = torch.tensor([[-1.0, 2.0], [-3.0, 0.0], [0.0, 5.0]])
+    won = torch.tensor([[True, True], [True, False], [False, True]])
+    assert unit_answers(values, won).tolist() == [[-1, 2], [-3, 0], [-6, 5]]
+    assert unit_answers(values, None).equal(values)
+
+
+def test_near_duplicates_are_one_block_and_never_on_both_sides():
+    images = normalize(torch.randn(400, 32), dim=1) + 0.7  # in a cone, as encoders put them
+    copies = images[:100] + 0.01 * torch.randn(100, 32)
+    chain = images[:100] + 0.02 * torch.randn(100, 32)
+    blocks = near_duplicates(torch.cat([images, copies, chain]))
+    assert blocks[:400].unique().numel() == 400
+    assert blocks[400:500].equal(blocks[:100]) and blocks[500:].equal(blocks[:100])
+    half = choosing_half(blocks)
+    assert 290 <= int(half.sum()) <= 310
+    assert set(blocks[half].tolist()).isdisjoint(blocks[~half].tolist())
+
+
+def test_near_duplicates_are_found_among_many():
+    images = normalize(torch.randn(20_000, 16), dim=1)
+    images[10_000:] = images[:10_000] + 0.01 * torch.randn(10_000, 16)
+    blocks = near_duplicates(images)
+    assert float((blocks[:10_000] == blocks[10_000:]).double().mean()) > 0.99
+
+
+def test_a_long_chain_is_one_block():
+    angles = torch.arange(200) * 2 * math.pi / 200
+    circle = torch.stack([angles.cos(), angles.sin()], 1)
+    assert near_duplicates(circle).unique().numel() == 1
+
+
+def test_a_block_is_judged_by_its_mean():
+    blocks = torch.tensor([4, 7, 4, 9])
+    means = block_means(torch.tensor([[1.0], [5.0], [3.0], [0.0]]), blocks)
+    assert means.tolist() == [[2], [5], [0]]
+
+
+def test_the_halves_do_not_depend_on_the_network():
+    images = torch.randn(50, 8)
+    one, other = halve(images), halve(images.clone())
+    assert one.choosing.equal(other.choosing) and one.judged(images).shape == (25, 8)
+    assert one.observations == {"choosing": 25, "judging": 25, "distinct": 25}
+
+
+def test_near_synonyms_are_one_name():
+    names = ("boat", "Boats", "a boat", "ship", "sea", "vessel", "sun")
+    embeddings = torch.eye(7)
+    embeddings[5] = normalize(torch.tensor([0, 0, 0, 1, 0, 0.1, 0]), dim=0)  # all but "ship"
+    order = torch.tensor([[1, 0, 3, 5, 2, 6, 4], [6, 5, 4, 3, 2, 1, 0]])
+    kept = distinct_names(order, names, embeddings, keep=3)
+    assert [[names[order[u, r]] for r in ranks] for u, ranks in enumerate(kept)] == [
+        ["Boats", "ship", "sun"],
+        ["sun", "vessel", "sea"],
+    ]
+
+
+def test_plain_forms_keep_other_words_apart():
+    different = ["bus", "glass", "grass", "canvas", "moss", "cactus", "boat", "box", "berry", "the", "an", "tennis"]
+    forms = sorted(map(plain_form, different))
+    assert all(a != b for a, b in pairwise(forms))

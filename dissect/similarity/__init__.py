@@ -12,7 +12,7 @@ defaults (CLIP-Dissect, Oikarinen & Weng 2023, and its code 21e7697).
 from .cosine import cosine, cosine_cubed
 from .ranks import rank_reorder
 from .shannon import jensen_shannon
-from .wpmi import soft_wpmi, wpmi, wpmi_prior
+from .wpmi import scores_and_prior, soft_wpmi, wpmi, wpmi_prior
 
 SIMILARITIES = {
     "cosine": cosine,
@@ -33,6 +33,7 @@ __all__ = [
     "cosine_cubed",
     "jensen_shannon",
     "rank_reorder",
+    "scores_and_prior",
     "soft_wpmi",
     "wpmi",
     "wpmi_prior",

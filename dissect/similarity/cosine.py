@@ -6,6 +6,8 @@ from torch import Tensor
 
 from .support import chunks, supported, winning
 
+_TINY = 1e-12  # below this a length counts as none
+
 
 def cosine(
     activations: Float[Tensor, "images units"],
@@ -17,14 +19,13 @@ def cosine(
 ) -> Float[Tensor, "units concepts"]:
     """<q, P_m> / (|q| |P_m|), not centred (CLIP-Dissect, sec. 3).
 
-    From embeddings: q.P_m = (A'I) t_m and |P_m|^2 = t_m'(I'I) t_m, so P itself is never formed. `prior` is not used.
+    From embeddings: q.P_m = (A'I) t_m, and |P_m| from the Gram matrix I'I, so P itself is never formed. `prior` is
+    not used.
     """
-    wide = images.double()
-    q, t = winning(activations, won).double(), concepts.double()
-    dots = (q.T @ wide) @ t.T
-    lengths = ((t @ (wide.T @ wide)) * t).sum(1).clamp(min=0).sqrt()
-    scores = dots / (q.norm(dim=0)[:, None] * lengths).clamp(min=1e-12)
-    return scores.where(supported(activations, won)[:, None], 0.0).float()
+    q, wide, t = winning(activations, won), images.float(), concepts.float()
+    seen = (q.T @ wide).div_(q.norm(dim=0).clamp(min=_TINY)[:, None])
+    seen[~supported(activations, won)] = 0.0
+    return seen @ (t / _lengths(wide, t)[:, None]).T
 
 
 def cosine_cubed(
@@ -42,11 +43,25 @@ def cosine_cubed(
     not used.
     """
     q = winning(activations, won)
-    q = (q - q.mean(0)) ** 3
-    q = q / q.norm(dim=0).clamp(min=min_norm)
-    scores = []
-    for _, chunk in chunks(concepts, rows=len(images)):
-        p = images.float() @ chunk.T
-        p = (p - p.mean(0)) ** 3
-        scores.append(q.T @ (p / p.norm(dim=0).clamp(min=min_norm)))
-    return torch.cat(scores, 1).where(supported(activations, won)[:, None], 0.0)
+    q = (q - q.mean(0)).pow_(3)
+    q.div_(q.norm(dim=0).clamp(min=min_norm))
+    q[:, ~supported(activations, won)] = 0.0
+    centred = images.float() - images.float().mean(0)  # then the columns of P are centred too
+    scores = q.new_empty(q.shape[1], len(concepts))
+    for where, chunk in chunks(concepts, rows=len(images)):
+        p = (centred @ chunk.T).pow_(3)
+        scores[:, where] = q.T @ p.div_(p.norm(dim=0).clamp(min=min_norm))
+    return scores
+
+
+def _lengths(images: Float[Tensor, "images dim"], concepts: Float[Tensor, "concepts dim"]) -> Float[Tensor, "concepts"]:
+    """|P_m| of every concept: by whichever of the two ways takes fewer products.
+
+    |P_m| = |R t_m| for R'R = I'I; the root R (in fp64) keeps the lengths exact where t'(I'I)t would cancel.
+    """
+    n, dim = images.shape
+    if dim * (n + len(concepts)) < n * len(concepts):
+        values, vectors = torch.linalg.eigh((images.T @ images).double())
+        images = (vectors * values.clamp(min=0).sqrt()).T.float()
+    found = [(images @ chunk.T).norm(dim=0) for _, chunk in chunks(concepts, rows=len(images))]
+    return torch.cat(found).clamp(min=_TINY)

@@ -24,22 +24,23 @@ def jensen_shannon(
     count), and p_m = softmax over the images of scale * P_m. DISCOVER names this similarity but publishes neither
     normalisation nor constants: these are ours (`scale` is CLIP's own logit scale). `prior` is not used.
 
-        JSD = ln2/2 (1 - sum_S p) + 1/2 sum_S [ q ln(q / m) + p ln(p / m) ],  m = (q + p) / 2,  S = the images with q
-        > 0
+    With e(t) = -t ln t, and S the images with q > 0 (elsewhere q + p = p), one logarithm a pair is enough:
+
+        1 - JSD / ln 2 = [ sum_S e(q) + sum_S e(p) - sum_S e(q + p) ] / (2 ln 2)
     """
     q = _distributions(activations, won)
     speaks = supported(activations, won)
+    on = [(unit, q[:, unit].nonzero().flatten()) for unit in speaks.nonzero().flatten().tolist()]
+    shares = (q > 0).float().T
+    own = torch.special.entr(q.double()).sum(0).float()
     scores = torch.zeros(activations.shape[1], len(concepts), device=activations.device)
     for where, chunk in chunks(concepts, rows=4 * len(images)):
-        p = (scale * (images.float() @ chunk.T)).softmax(0)
-        for unit in speaks.nonzero().flatten().tolist():
-            on = q[:, unit].nonzero().flatten()
-            qs, ps = q[on, unit, None], p[on]
-            middle = (qs + ps) / 2
-            inside = qs * (qs / middle).log() + torch.special.xlogy(ps, ps / middle)
-            jsd = math.log(2) / 2 * (1 - ps.sum(0)) + inside.sum(0) / 2
-            scores[unit, where] = 1 - jsd / math.log(2)
-    return scores
+        p = (images.float() @ chunk.T).mul_(scale).softmax(0)
+        entropies = own[:, None] + shares @ torch.special.entr(p)
+        for unit, rows in on:
+            both = p.index_select(0, rows).add_(q[rows, unit, None])
+            scores[unit, where] = entropies[unit].add_((both.log() * both).sum(0))
+    return scores.div_(2 * math.log(2))
 
 
 def _distributions(activations: Tensor, won: Tensor | None) -> Tensor:

@@ -127,7 +127,7 @@ def test_wpmi_is_its_formula_with_the_published_constants(data, won, masking, si
     oracle, prior = wpmi_oracle(*data, mask, **constants)
     assert_matches(similarity(*data, won=mask), oracle, (True, True, True, not masking))
     found = wpmi_prior(*data, won=mask, similarity=similarity.__name__)
-    torch.testing.assert_close(found, torch.tensor(prior), rtol=1e-5, atol=1e-4)
+    torch.testing.assert_close(found, torch.tensor(prior, dtype=torch.float64), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("similarity", [wpmi, soft_wpmi])

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from .evidence import PUBLISHED, Evidence
+from .likelihood import PUBLISHED, Likelihood
 
 _HARD, _SOFT = PUBLISHED["wpmi"], PUBLISHED["soft_wpmi"]
 
@@ -27,8 +27,8 @@ def wpmi(
     images gets L - strength (n / top) prior: the order of its concepts is that of the mean over its images, and less
     evidence gives a smaller score.
     """
-    evidence = Evidence.of("wpmi", activations, images, concepts, won, top, scale)
-    return _scores(evidence, strength, prior)[0]
+    likelihood = Likelihood.of("wpmi", activations, images, concepts, won, top, scale)
+    return _scores(likelihood, strength, prior)[0]
 
 
 def soft_wpmi(
@@ -46,8 +46,8 @@ def soft_wpmi(
 
     p_r = 0.998 - (r / top) (0.998 - 0.97) is the probability that the r-th image belongs to the unit's set.
     """
-    evidence = Evidence.of("soft_wpmi", activations, images, concepts, won, top, scale)
-    return _scores(evidence, strength, prior)[0]
+    likelihood = Likelihood.of("soft_wpmi", activations, images, concepts, won, top, scale)
+    return _scores(likelihood, strength, prior)[0]
 
 
 def wpmi_prior(
@@ -65,8 +65,8 @@ def wpmi_prior(
     For a unit with fewer than `top` images L is scaled up to `top` terms, so that it weighs as much as any other.
     Whoever wants the scores too takes `scores_and_prior`, which finds both in one pass.
     """
-    evidence = Evidence.of(similarity, activations, images, concepts, won, top, scale)
-    return torch.cat([evidence.prior(chunk) for _, chunk in evidence.chunks()])
+    likelihood = Likelihood.of(similarity, activations, images, concepts, won, top, scale)
+    return torch.cat([likelihood.prior(chunk) for _, chunk in likelihood.chunks()])
 
 
 def scores_and_prior(
@@ -78,22 +78,22 @@ def scores_and_prior(
     similarity: str = "soft_wpmi",
 ) -> tuple[Float[Tensor, "units concepts"], Float[Tensor, "concepts"]]:
     """`soft_wpmi` or `wpmi` of a whole layer, and its `wpmi_prior`, from one pass over the evidence."""
-    evidence = Evidence.of(similarity, activations, images, concepts, won)
-    return _scores(evidence, PUBLISHED[similarity].strength, None)
+    likelihood = Likelihood.of(similarity, activations, images, concepts, won)
+    return _scores(likelihood, PUBLISHED[similarity].strength, None)
 
 
 def _scores(
-    evidence: Evidence, strength: float, prior: Tensor | None
+    likelihood: Likelihood, strength: float, prior: Tensor | None
 ) -> tuple[Float[Tensor, "units concepts"], Float[Tensor, "concepts"]]:
     """L - strength * share * prior, chunk by chunk: a concept's prior needs all units, but no other concept."""
-    scores = torch.empty(len(evidence.share), len(evidence.concepts), device=evidence.share.device)
+    scores = torch.empty(len(likelihood.share), len(likelihood.concepts), device=likelihood.share.device)
     priors = []
-    for where, chunk in evidence.chunks():
-        priors.append(evidence.prior(chunk) if prior is None else prior[where].double())
+    for where, chunk in likelihood.chunks():
+        priors.append(likelihood.prior(chunk) if prior is None else prior[where].double())
         # in fp64 what is large, chance and prior; in fp32 what is left when they are taken from one another
-        over = (priors[-1] - evidence.full_chance).float()
-        rest = evidence.chance - strength * evidence.share * evidence.full_chance
-        torch.addr(chunk, evidence.share.float(), over, alpha=-strength, out=scores[:, where])
+        over = (priors[-1] - likelihood.full_chance).float()
+        rest = likelihood.chance - strength * likelihood.share * likelihood.full_chance
+        torch.addr(chunk, likelihood.share.float(), over, alpha=-strength, out=scores[:, where])
         scores[:, where] += rest.float()[:, None]
-    scores[~evidence.speaks] = 0.0
-    return scores, torch.cat(priors) if priors else evidence.share.new_empty(0)
+    scores[~likelihood.speaks] = 0.0
+    return scores, torch.cat(priors) if priors else likelihood.share.new_empty(0)

@@ -34,7 +34,7 @@ PUBLISHED = {  # CLIP-Dissect's code 21e7697
 
 
 @dataclass(frozen=True)
-class Evidence:
+class Likelihood:
     """What the top images of each unit say of each concept, chunk by chunk.
 
     With c_r = 1 - p_r + 1e-7 a term of L is log(c_r + p_r s) = log c_r + log(1 + w_r s), w_r = p_r / c_r. The same
@@ -62,7 +62,7 @@ class Evidence:
         won: Tensor | None,
         top: int | None = None,
         scale: float | None = None,
-    ) -> "Evidence":
+    ) -> "Likelihood":
         if similarity not in PUBLISHED:
             known = sorted(PUBLISHED)
             raise ValueError(

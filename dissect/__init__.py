@@ -20,7 +20,7 @@ _HOMES = {
     "load_encoder": "encoders",
     "name_units": "describers",
     "open_probe": "probe",
-    "record_activations": "activations",
+    "record_activations": "recording",
     "render_report": "report",
     "wpmi_prior": "similarity",
 }

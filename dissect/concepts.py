@@ -57,8 +57,11 @@ class ConceptSet:
         return torch.nn.functional.normalize(by_name.mean(1), dim=-1)
 
 
-def load_concepts(source: str | Path, *, templates: Sequence[str] = ("{}",)) -> ConceptSet:
-    """A built-in set by name (`scenes`, `imagenet1k`, `imagenet21k`) or a text file, one phrase a line.
+def load_concepts(
+    source: str | Path, *, templates: Sequence[str] = ("{}",), names: Sequence[str] | None = None
+) -> ConceptSet:
+    """A built-in set by name (`scenes`, `imagenet1k`, `imagenet21k`) or a text file, one phrase a line; or `names` as
+    they are (a network's classes), from a source so called.
 
     Blank lines, repeated phrases, Windows line ends and a byte-order mark change nothing about the names.
 
@@ -70,11 +73,11 @@ def load_concepts(source: str | Path, *, templates: Sequence[str] = ("{}",)) -> 
             raise ValueError(f"Expected a template with '{{}}' for the name but got {template!r}")
     if not templates:
         raise ValueError("Expected at least one template but got none")
-    lines = _lines(str(source))
-    names = tuple(dict.fromkeys(line for line in lines if line))
-    if not names:
+    lines = _lines(str(source)) if names is None else [str(name).strip() for name in names]
+    phrases = tuple(dict.fromkeys(line for line in lines if line))
+    if not phrases:
         raise ValueError(f"Expected a phrase on some line of {str(source)!r} but got none")
-    return ConceptSet(names, tuple(templates), str(source), tuple(lines))
+    return ConceptSet(phrases, tuple(templates), str(source), tuple(lines))
 
 
 def built_in_sets() -> list[str]:

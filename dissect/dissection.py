@@ -8,13 +8,18 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+from jaxtyping import Float
+from torch import Tensor
+
 from competition_layers.names import nearest
 
 from .describers.description import Description
 from .exemplars import Exemplar
 from .records import LayerRecord
-from .store import FORMAT, load_tensors
+from .shelf import read_embeddings, read_record, read_tops
+from .store import FORMAT
 from .tables import read_descriptions, read_exemplars
+from .tops import Tops
 
 
 @dataclass(frozen=True)
@@ -24,6 +29,7 @@ class Dissection:
     folder: Path
     manifest: Mapping[str, Any] = field(repr=False)
     descriptions: Mapping[tuple[str, int], Description] = field(repr=False)
+    _kept_tops: dict[str, Tops] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def open(cls, folder: str | Path) -> "Dissection":
@@ -71,10 +77,17 @@ class Dissection:
 
     def record(self, layer: str) -> LayerRecord:
         """The activations of `layer` on the probe images, in the order of `images`."""
-        tensors = load_tensors(self.folder / "activations" / f"{self._known(layer)}.safetensors")
-        if tensors is None:
-            raise FileNotFoundError(f"Expected the activations of layer {layer!r} in {str(self.folder)!r} but got none")
-        return LayerRecord.from_tensors(layer, tensors)
+        return read_record(self.folder, self._known(layer))
+
+    def image_embeddings(self) -> Float[Tensor, "images dim"]:
+        """The encoder's unit vectors of the probe images, in the order of `images`."""
+        return read_embeddings(self.folder)
+
+    def maps(self, layer: str, unit: int) -> dict[str, Float[Tensor, "height width"]]:
+        """Where in its top images, best first, the unit spoke: its values on a coarse grid of positions."""
+        tops = self._tops(self.description(layer, unit).layer)
+        places = tops.images[unit].tolist()
+        return {self.images[i]: tops.maps[unit, at].float() for at, i in enumerate(places) if i >= 0}
 
     @property
     def images(self) -> tuple[str, ...]:
@@ -87,6 +100,11 @@ class Dissection:
         for exemplar in read_exemplars(self.folder):
             found.setdefault((exemplar.layer, exemplar.unit), []).append(exemplar)
         return found
+
+    def _tops(self, layer: str) -> Tops:
+        if layer not in self._kept_tops:
+            self._kept_tops[layer] = read_tops(self.folder, layer)
+        return self._kept_tops[layer]
 
     def _known(self, layer: str) -> str:
         if layer not in self.layers:

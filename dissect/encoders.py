@@ -10,6 +10,7 @@ from typing import Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
+from PIL import Image
 from safetensors import safe_open
 from torch import Tensor, nn
 from torch.nn.functional import normalize
@@ -20,7 +21,7 @@ from competition_layers.names import nearest
 from .concepts import ConceptSet
 from .passes import batches
 from .probe import ProbeImages
-from .store import digest, model_fingerprint
+from .store import digest, model_fingerprint, transform_fingerprint
 from .words import check_words, drop_unknown
 
 
@@ -37,6 +38,18 @@ class ImageTextEncoder(Protocol):
 
     def known(self, concepts: ConceptSet) -> tuple[ConceptSet, int]:
         """The concepts that the encoder was made for, and how many others were dropped."""
+        ...
+
+
+@runtime_checkable
+class PixelEncoder(ImageTextEncoder, Protocol):
+    """An encoder that takes pictures batch by batch, so that it can share a pass with another network."""
+
+    @property
+    def preprocess(self) -> Callable[[Image.Image], Tensor]: ...
+
+    def encode_batch(self, x: Float[Tensor, "images channels height width"]) -> Float[Tensor, "images dim"]:
+        """Unit vectors of preprocessed pictures, in fp32 on the CPU."""
         ...
 
 
@@ -82,16 +95,19 @@ class ClipEncoder:
         self.words = words
         self.batch_size = batch_size
         self.device = torch.device(device)
-        self.identity = f"clip {model_fingerprint(model)}"
+        self.identity = f"clip {digest(model_fingerprint(model), transform_fingerprint(preprocess))}"
 
     @torch.no_grad()
+    def encode_batch(self, x: Float[Tensor, "images channels height width"]) -> Float[Tensor, "images dim"]:
+        return normalize(self.model.encode_image(x.to(self.device)).float().cpu(), dim=-1)
+
     def encode_images(self, probe: ProbeImages) -> Float[Tensor, "images dim"]:
         parts = []
         with tqdm(total=len(probe), desc="embed images", unit="image", disable=None, leave=False) as steps:
             for x in batches(probe, self.preprocess, batch_size=self.batch_size):
-                parts.append(self.model.encode_image(x.to(self.device)).float().cpu())
+                parts.append(self.encode_batch(x))
                 steps.update(len(x))
-        return normalize(torch.cat(parts), dim=-1)
+        return torch.cat(parts)
 
     @torch.no_grad()
     def encode_texts(self, concepts: ConceptSet) -> Float[Tensor, "concepts dim"]:

@@ -1,4 +1,4 @@
-"""What the units of one layer did on the probe images."""
+"""What the units of one layer did on the probe images, in memory and packed for a file."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,16 +7,17 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from .similarity.support import speaking
+from .tops import Tops
 
 
 @dataclass(frozen=True)
 class LayerRecord:
     """What the units of one layer did on the probe images.
 
-    `summaries` maps `mean`, `max` (over positions: tokens or pixels) and `cls` (the class token) to values. For a
-    competition, `won` says under the same names which images a unit won (`cls`: on the class token; `mean`, `max`: at
-    some position), `max` is taken over the positions it won, and `win_rate` and `value_when_winning` are over all
-    positions. Other layers have `None` there.
+    `summaries` maps the names of `SUMMARIES` to values. For a competition, `won` says under the same names which images
+    a unit won (`cls`: on the class token; `tokens`: on another one; the others: at some position); `win_rate` and
+    `value_when_winning` are over all positions, or the class token where `cls` is the only summary. Other layers have
+    `None` there. `tops` are each unit's top images by the first summary.
     """
 
     layer: str
@@ -24,13 +25,14 @@ class LayerRecord:
     won: Mapping[str, Bool[Tensor, "images units"]] | None = None
     win_rate: Float[Tensor, "images units"] | None = None
     value_when_winning: Float[Tensor, "images units"] | None = None
+    tops: Tops | None = None
 
     def support(self, summary: str) -> Tensor:
         """On how many images each unit speaks: those it won, or (no competition) those above its smallest value."""
         return speaking(self.summaries[summary], None if self.won is None else self.won[summary]).sum(0)
 
     def tensors(self) -> dict[str, Tensor]:
-        """Everything under flat names, for a file; `from_tensors` reads it back."""
+        """Everything but the tops under flat names; `from_tensors` reads it back."""
         flat = {f"summary.{name}": values for name, values in self.summaries.items()}
         if self.won is not None:
             flat |= {f"won.{name}": mask for name, mask in self.won.items()}
@@ -38,7 +40,7 @@ class LayerRecord:
         return flat
 
     @classmethod
-    def from_tensors(cls, layer: str, flat: Mapping[str, Tensor]) -> "LayerRecord":
+    def from_tensors(cls, layer: str, flat: Mapping[str, Tensor], tops: Tops | None = None) -> "LayerRecord":
         won = {name.removeprefix("won."): mask for name, mask in flat.items() if name.startswith("won.")}
         return cls(
             layer=layer,
@@ -46,4 +48,5 @@ class LayerRecord:
             won=won or None,
             win_rate=flat.get("win_rate"),
             value_when_winning=flat.get("value_when_winning"),
+            tops=tops,
         )

@@ -1,31 +1,36 @@
 """Record, embed, score, name: the units of a network described. What was computed before is not computed again."""
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
 from torch import Tensor, nn
 
 from competition_layers import activation_sites, competitions
-from competition_layers.files import write_file, write_folder
+from competition_layers.files import remove_leftovers, write_file
 from competition_layers.names import match_names, nearest
 
-from .activations import SUMMARIES, default_transform, record_activations
+from .activations import default_transform, recording
 from .concepts import ConceptSet
 from .describers.concept_match import MINIMUM_SUPPORT
 from .describers.description import Description
 from .describers.honest import NAMING, name_honestly
 from .dissection import Dissection
-from .encoders import ImageTextEncoder
-from .exemplars import Exemplar, draw_strips, find_exemplars
+from .encoders import ImageTextEncoder, PixelEncoder
+from .lock import locked
 from .naming.halves import Halves, halve
+from .passes import Transform
 from .probe import ProbeImages
+from .recording import record_shards
 from .records import LayerRecord
+from .shelf import Shelf, read_embeddings, read_record
 from .similarity import DEFAULT_SIMILARITY, SIMILARITIES, WITH_PRIOR, wpmi_prior
 from .store import FORMAT, digest, load_tensors, model_fingerprint, save_tensors, transform_fingerprint
-from .tables import write_descriptions, write_exemplars
+from .strips import showing
+from .summaries import SUMMARIES
+from .tables import write_descriptions
 
 AUTO = "auto"
 
@@ -40,64 +45,90 @@ def describe(
     layers: str | Sequence[str] | None = None,
     similarity: str = DEFAULT_SIMILARITY,
     summary: str = AUTO,
-    transform: Callable[[Image.Image], Tensor] | None = None,
+    transform: Transform | None = None,
     batch_size: int = 64,
 ) -> Dissection:
     """Name the units of `layers` and write the dissection folder `out`.
 
     A second call with the same inputs returns at once; with some of them changed, only what depends on those is
-    computed.
+    computed; after a killed call, what is missing.
 
     Args:
         layers: names or globs; by default the last place where units compete (or could).
         similarity: a key of `SIMILARITIES`.
-        summary: `cls`, `mean` or `max`; `auto` is the class token where the network reads its answer from it, else
-            the mean.
-        transform: from a picture to the network's input; by default timm's for `model`.
+        summary: a name of `SUMMARIES`; `auto` is the class token where the network reads its answer from it, else the
+            mean.
+        transform: from a picture to the network's input; by default the model's own.
 
     Raises:
         ValueError: an unknown layer, similarity or summary (the nearest is offered).
+        FileExistsError: another command is at work on `out`.
     """
     out = Path(out)
     check_choices(similarity, summary)
-    names = match_names(
-        default_layer(model) if layers is None else layers, [n for n, _ in model.named_modules() if n], what="layer"
-    )
-    transform = transform or default_transform(model)
-    manifest = _inputs(model, probe, concepts, encoder)
-    manifest["options"] = {
-        "layers": names,
-        "similarity": similarity,
-        "summary": summary,
-        "transform": transform_fingerprint(transform),
-        "batch_size": batch_size if _sampled(model) else None,  # noise falls differently in other batches
-        "minimum_support": MINIMUM_SUPPORT,
-        "naming": NAMING,
-    }
+    options = _recorded_by(model, layers, summary, transform, batch_size)
+    options |= {"similarity": similarity, "minimum_support": MINIMUM_SUPPORT, "naming": NAMING}
+    manifest = {**_inputs(model, probe, concepts, encoder), "options": options}
     key = digest(json.dumps(manifest, sort_keys=True))
     if _finished(out, key):
         return Dissection.open(out)
-    # phrases first: a word that the encoder refuses is told before the long work, and before anything is touched
-    texts = _embedded(out / "embeddings" / "concepts.safetensors", encoder, concepts, encoder.encode_texts)
-    images = _embedded(out / "embeddings" / "images.safetensors", encoder, probe, encoder.encode_images)
-    (out / "manifest.json").unlink(missing_ok=True)  # unfinished from here on: the manifest is written last
-    records = _record(model, probe, names, transform, batch_size, out, manifest)
-    described: list[Description] = []
-    halves = halve(images)
-    manifest["observations"] = halves.observations
-    manifest["layers"] = {}
-    for name, record in records.items():
-        chosen = next(iter(record.summaries))
-        prior = _prior(record, images, texts, halves, chosen, similarity, out)
-        options = {"summary": chosen, "similarity": similarity, "prior": prior}
-        named = name_honestly(record, images, texts, concepts, halves, **options)
-        described += named
-        manifest["layers"][name] = {"units": len(named), "summary": chosen, "competes": record.won is not None}
-    write_descriptions(out, described)
-    _show_exemplars(probe, records, out)
-    with write_file(out / "manifest.json") as temporary:
-        temporary.write_text(json.dumps({**manifest, "key": key}, indent=1) + "\n")
+    with locked(out):
+        remove_leftovers(out)
+        # phrases first: a word that the encoder refuses is told before the long work, and before anything is touched
+        texts = _embed_phrases(out / "embeddings" / "concepts.safetensors", encoder, concepts)
+        shelf = _shelf(out, model, probe, encoder, options)
+        _record_and_embed(shelf, model, encoder, transform, batch_size, shelf.shards, options["summary"])
+        shelf.settle()
+        (out / "manifest.json").unlink(missing_ok=True)  # unfinished from here on: the manifest is written last
+        images = read_embeddings(out)
+        halves = halve(images)
+        manifest |= {"observations": halves.observations, "layers": {}}
+        described: list[Description] = []
+        with showing(probe, out) as show:
+            for name in options["layers"]:
+                record = read_record(out, name)
+                chosen = next(iter(record.summaries))
+                prior = _prior(record, images, texts, halves, chosen, similarity, out)
+                naming = {"summary": chosen, "similarity": similarity, "prior": prior}
+                named = name_honestly(record, images, texts, concepts, halves, **naming)
+                described += named
+                about = {"units": len(named), "summary": chosen, "competes": record.won is not None}
+                manifest["layers"][name] = about
+                show(record, summary=chosen)
+        write_descriptions(out, described)
+        with write_file(out / "manifest.json") as temporary:
+            temporary.write_text(json.dumps({**manifest, "key": key}, indent=1) + "\n")
     return Dissection.open(out)
+
+
+def record_share(
+    model: nn.Module,
+    probe: ProbeImages,
+    encoder: ImageTextEncoder,
+    *,
+    out: str | Path,
+    share: tuple[int, int],
+    layers: str | Sequence[str] | None = None,
+    summary: str = AUTO,
+    transform: Transform | None = None,
+    batch_size: int = 64,
+) -> None:
+    """Record and embed share i of n (counted from 0) of the images into `out`, beside processes that do the others.
+
+    `describe` with the same options finds all shares there, and only names. A share that is missing it does itself.
+    """
+    check_share(share)
+    options = _recorded_by(model, layers, summary, transform, batch_size)
+    with locked(out, share=share):
+        shelf = _shelf(Path(out), model, probe, encoder, options)
+        mine = shelf.shards[share[0] :: share[1]]
+        _record_and_embed(shelf, model, encoder, transform, batch_size, mine, options["summary"])
+
+
+def check_share(share: tuple[int, int]) -> None:
+    """Refuse a share that is none of 0/n ... (n-1)/n."""
+    if not 0 <= share[0] < share[1]:
+        raise ValueError(f"Expected a share i/n with i between 0 and n-1 but got {share[0]}/{share[1]}")
 
 
 def check_choices(similarity: str, summary: str) -> None:
@@ -143,41 +174,61 @@ def _inputs(model: nn.Module, probe: ProbeImages, concepts: ConceptSet, encoder:
     }
 
 
-def _record(
+def _recorded_by(
     model: nn.Module,
-    probe: ProbeImages,
-    names: Sequence[str],
-    transform: Callable[[Image.Image], Tensor],
+    layers: str | Sequence[str] | None,
+    summary: str,
+    transform: Transform | None,
     batch_size: int,
-    out: Path,
-    manifest: Mapping[str, Any],
-) -> dict[str, LayerRecord]:
-    """The records of all layers: those on disk under the right key, and the missing ones from one pass together."""
-    options = manifest["options"]
-    made_from = [manifest["model"]["fingerprint"], probe.fingerprint]
-    made_from += [options[name] for name in ("summary", "transform", "batch_size")]
-    keys = {name: digest(name, made_from) for name in names}
-    path = {name: out / "activations" / f"{name}.safetensors" for name in names}
-    records = {}
-    for name in names:
-        if tensors := load_tensors(path[name], key=keys[name]):
-            records[name] = LayerRecord.from_tensors(name, tensors)
-    missing = [name for name in names if name not in records]
-    if missing:
-        wanted = None if options["summary"] == AUTO else (options["summary"],)
-        fresh = record_activations(model, probe, missing, summaries=wanted, transform=transform, batch_size=batch_size)
-        for name, record in fresh.items():
-            save_tensors(path[name], record.tensors(), key=keys[name])
-        records |= fresh
-    return {name: records[name] for name in names}
+) -> dict[str, Any]:
+    """The options that a recording depends on, as the manifest says them."""
+    known = [name for name, _ in model.named_modules() if name]
+    return {
+        "layers": match_names(default_layer(model) if layers is None else layers, known, what="layer"),
+        "summary": summary,
+        "transform": transform_fingerprint(transform or default_transform(model)),
+        "batch_size": batch_size if _sampled(model) else None,  # noise falls differently in other batches
+    }
 
 
-def _embedded(path: Path, encoder: ImageTextEncoder, data: Any, encode: Callable[[Any], Tensor]) -> Tensor:
-    """The embeddings of the probe or the concepts, from the file if it was made from the same."""
-    key = digest(encoder.identity, data.fingerprint)
+def _shelf(
+    out: Path, model: nn.Module, probe: ProbeImages, encoder: ImageTextEncoder, options: Mapping[str, Any]
+) -> Shelf:
+    made_from = digest(model_fingerprint(model), *(options[name] for name in ("summary", "transform", "batch_size")))
+    by_place = () if isinstance(encoder, PixelEncoder) else (probe.positions, probe.found)  # rows of a file
+    return Shelf(out, probe, options["layers"], made_from, digest(encoder.identity, by_place))
+
+
+def _record_and_embed(
+    shelf: Shelf,
+    model: nn.Module,
+    encoder: ImageTextEncoder,
+    transform: Transform | None,
+    batch_size: int,
+    shards: Sequence[range],
+    summary: str,
+) -> None:
+    """What is missing of `shards`, from one pass of their images through the network and the encoder."""
+    layers, embed, lacking = shelf.missing(shards)
+    if lacking:
+        (shelf.folder / "manifest.json").unlink(missing_ok=True)  # it speaks of the files that are replaced now
+    pixels = encoder if embed and isinstance(encoder, PixelEncoder) else None
+    transform = transform or default_transform(model)
+    with recording(model, layers, None if summary == AUTO else (summary,)) if layers else nullcontext() as recorder:
+        for shard in record_shards(recorder, pixels, shelf.probe, transform, lacking, batch_size=batch_size):
+            shelf.put(shard, model)
+    if embed and pixels is None:
+        rows = encoder.encode_images(shelf.probe)
+        for images in lacking:
+            shelf.put_embeddings(images, rows[images.start : images.stop])
+
+
+def _embed_phrases(path: Path, encoder: ImageTextEncoder, concepts: ConceptSet) -> Tensor:
+    """The embeddings of the concepts, from the file if it was made from the same."""
+    key = digest(encoder.identity, concepts.fingerprint)
     tensors = load_tensors(path, key=key)
     if tensors is None:
-        tensors = {"embeddings": encode(data)}
+        tensors = {"embeddings": encoder.encode_texts(concepts)}
         (path.parent.parent / "manifest.json").unlink(missing_ok=True)  # it speaks of the file that is replaced now
         save_tensors(path, tensors, key=key)
     return tensors["embeddings"]
@@ -194,20 +245,6 @@ def _prior(
     prior = wpmi_prior(record.summaries[summary][half], images[half], texts, won=won, similarity=similarity)
     save_tensors(out / "priors" / f"{record.layer}.safetensors", {"prior": prior}, key=digest(prior))
     return prior
-
-
-def _show_exemplars(probe: ProbeImages, records: Mapping[str, LayerRecord], out: Path) -> None:
-    rows: list[Exemplar] = []
-    tiles: dict[int, Image.Image] = {}
-    with write_folder(out / "exemplars") as temporary:
-        for name, record in records.items():
-            found = find_exemplars(record, probe, summary=next(iter(record.summaries)))
-            draw_strips(temporary / name, found, tiles, probe)
-            for unit, images in enumerate(found):
-                rows += [
-                    Exemplar(name, unit, rank, probe.names[i], value) for rank, (i, value) in enumerate(images, start=1)
-                ]
-    write_exemplars(out, rows)
 
 
 def _finished(out: Path, key: str) -> bool:

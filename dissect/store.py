@@ -2,8 +2,11 @@
 
 import hashlib
 import json
+import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import CodeType
+from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -37,13 +40,16 @@ def model_fingerprint(model: nn.Module) -> str:
 
 
 def transform_fingerprint(transform: Callable) -> str:
-    """What a transform says of itself; a plain function its name, code and what it closes over, since its `repr`
-    differs from run to run."""
-    code = getattr(transform, "__code__", None)
-    if code is None:
+    """What a transform is made of, the same in every run: what it says of itself, or the code and values of functions
+    and objects that say only where in memory they are."""
+    parts = getattr(transform, "transforms", None)  # torchvision's Compose
+    if isinstance(parts, list | tuple):
+        return f"{type(transform).__name__}({', '.join(map(transform_fingerprint, parts))})"
+    if not _by_address(transform):
         return str(transform)
-    closed = [cell.cell_contents for cell in transform.__closure__ or ()]
-    return f"{transform.__qualname__} {digest(code.co_code, code.co_names, closed, transform.__defaults__)}"
+    if hasattr(transform, "__code__"):
+        return f"{transform.__qualname__} {digest(*_code(transform))}"
+    return f"{type(transform).__qualname__} {digest(*_values(transform))}"
 
 
 def save_tensors(path: Path, tensors: Mapping[str, Tensor], *, key: str) -> None:
@@ -62,6 +68,37 @@ def load_tensors(path: Path, *, key: str | None = None) -> dict[str, Tensor] | N
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (a safetensors file is no dict)
     except (FileNotFoundError, SafetensorError):
         return None
+
+
+def holds(path: Path, key: str) -> bool:
+    """Whether `path` is a whole file of `save_tensors` under `key`; reads its header alone."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            return (file.metadata() or {}).get("key") == key
+    except (FileNotFoundError, SafetensorError):
+        return False
+
+
+def _by_address(thing: object) -> bool:
+    return re.search(r" at 0x[0-9a-f]+>", str(thing)) is not None
+
+
+def _code(function: Any) -> list:
+    """A function's code, with the functions inside it, what it closes over, and its defaults."""
+    codes, found = [function.__code__], []
+    for code in codes:
+        codes += [constant for constant in code.co_consts if isinstance(constant, CodeType)]
+        found.append([code.co_code, code.co_names, [c for c in code.co_consts if not isinstance(c, CodeType)]])
+    closed = [cell.cell_contents for cell in function.__closure__ or ()]
+    return [found, list(map(_plain, closed)), list(map(_plain, function.__defaults__ or ()))]
+
+
+def _values(thing: object) -> list:
+    return [[name, _plain(value)] for name, value in sorted(getattr(thing, "__dict__", {}).items())]
+
+
+def _plain(value: object) -> object:
+    return transform_fingerprint(value) if callable(value) or _by_address(value) else value
 
 
 def _feed(hasher, part: object) -> None:

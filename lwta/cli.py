@@ -64,6 +64,8 @@ def _is_for_people(error: Exception) -> bool:
     if isinstance(error, ValueError):
         innermost = [frame for frame, _ in traceback.walk_tb(error.__traceback__)][-1]
         return innermost.f_globals.get("__name__", "").split(".")[0] in _ROOMS
+    if isinstance(error, OSError) and "Expected" in str(error):  # ours: a full disk, a picture that broke meanwhile
+        return True
     return isinstance(
         error, (ArgumentError, FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, ImportError)
     )

@@ -12,9 +12,9 @@ from PIL import Image
 from competition_layers.files import write_file
 
 from ..contributions import METHODS
-from ..exemplars import TILES
 from ..explanation import Explanation, Grid, UnitEffect
 from ..networks import Comparison
+from ..tops import KEPT
 from .numbers import duration, percent, signed
 
 SHOWN_TILES = 6  # of an exemplar strip
@@ -103,7 +103,7 @@ def _strip(png: bytes) -> str:
     """The first tiles of an exemplar strip, without its white gaps and empty places, in a tenth of the bytes."""
     strip = Image.open(io.BytesIO(png)).convert("RGB")
     side = strip.height  # tiles are square
-    step = (strip.width - side) // (TILES - 1)
+    step = (strip.width - side) // (KEPT - 1)
     tiles = [strip.crop((i * step, 0, i * step + side, side)) for i in range(SHOWN_TILES)]
     tiles = [tile for tile in tiles if tile.getextrema() != ((255, 255),) * 3]
     row = Image.new("RGBA", (max(len(tiles) - 1, 0) * step + side, side))

@@ -1,0 +1,42 @@
+"""Several processes on one command: torchrun's, or a plain scheduler's by `--shard i/n`."""
+
+import os
+import re
+
+
+def own_share(shard: str | None) -> tuple[int, int] | None:
+    """This process's share (i, n), from `--shard` or from torchrun's environment; None for one process alone.
+
+    >>> own_share("1/4")
+    (1, 4)
+
+    Raises:
+        ValueError: no i/n with i between 0 and n-1.
+    """
+    if shard is None:
+        processes = int(os.environ.get("WORLD_SIZE", "1"))
+        return (int(os.environ["RANK"]), processes) if processes > 1 else None
+    found = re.fullmatch(r"(\d+)/(\d+)", shard)
+    if not found or int(found[1]) >= int(found[2]):
+        raise ValueError(f"Expected --shard i/n with i between 0 and n-1 but got {shard!r}")
+    return int(found[1]), int(found[2])
+
+
+def own_device() -> str:
+    """An accelerator where there is one: under torchrun this process's own."""
+    import torch
+
+    return f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else "cpu"
+
+
+def first_after_all() -> bool:
+    """Under torchrun: wait until every process came here; True in the first one."""
+    from datetime import timedelta
+
+    import torch.distributed as processes
+
+    processes.init_process_group("gloo", timeout=timedelta(days=7))  # shares may take very different times
+    processes.barrier()
+    first = processes.get_rank() == 0
+    processes.destroy_process_group()
+    return first

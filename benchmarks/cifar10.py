@@ -10,21 +10,14 @@ nothing, to show the stream.
 """
 
 import argparse
-import json
-import math
 import os
-import subprocess
-import sys
-import tarfile
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 
 import yaml
+from runs import all_of, figures, interval, lwta, unpacked
 
-# 97.5 % points of Student's t for 1 .. 9 degrees of freedom
-T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
 SCHEDULE = '{"start": 1.0, "end": 0.0, "until": 0.7}'
 
 
@@ -94,10 +87,8 @@ def main() -> None:
             settings += better_twin(network, options.out) if part == "final" and not options.quick else []
             jobs = [(s, seed) for seed in range(1 if part == "screen" else options.seeds) for s in settings]
             if not options.table:
-                with ThreadPoolExecutor(options.workers) as pool:
-                    todo = [pool.submit(run, network, s, seed, images, options, part == "final") for s, seed in jobs]
-                    for job in todo:
-                        job.result()
+                arguments = [(network, s, seed, images, options, part == "final") for s, seed in jobs]
+                all_of(run, arguments, workers=options.workers)
             report(network, part, settings, jobs, options.out)
 
 
@@ -110,70 +101,33 @@ def better_twin(network: str, out: Path) -> list[Setting]:
     return [] if best is None or float(best) == float(recipe) else [at_rate(1, best)]
 
 
-def unpacked(data: Path, out: Path) -> Path | None:
-    """The folder with `train` and `test`, out of the archive where need be."""
-    for folder in (data, out / "images"):
-        if (folder / "train").is_dir() and (folder / "test").is_dir():
-            return folder
-    archive = data / "cifar10_jpeg_imagefolder.tar.gz"
-    if not archive.is_file():
-        return None
-    temporary = out / "images.part"
-    with tarfile.open(archive) as tar:
-        tar.extractall(temporary, filter="data")
-    root = next(path.parent for path in sorted(temporary.rglob("train")) if path.is_dir())
-    root.rename(out / "images")
-    return out / "images"
-
-
 def folder_of(network: str, setting: Setting, seed: int) -> str:
     safe = "".join(c if c.isalnum() or c in "=.-" else "_" for c in setting.name)
     return f"{network}-{safe}-{seed}"
 
 
+def result(out: Path, network: str, setting: Setting, seed: int) -> dict | None:
+    return figures(out / folder_of(network, setting, seed))
+
+
 def run(network: str, setting: Setting, seed: int, images: Path, options: argparse.Namespace, final: bool) -> None:
     """Train one setting, and read the test set where asked; both only if that was not done before."""
     name = folder_of(network, setting, seed)
-    command = [sys.executable, "-m", "lwta"]
-    place = [f"--run={name}", f"--runs_dir={options.out}"]
+    place, log = [f"--run={name}", f"--runs_dir={options.out}"], options.out / f"{name}.log"
     if result(options.out, network, setting, seed) is None:
         small = (
             ["--data.subset=128", "--trainer.max_epochs=1", "--trainer.limit_val_batches=2"] if options.quick else []
         )
-        call(
-            [
-                *(*command, "fit", "-c", f"configs/train/cifar10_{network}.yaml", *place, "--overwrite"),
-                *(f"--seed_everything={seed}", f"--data.data_dir={images}", *setting.changes, *small),
-                "--trainer.check_val_every_n_epoch=100",  # once, at the end
-            ],
-            options.out / f"{name}.log",
+        lwta(
+            *("fit", "-c", f"configs/train/cifar10_{network}.yaml", *place, "--overwrite"),
+            *(f"--seed_everything={seed}", f"--data.data_dir={images}", *setting.changes, *small),
+            "--trainer.check_val_every_n_epoch=100",  # once, at the end
+            log=log,
         )
         print(f"{name}: validation {result(options.out, network, setting, seed)['val_accuracy']:.4f}", flush=True)
     if final and not (options.out / name / "test.json").is_file():
         small = ["--trainer.limit_test_batches=2"] if options.quick else []
-        call([*command, "test", *place, *small], options.out / f"{name}.log")
-
-
-def call(command: list[str], log: Path) -> None:
-    """One process with one thread, what it says going to `log`."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("a") as file:
-        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-        code = subprocess.run(command, stdout=file, stderr=file, env=environment, check=False).returncode
-    if code:
-        raise SystemExit(
-            f"{' '.join(command)} failed; the end of {log}:\n" + "\n".join(log.read_text().split("\n")[-15:])
-        )
-
-
-def result(out: Path, network: str, setting: Setting, seed: int) -> dict | None:
-    """What a finished run wrote: validation figures and seconds, and the test figures where they were read."""
-    folder = out / folder_of(network, setting, seed)
-    config, test = folder / "model" / "config.json", folder / "test.json"
-    notes = json.loads(config.read_text())["training"] if config.is_file() else {}
-    if not notes.get("finished"):
-        return None
-    return notes | (json.loads(test.read_text()) if test.is_file() else {})
+        lwta("test", *place, *small, log=log)
 
 
 def report(network: str, part: str, settings: list[Setting], jobs: list, out: Path) -> None:
@@ -216,13 +170,6 @@ def percents(r: dict, split: str) -> list[str]:
     if names[0] not in r:
         return [f"{100 * r[f'{split}_accuracy']:.2f}", "", ""]
     return [f"{100 * r[name]:.2f}" for name in names]
-
-
-def interval(values: list[float]) -> str:
-    """Mean and half width of the 95 % interval (Student's t over seeds)."""
-    if len(values) < 2:
-        return f"{values[0]:.2f}" if values else ""
-    return f"{mean(values):.2f} ± {T[len(values) - 2] * stdev(values) / math.sqrt(len(values)):.2f}"
 
 
 if __name__ == "__main__":

@@ -94,11 +94,14 @@ def open_dissected(folder: Path, model: str | None = None) -> tuple[Any, Any]:
 
 
 def training_seconds(source: str) -> float | None:
-    """How long training took, as the model's config.json says; None where it does not."""
+    """How long training took, that of the dense network it was converted from included; None where it is not known."""
     path = Path(source.removeprefix("local-dir:"))
     for config in (path / "model" / "config.json", path / "config.json"):
         if config.is_file():
-            return json.loads(config.read_text()).get("training", {}).get("seconds")
+            notes = json.loads(config.read_text()).get("training", {})
+            own, teacher = notes.get("seconds"), notes.get("converted_from")
+            before = training_seconds(teacher) if teacher else 0.0
+            return None if own is None or before is None else own + before
     return None
 
 

@@ -141,7 +141,7 @@ class Classifier(LightningModule):
         if self.model is None:
             self.model = self._build(data.label_names, data.num_classes)
         if self.converting and self.trainer.state.fn == TrainerFn.FITTING:
-            self.converting.begin(self.model, data)
+            self.converting.begin(self.model.to(self.trainer.strategy.root_device), data)
         if self.readings is None:
             self.readings = Readings(self.model.num_classes, samples=self.samples)
             self.train_accuracy = MulticlassAccuracy(self.model.num_classes, average="micro")

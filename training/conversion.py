@@ -1,6 +1,7 @@
 """From a dense network to a sparse one: its units regrouped by the data, its activations swapped little by little."""
 
 import copy
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -107,6 +108,7 @@ class Converting:
         self.options = {name: network[name] for name in ("layout", "inference")}
         self.teacher = copy.deepcopy(model).eval().requires_grad_(False) if conversion.distillation else None
         self.swap: GradualSwap | None = None
+        self.seconds = 0.0  # that regrouping took
 
     def begin(self, model: nn.Module, data: Any) -> None:
         """Change `model` in place: its units are regrouped, and the swap is ready to begin.
@@ -121,7 +123,7 @@ class Converting:
                 "--model.competitors 1 --model.pretrained true)"
             )
         if self.swap is None:
-            model.requires_grad_(True)
+            started = time.perf_counter()
             images = (images for images, _ in data.train_dataloader())
             seed = torch.initial_seed() % 2**31
             self.swap = convert(
@@ -133,6 +135,7 @@ class Converting:
                 seed=seed,
                 **self.options,
             )
+            self.seconds = time.perf_counter() - started
 
     def advance(self, done: float) -> None:
         """After the share `done` of training."""

@@ -1,5 +1,6 @@
 """Labelled images from anywhere timm reads from, checked before training starts."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -13,6 +14,7 @@ from competition_layers.pictures import read_rgb, why_unreadable
 
 OnBad = Literal["refuse", "skip", "trust"]
 _SHOWN = 10  # of a list of bad files
+_SYNSET = re.compile(r"n\d{8}")
 
 
 class LabelledImages(Protocol):
@@ -48,13 +50,16 @@ class FolderImages:
         number_of = dataset.reader.class_to_idx
         found = sorted(number_of, key=number_of.__getitem__)
         self.label_names = tuple(label_names or found)
-        for name in found:
+        # ImageNet's folders are WordNet's numbers, in the order of its classes, two of which share a name
+        by_order = len(found) == len(self.label_names) and all(map(_SYNSET.fullmatch, found))
+        for name in found if not by_order else ():
             if name not in self.label_names:
                 raise ValueError(
                     f"Expected {str(folder)!r} to hold the classes that are trained but got {name!r} too"
                     f"{nearest(name, self.label_names)}"
                 )
-        files = [(Path(path), self.label_names.index(found[label])) for path, label in dataset.reader.samples]
+        number = list(range(len(found))) if by_order else [self.label_names.index(name) for name in found]
+        files = [(Path(path), number[label]) for path, label in dataset.reader.samples]
         reasons = ["" if on_bad == "trust" else why_unreadable(path) for path, _ in files]
         self.files = [file for file, reason in zip(files, reasons, strict=True) if not reason]
         self.skipped = tuple((str(path), reason) for (path, _), reason in zip(files, reasons, strict=True) if reason)

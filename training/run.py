@@ -96,6 +96,7 @@ def train(trainer: Trainer, classifier: Classifier, data: ImageData, *, run: Pat
     results = trainer.validate(classifier, datamodule=data, verbose=False)[0]
     if trainer.is_global_zero:
         seconds = sum(float(row["seconds"]) for row in read_metrics(run / "metrics.csv"))
+        converting = classifier.converting
         save_model(
             classifier.model,
             run / "model",
@@ -103,7 +104,8 @@ def train(trainer: Trainer, classifier: Classifier, data: ImageData, *, run: Pat
             training={
                 "epochs": trainer.current_epoch,
                 "finished": True,
-                "seconds": round(seconds, 2),
+                "seconds": round(seconds + (converting.seconds if converting else 0), 2),
+                **({"converted_from": classifier.network["name"]} if converting else {}),
                 **_rounded(results),
             },
         )

@@ -12,6 +12,7 @@ from safetensors.torch import save_file
 
 from competition_layers import competitions, load_model
 from lwta.cli import main as lwta
+from lwta.sources import training_seconds
 
 SIZE = {"img_size": 16, "patch_size": 4, "embed_dim": 24, "depth": 1, "num_heads": 2}
 TRAINER = {"accelerator": "cpu", "enable_progress_bar": False, "logger": False}
@@ -57,6 +58,9 @@ def test_a_run_is_converted_read_and_repeated(home, capsys):
     assert [row["step"] for row in rows(home / "sparse")] == ["3", "6"]  # 1.5 epochs of 4 steps
     assert lwta(["test", "--run", "sparse", f"--runs_dir={home}"]) == 0
     assert json.loads((home / "sparse" / "test.json").read_text())["test_density"] == 0.25
+    seconds = {run: json.loads((home / run / "model" / "config.json").read_text()) for run in ("dense", "sparse")}
+    both = sum(config["training"]["seconds"] for config in seconds.values())
+    assert training_seconds(str(home / "sparse")) == pytest.approx(both)  # the teacher's cost counts
     again = ["fit", "-c", str(home / "sparse" / "config.yaml"), f"--runs_dir={home}"]
     assert lwta([*again, "--run", "again"]) == 0
     assert rows(home / "again") == rows(home / "sparse")

@@ -9,6 +9,7 @@ from PIL import Image
 
 from training import Augmentation, ImageData
 from training.data import files_below
+from training.images import FolderImages
 
 CONFIG = {"input_size": (3, 16, 16), "mean": (0.5,) * 3, "std": (0.5,) * 3, "crop_pct": 1.0, "crop_mode": "center"}
 
@@ -151,3 +152,10 @@ def test_missing_and_empty_folders_are_refused(images, tmp_path):
         attached(images(data_dir=str(tmp_path)))
     with pytest.raises(FileNotFoundError, match="found none"):
         files_below(tmp_path)
+
+
+def test_folders_of_wordnet_numbers_are_the_classes_of_a_network_in_their_order(tmp_path, painted):
+    painted(tmp_path, classes=("n02012849", "n03126707"), each=2)
+    images = FolderImages(tmp_path, label_names=("crane", "crane"))
+    assert images.label_names == ("crane", "crane")
+    assert [images[i][1] for i in range(4)] == [0, 0, 1, 1]

@@ -1,0 +1,67 @@
+"""What the benchmarks of training share: a command as a process, the figures of a run, intervals over seeds."""
+
+import json
+import math
+import os
+import subprocess
+import sys
+import tarfile
+from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from statistics import mean, stdev
+
+# 97.5 % points of Student's t for 1 .. 9 degrees of freedom
+T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
+
+
+def lwta(*words: object, log: Path) -> None:
+    """One `lwta` command in a process with one thread, what it says going to `log`."""
+    command = [sys.executable, "-m", "lwta", *map(str, words)]
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("a") as file:
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        code = subprocess.run(command, stdout=file, stderr=file, env=environment, check=False).returncode
+    if code:
+        raise SystemExit(
+            f"{' '.join(command)} failed; the end of {log}:\n" + "\n".join(log.read_text().split("\n")[-15:])
+        )
+
+
+def all_of(job: Callable[..., None], arguments: Iterable[tuple], *, workers: int) -> None:
+    """`job` with each of the `arguments`, so many at a time; the first that fails ends it."""
+    with ThreadPoolExecutor(workers) as pool:
+        for done in [pool.submit(job, *each) for each in arguments]:
+            done.result()
+
+
+def figures(run: Path) -> dict | None:
+    """What a finished run wrote: validation figures and seconds, and the test figures where they were read."""
+    config, test = run / "model" / "config.json", run / "test.json"
+    notes = json.loads(config.read_text())["training"] if config.is_file() else {}
+    if not notes.get("finished"):
+        return None
+    return notes | (json.loads(test.read_text()) if test.is_file() else {})
+
+
+def unpacked(data: Path, out: Path) -> Path | None:
+    """CIFAR-10: the folder with `train` and `test`, out of the archive where need be."""
+    for folder in (data, out / "images"):
+        if (folder / "train").is_dir() and (folder / "test").is_dir():
+            return folder
+    archive = data / "cifar10_jpeg_imagefolder.tar.gz"
+    if not archive.is_file():
+        return None
+    temporary = out / "images.part"
+    with tarfile.open(archive) as tar:
+        tar.extractall(temporary, filter="data")
+    root = next(path.parent for path in sorted(temporary.rglob("train")) if path.is_dir())
+    root.rename(out / "images")
+    return out / "images"
+
+
+def interval(values: list[float]) -> str:
+    """Mean and half width of the 95 % interval (Student's t over seeds)."""
+    if len(values) < 2:
+        return f"{values[0]:.2f}" if values else ""
+    return f"{mean(values):.2f} ± {T[len(values) - 2] * stdev(values) / math.sqrt(len(values)):.2f}"

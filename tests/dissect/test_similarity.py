@@ -6,7 +6,17 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from dissect.similarity import cosine, cosine_cubed, jensen_shannon, rank_reorder, soft_wpmi, wpmi, wpmi_prior
+from dissect.similarity import (
+    cosine,
+    cosine_cubed,
+    jensen_shannon,
+    rank_reorder,
+    scores_and_prior,
+    soft_wpmi,
+    wpmi,
+    wpmi_prior,
+)
+from dissect.similarity.sorting import sort_columns
 
 N, K, M, D = 60, 4, 7, 5
 
@@ -140,6 +150,33 @@ def test_with_the_layers_prior_a_few_units_score_as_all_of_them(data, similarity
     assert not torch.allclose(alone, whole[2:3])  # what the published code gives
 
 
+@pytest.mark.parametrize("masking", [False, True])
+@pytest.mark.parametrize("similarity", [wpmi, soft_wpmi])
+def test_one_pass_gives_the_scores_and_the_prior(data, won, masking, similarity):
+    mask = won if masking else None
+    scores, prior = scores_and_prior(*data, won=mask, similarity=similarity.__name__)
+    torch.testing.assert_close(scores, similarity(*data, won=mask), rtol=0, atol=0)
+    torch.testing.assert_close(prior, wpmi_prior(*data, won=mask, similarity=similarity.__name__), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("similarity", [wpmi, soft_wpmi])
+def test_sums_of_hundreds_keep_five_decimals(similarity):
+    """L is near -430 or -270, where fp32 has steps of 3e-5; the published code, in fp32, errs by as much."""
+    generator = torch.Generator().manual_seed(3)
+    images = normalize(torch.randn(150, 16, generator=generator), dim=1)
+    concepts = normalize(torch.randn(3000, 16, generator=generator), dim=1)
+    activations = torch.randn(150, 3, generator=generator)
+    soft = similarity is soft_wpmi
+    top, scale, strength, first, last = (100, 10.0, 1.0, 0.998, 0.97) if soft else (28, 2.0, 0.6, 1.0, 1.0)
+    s = (scale * images.double() @ concepts.double().T).softmax(1)
+    p = first - torch.arange(top).double() / top * (first - last)
+    best = activations.topk(top, dim=0).indices
+    evidence = torch.stack([(1 + p[:, None] * (s[best[:, k]] - 1) + 1e-7).log().sum(0) for k in range(3)])
+    expected = evidence - strength * (evidence.logsumexp(0) - math.log(3))
+    assert evidence.mean() < -200
+    torch.testing.assert_close(similarity(activations, images, concepts).double(), expected, rtol=0, atol=2e-5)
+
+
 def test_the_evidence_survives_a_hundred_unlikely_images():
     """100 factors of 1e-7 are 1e-700: no number holds their product."""
     images, concepts = torch.eye(2)[[0] * 100], torch.eye(2)
@@ -177,6 +214,38 @@ def test_rank_reorder_is_its_formula(data, won, masking):
             row.append(-error / (sum(gaps) / len(gaps)) / math.sqrt(mean))
         oracle.append(row)
     assert_matches(rank_reorder(*data, won=mask, top_fraction=fraction), oracle)
+
+
+def test_images_that_a_concept_cannot_tell_apart_count_against_it():
+    """The first concept orders the images as the unit does, the second not at all, the third the other way round."""
+    scores = torch.stack([torch.linspace(0.3, 0.4, 20), torch.full((20,), 0.35), torch.linspace(0.4, 0.3, 20)], 1)
+    found = rank_reorder(torch.linspace(0, 1, 20)[:, None], scores, torch.eye(3), top_fraction=1.0)
+    assert found[0, 0] == 0
+    torch.testing.assert_close(found[0, 1], found[0, 2], rtol=0.01, atol=0)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 4, 8, 256])
+@pytest.mark.parametrize("dtype", [torch.int32, torch.int64])
+def test_columns_are_sorted(rows, dtype):
+    keys = torch.randint(-20, 20, (rows, 33), dtype=dtype, generator=torch.Generator().manual_seed(rows))
+    assert torch.equal(sort_columns(keys.clone()), keys.sort(dim=0).values)
+
+
+def test_units_in_blocks_have_the_same_ranks(data, monkeypatch):
+    whole = rank_reorder(*data, top_fraction=0.2)
+    monkeypatch.setattr("dissect.similarity.ranks._AT_ONCE", 1)
+    torch.testing.assert_close(rank_reorder(*data, top_fraction=0.2), whole)
+
+
+def test_lengths_from_the_gram_matrix_do_not_cancel():
+    """Concepts that no image resembles: |P_m|^2 is 1e-8 of what its terms are."""
+    generator = torch.Generator().manual_seed(4)
+    images = normalize(torch.randn(300, 8, generator=generator) * torch.tensor([1.0] * 7 + [1e-4]), dim=1)
+    concepts = torch.eye(8)[[7] * 40] + 1e-5 * torch.randn(40, 8, generator=generator)
+    activations = torch.randn(300, 3, generator=generator)
+    p = images.double() @ concepts.double().T
+    expected = (activations.double().T @ p) / activations.double().norm(dim=0)[:, None] / p.norm(dim=0)
+    torch.testing.assert_close(cosine(activations, images, concepts).double(), expected, rtol=1e-3, atol=1e-4)
 
 
 @pytest.mark.parametrize("masking", [False, True])

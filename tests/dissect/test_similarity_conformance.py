@@ -153,3 +153,26 @@ def test_chunks_of_concepts_change_nothing(similarity, planted, monkeypatch):
     whole = similarity(*planted)
     monkeypatch.setattr(support.chunks, "__kwdefaults__", {"budget": 4 * N})
     torch.testing.assert_close(similarity(*planted), whole, rtol=1e-4, atol=1e-4)
+
+
+@every
+def test_ties_and_constant_columns_give_numbers(similarity, planted):
+    """Images that are the same, values that are the same, a concept that says the same of all."""
+    activations, images, concepts = planted
+    same = torch.arange(N) // 8 * 8
+    scores = (images @ concepts.T)[same]
+    scores[:, 3] = 0.0
+    found = similarity(activations[same].round(decimals=1), scores, torch.eye(M))
+    assert found.isfinite().all() and found[0].argmax() == 0
+
+
+@pytest.mark.gpu
+@every
+@pytest.mark.parametrize("competition", [False, True])
+def test_an_accelerator_gives_the_same(similarity, planted, competition):
+    if not torch.cuda.is_available():
+        pytest.skip("no GPU here")
+    won = planted[0] > 0 if competition else None
+    there = similarity(*(tensor.cuda() for tensor in planted), won=None if won is None else won.cuda())
+    assert there.is_cuda
+    torch.testing.assert_close(there.cpu(), similarity(*planted, won=won), rtol=1e-4, atol=1e-4)

@@ -1,6 +1,7 @@
 """Stochastic local-winner-takes-all layers for any timm backbone."""
 
-from .functional import competition_kl, gumbel_noise, lwta, winner_mask, winner_units, winners
+from .functional import competition_kl, draw_noise, gumbel_noise, lwta, winners
+from .groups import winner_mask, winner_units
 from .layers import StochasticLWTA
 from .observe import observe
 from .rules import held_noise, inference_rule, load_noise_state, noise_state, predict, seed_noise
@@ -15,6 +16,7 @@ __all__ = [
     "activation_sites",
     "competition_kl",
     "competitions",
+    "draw_noise",
     "gumbel_noise",
     "held_noise",
     "inference_rule",

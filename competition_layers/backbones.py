@@ -13,7 +13,8 @@ from timm.data import ImageNetInfo, infer_imagenet_subset, resolve_model_data_co
 from torch import nn
 
 from .files import write_folder
-from .functional import Layout
+from .functional import Estimator
+from .groups import Layout
 from .layers import Rule
 from .names import nearest
 from .observe import observe
@@ -38,6 +39,7 @@ def create_model(
     temperature: float = 1.0,
     noise: float = 1.0,
     inference: Rule = "argmax",
+    estimator: Estimator = "gumbel",
     **model_args: Any,
 ) -> nn.Module:
     """A timm model whose activations compete.
@@ -49,7 +51,7 @@ def create_model(
         num_classes: of the head; by default what the name's weights were trained for.
         image_size: pixels of a side; by default what the name was made for.
         include, exclude: globs on activations, see `activation_sites`.
-        layout, temperature, noise, inference: see `StochasticLWTA`.
+        layout, temperature, noise, inference, estimator: see `StochasticLWTA`.
         model_args: go to timm (`embed_dim=96`, `drop_path_rate=0.1`, ...).
 
     Raises:
@@ -58,7 +60,7 @@ def create_model(
 
     >>> model = create_model("vit_tiny_patch16_224", competitors=8, num_classes=10, image_size=32, depth=1)
     >>> model.blocks[0].mlp.act
-    StochasticLWTA(8, channel_dim=-1, layout='strided', temperature=1, noise=1, inference='argmax')
+    StochasticLWTA(8, channel_dim=-1, layout='strided', temperature=1, noise=1, inference='argmax', estimator='gumbel')
     """
     model = _timm_model(name, pretrained, num_classes, image_size, model_args)
     sites = swap_activations(
@@ -69,6 +71,7 @@ def create_model(
         temperature=temperature,
         noise=noise,
         inference=inference,
+        estimator=estimator,
     )
     if label_names and len(label_names) != model.num_classes:
         raise ValueError(f"Expected {model.num_classes} label names but got {len(label_names)}")
@@ -173,7 +176,7 @@ def _build(config: Mapping[str, Any]) -> nn.Module:
     )
     sites = config["competition"]["sites"]
     for entry in sites:
-        options = {k: v for k, v in entry.items() if k not in ("name", "channel_dim", "competitors", "estimator")}
+        options = {k: v for k, v in entry.items() if k not in ("name", "channel_dim", "competitors")}
         swap_activations(model, entry["competitors"], sites=[Site(entry["name"], entry["channel_dim"])], **options)
     model.lwta = ModelSpec(
         architecture=name,

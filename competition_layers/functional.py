@@ -2,17 +2,33 @@
 
 In each group of U competitors one unit wins and passes its value with its sign; the others give 0
 (Panousis & Chatzis 2023, "DISCOVER", sec. 3; Panousis et al. 2019, "Nonparametric Bayesian Deep Networks with Local
-Competition"). Nothing here draws random numbers but `gumbel_noise`.
+Competition"). Nothing here draws random numbers but `draw_noise`.
+
+With noise scale s, temperature tau and G = dL/dy, one formula holds for every estimator:
+
+    y_u = h_u p_u        dL/dh_u = G_u p_u + (1/tau) m_u (G_u h_u - sum_v m_v G_v h_v)        m = softmax(l / tau)
+
+| estimator | who wins | p, what passes | l | source |
+|---|---|---|---|---|
+| `gumbel` | argmax(h + s g), g standard Gumbel | the winner, p in {0, 1} | h + s g | DISCOVER, sec. 3 |
+| `softmax` | a draw from softmax(h / s), by its inverse CDF | the winner | h | Bengio et al. 2013, straight-through |
+| `relaxed` | argmax(h + s g) | m: all units, softly | h + s g | Panousis et al. 2019; its exact gradient |
+| `argmax` | argmax(h) | the winner | h | the others at s = 0 |
+
+`gumbel` and `softmax` choose by one law, `softmax` from a single uniform number a group. tau shapes gradients (and
+`relaxed` values), never which unit wins.
 """
 
 from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Float, UInt8
 from torch import Tensor
 
-Layout = Literal["strided", "adjacent"]
-LAYOUTS: tuple[Layout, ...] = ("strided", "adjacent")
+from .groups import Layout, along, grouped
+
+Estimator = Literal["gumbel", "softmax", "relaxed", "argmax"]
+ESTIMATORS: tuple[Estimator, ...] = ("gumbel", "softmax", "relaxed", "argmax")
 
 
 def lwta(
@@ -21,29 +37,49 @@ def lwta(
     *,
     channel_dim: int,
     layout: Layout = "strided",
-    noise: Float[Tensor, "*shape"] | None = None,
+    noise: Float[Tensor, "*drawn"] | None = None,
+    noise_scale: float = 1.0,
     temperature: float = 1.0,
+    estimator: Estimator = "gumbel",
 ) -> Float[Tensor, "*shape"]:
-    """Pass the winner of each group with its value, and 0 for the losers.
-
-    Forward, with noise g: y_u = h_u if u = argmax_v(h_v + g_v), else 0. With standard Gumbel noise the winner is a draw
-    from Categorical(softmax(h)) (Gumbel-max). Backward, the straight-through gradient of m = softmax((h+g)/tau), with
-    G = dL/dy:
-
-        dL/dh_u = G_u [u won] + (1/tau) m_u (G_u h_u - sum_v m_v G_v h_v)
-
-    so `temperature` shapes the gradient and never which unit wins.
+    """Pass the winner of each group with its value, and 0 for the losers; the gradient is that of `estimator`.
 
     Args:
         h: pre-activations; `channel_dim` holds the K = groups x competitors units.
         competitors: U, the units in a group; must divide K.
         layout: `strided`: group b holds channels b, b+B, b+2B, ...; `adjacent`: channels bU .. bU+U-1 (the papers').
-        noise: added before the comparison, already scaled; `None` for the deterministic argmax. Drawn by the caller.
+        noise: what `draw_noise` gives for the estimator, drawn by the caller; `None` for the deterministic argmax.
+        noise_scale: s.
+        temperature: tau.
 
     >>> lwta(torch.tensor([1.0, -3.0, 2.0, -4.0]), 2, channel_dim=0)
     tensor([ 0., -3.,  2., -0.])
     """
-    return _Competition.apply(h, noise, competitors, channel_dim, layout, temperature)[0]
+    return compete(
+        h,
+        competitors,
+        channel_dim=channel_dim,
+        layout=layout,
+        noise=noise,
+        noise_scale=noise_scale,
+        temperature=temperature,
+        estimator=estimator,
+    )[0]
+
+
+def compete(
+    h: Float[Tensor, "*shape"],
+    competitors: int,
+    *,
+    channel_dim: int,
+    layout: Layout = "strided",
+    noise: Float[Tensor, "*drawn"] | None = None,
+    noise_scale: float = 1.0,
+    temperature: float = 1.0,
+    estimator: Estimator = "gumbel",
+) -> tuple[Float[Tensor, "*shape"], UInt8[Tensor, "*groups"]]:
+    """What `lwta` and `winners` give, at once."""
+    return _Competition.apply(h, noise, noise_scale, competitors, channel_dim, layout, temperature, estimator)
 
 
 def winners(
@@ -52,16 +88,19 @@ def winners(
     *,
     channel_dim: int,
     layout: Layout = "strided",
-    noise: Float[Tensor, "*shape"] | None = None,
+    noise: Float[Tensor, "*drawn"] | None = None,
+    noise_scale: float = 1.0,
+    estimator: Estimator = "gumbel",
 ) -> UInt8[Tensor, "*groups"]:
     """Which competitor (0 .. U-1) wins in each group; `channel_dim` shrinks from K to K/U. The first of equals wins.
+
+    A group that holds a NaN has the index U, which no unit has.
 
     >>> winners(torch.tensor([1.0, -3.0, 2.0, -4.0]), 2, channel_dim=0)
     tensor([1, 0], dtype=torch.uint8)
     """
-    z = h if noise is None else h + noise
-    grouped_z, axis = grouped(z, competitors, channel_dim=channel_dim, layout=layout)
-    return _one_winner(grouped_z, axis)[1]
+    z, axis = grouped(h, competitors, channel_dim=channel_dim, layout=layout)
+    return _one_winner(z, axis, noise, noise_scale, estimator)[1]
 
 
 def competition_kl(
@@ -77,6 +116,24 @@ def competition_kl(
     return (log_q.exp() * (log_q + torch.tensor(float(competitors)).log())).sum(axis).mean()
 
 
+def draw_noise(
+    h: Float[Tensor, "*shape"],
+    competitors: int,
+    *,
+    channel_dim: int,
+    estimator: Estimator = "gumbel",
+    generator: torch.Generator | None = None,
+) -> Float[Tensor, "*drawn"] | None:
+    """What an estimator needs: Gumbel noise in the shape of `h`, a uniform number a group for `softmax`, or nothing."""
+    if estimator == "argmax":
+        return None
+    if estimator == "softmax":
+        shape = list(h.shape)
+        shape[channel_dim] //= competitors
+        return torch.rand(shape, device=h.device, generator=generator)
+    return gumbel_noise(h, generator=generator)
+
+
 def gumbel_noise(h: Float[Tensor, "*shape"], *, generator: torch.Generator | None = None) -> Float[Tensor, "*shape"]:
     """Standard Gumbel noise in the shape of `h`, in fp32 whatever `h` is: -log(-log R), R ~ U(0, 1).
 
@@ -86,105 +143,86 @@ def gumbel_noise(h: Float[Tensor, "*shape"], *, generator: torch.Generator | Non
     return r.clamp_min_(torch.finfo(torch.float32).tiny).log_().neg_().log_().neg_()
 
 
-def grouped(x: Tensor, competitors: int, *, channel_dim: int, layout: Layout = "strided") -> tuple[Tensor, int]:
-    """View `x` with its channel axis split in two, groups and competitors; also return the competitors' axis.
-
-    Raises:
-        ValueError: K is not a multiple of U, or the layout is unknown.
-    """
-    dim = channel_dim % x.ndim
-    width = x.shape[dim]
-    if width % competitors:
-        raise ValueError(
-            f"Expected a width that {competitors} competitors divide but got {width}; "
-            f"numbers that would do: {', '.join(map(str, divisors(width)))}"
-        )
-    if layout == "strided":
-        return x.unflatten(dim, (competitors, width // competitors)), dim
-    if layout == "adjacent":
-        return x.unflatten(dim, (width // competitors, competitors)), dim + 1
-    raise ValueError(f"Expected layout 'strided' or 'adjacent' but got {layout!r}")
-
-
-def winner_mask(
-    index: UInt8[Tensor, "*groups"], competitors: int, *, channel_dim: int, layout: Layout = "strided"
-) -> Bool[Tensor, "*shape"]:
-    """The units that won, as a mask over the K channels, from the winners' indices (the inverse of `winners`).
-
-    >>> winner_mask(torch.tensor([1, 0], dtype=torch.uint8), 2, channel_dim=0)
-    tensor([False,  True,  True, False])
-    """
-    dim = channel_dim % index.ndim
-    axis = dim if layout == "strided" else dim + 1
-    return _one_hot(index, competitors, axis).flatten(dim, dim + 1)
-
-
-def winner_units(
-    index: UInt8[Tensor, "*groups"], competitors: int, *, channel_dim: int, layout: Layout = "strided"
-) -> Tensor:
-    """The 0-based channel of each group's winner, int64, in the shape of `index`."""
-    dim = channel_dim % index.ndim
-    groups = index.shape[dim]
-    group = _along(torch.arange(groups, device=index.device), dim, index.ndim)
-    return index.long() * groups + group if layout == "strided" else group * competitors + index.long()
-
-
-def divisors(width: int) -> list[int]:
-    """The numbers of competitors that `width` units can be split into: every divisor from 2 up to the width."""
-    return [u for u in range(2, width + 1) if width % u == 0]
-
-
 class _Competition(torch.autograd.Function):
-    """`lwta` with the straight-through gradient written out; keeps h, the noise and one byte a group for backward."""
+    """The formula above written out; keeps h, the noise (where l needs it) and one byte a group for backward."""
+
+    generate_vmap_rule = True
 
     @staticmethod
-    def forward(h, noise, competitors, channel_dim, layout, temperature):
-        z = h if noise is None else h + noise
-        grouped_z, axis = grouped(z, competitors, channel_dim=channel_dim, layout=layout)
-        won, index = _one_winner(grouped_z, axis)
-        return h * won.reshape(h.shape), index
+    def forward(h, noise, scale, competitors, channel_dim, layout, temperature, estimator):
+        z, axis = grouped(h, competitors, channel_dim=channel_dim, layout=layout)
+        passed, index = _one_winner(z, axis, noise, scale, estimator)
+        if estimator == "relaxed":
+            passed = _soft(z, axis, noise, scale, temperature, estimator)
+        return (z * passed.to(z.dtype)).reshape(h.shape), index
 
     @staticmethod
     def setup_context(ctx, inputs, output):
         h, noise, *ctx.options = inputs
         index = output[1]
         ctx.mark_non_differentiable(index)
-        ctx.save_for_backward(h, noise, index)
+        ctx.save_for_backward(h, noise if ctx.options[-1] in _NOISY_LOGITS else None, index)
 
     @staticmethod
     def backward(ctx, grad_y, _):
         h, noise, index = ctx.saved_tensors
-        competitors, channel_dim, layout, temperature = ctx.options
-        z, axis = grouped(h if noise is None else h + noise, competitors, channel_dim=channel_dim, layout=layout)
-        # half precision is widened: the softmax and its sums lose too much below fp32
-        wide = torch.promote_types(z.dtype, torch.float32)
-        soft = (z.to(wide) / temperature).softmax(axis)
-        through = (grad_y * h).reshape(z.shape).to(wide)
-        through = through - (soft * through).sum(axis, keepdim=True)
-        through = through.mul_(soft).div_(temperature).reshape(h.shape).to(h.dtype)
-        won = winner_mask(index, competitors, channel_dim=channel_dim, layout=layout)
-        return through.addcmul_(grad_y, won.to(h.dtype)), None, None, None, None, None
+        scale, competitors, channel_dim, layout, temperature, estimator = ctx.options
+        z, axis = grouped(h, competitors, channel_dim=channel_dim, layout=layout)
+        soft = _soft(z, axis, noise, scale, temperature, estimator)
+        passed = soft if estimator == "relaxed" else _is_winner(index, competitors, axis, soft.dtype)
+        grad_y = grad_y.reshape(z.shape).to(soft.dtype)
+        through = torch._softmax_backward_data(grad_y * z, soft, axis, soft.dtype)
+        if temperature != 1:
+            through = through / temperature
+        grad = torch.addcmul(through, grad_y, passed).reshape(h.shape).to(h.dtype)
+        return grad, None, None, None, None, None, None, None
 
 
-def _one_winner(z: Tensor, axis: int) -> tuple[Tensor, Tensor]:
-    """The winners along `axis`, as a uint8 one-hot and as uint8 indices; the first of equals wins.
+_NOISY_LOGITS = ("gumbel", "relaxed")  # estimators whose gradient meets the noise again
 
-    Written with `amax` over ranks U .. 1 given to the largest entries, because both `argmax` over a strided axis and a
-    selection by booleans (`where`, `masked_fill`) are an order of magnitude slower on CPU. A NaN leaves no largest
-    entry: its group gets the index U, which no unit has, and y is NaN there.
+
+def _logits(z: Tensor, noise: Tensor | None, scale: float, estimator: Estimator) -> Tensor:
+    """l of the formula, grouped as `z` is."""
+    if noise is None or estimator not in _NOISY_LOGITS:
+        return z
+    return torch.add(z, noise.reshape(z.shape), alpha=scale)
+
+
+def _soft(z: Tensor, axis: int, noise: Tensor | None, scale: float, temperature: float, estimator: Estimator) -> Tensor:
+    """m of the formula; half precision is widened: the softmax and its sums lose too much below fp32."""
+    logits = _logits(z, noise, scale, estimator)
+    logits = logits.to(torch.promote_types(z.dtype, torch.float32))
+    return (logits if temperature == 1 else logits / temperature).softmax(axis)
+
+
+def _one_winner(
+    z: Tensor, axis: int, noise: Tensor | None, scale: float, estimator: Estimator
+) -> tuple[Tensor, Tensor]:
+    """The winners along `axis`, as a one-hot of 0 and 1 in floating point, and as uint8 indices without that axis.
+
+    Written with `amax` over ranks U .. 1 given to the largest entries, and with comparisons in place, because `argmax`
+    over a strided axis and everything that meets booleans are five to ten times slower on CPU. A NaN leaves no largest
+    entry: its group gets the index U.
     """
     competitors = z.shape[axis]
-    rank = torch.arange(competitors, 0, -1, dtype=torch.uint8, device=z.device)
-    ranked = (z == z.amax(axis, keepdim=True)).view(torch.uint8) * _along(rank, axis, z.ndim)
+    if estimator == "softmax" and noise is not None and scale > 0:
+        index = _inverse_cdf((z.float() / scale).softmax(axis), noise, axis)
+        return _is_winner(index, competitors, axis, z.dtype), index
+    logits = _logits(z, noise, scale, estimator)
+    rank = along(torch.arange(competitors, 0, -1, dtype=logits.dtype, device=z.device), axis, z.ndim)
+    ranked = logits.clone().eq_(logits.amax(axis, keepdim=True)) * rank
     best = ranked.amax(axis, keepdim=True)
-    return (ranked == best).view(torch.uint8), (competitors - best).squeeze(axis)
+    return ranked.eq_(best), (competitors - best).squeeze(axis).to(torch.uint8)
 
 
-def _one_hot(index: Tensor, competitors: int, axis: int) -> Tensor:
-    """True where the competitor along the new `axis` is the winner."""
-    rank = torch.arange(competitors, dtype=torch.uint8, device=index.device)
-    return index.unsqueeze(axis) == _along(rank, axis, index.ndim + 1)
+def _inverse_cdf(q: Tensor, uniform: Tensor, axis: int) -> Tensor:
+    """The first unit whose cumulated share of `q` exceeds `uniform`, as uint8; U where `q` is NaN."""
+    below = q.cumsum(axis).narrow(axis, 0, q.shape[axis] - 1) <= uniform.unsqueeze(axis)
+    broken = q.select(axis, 0).isnan()
+    return below.sum(axis).masked_fill(broken, q.shape[axis]).to(torch.uint8)
 
 
-def _along(vector: Tensor, axis: int, ndim: int) -> Tensor:
-    return vector.view([-1 if d == axis else 1 for d in range(ndim)])
+def _is_winner(index: Tensor, competitors: int, axis: int, dtype: torch.dtype) -> Tensor:
+    """1 where the competitor along the new `axis` is the winner, else 0, in floating point: no boolean is met."""
+    number = along(torch.arange(competitors, dtype=dtype, device=index.device), axis, index.ndim + 1)
+    return (number - index.unsqueeze(axis).to(dtype)).eq_(0)

@@ -1,12 +1,14 @@
 """`StochasticLWTA`: the module that stands where an activation stood. It holds numbers and calls `functional`."""
 
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from .functional import LAYOUTS, Layout, divisors, gumbel_noise, lwta, winners
+from .functional import ESTIMATORS, Estimator, compete, draw_noise, winners
+from .groups import LAYOUTS, Layout, divisors
+from .names import nearest
 
 Rule = Literal["argmax", "sample"]
 RULES: tuple[Rule, ...] = ("argmax", "sample")
@@ -17,7 +19,7 @@ class StochasticLWTA(nn.Module):
 
     In training the winner is argmax(h + noise * g) with standard Gumbel g; in evaluation `inference` decides: `argmax`
     (no noise) or `sample` (as in training). `noise=1` is the papers' Categorical(softmax(h)); `noise=0` competes
-    deterministically, with the same straight-through gradient.
+    deterministically, with the same straight-through gradient; so does `estimator="argmax"` at any noise.
 
     Args:
         competitors: U, at least 2 and at most 255 (winners are stored as uint8).
@@ -27,6 +29,10 @@ class StochasticLWTA(nn.Module):
         temperature: tau of the straight-through gradient; no effect forward.
         noise: scale of the Gumbel noise.
         inference: the rule in evaluation mode; saved with the model.
+        estimator: what trains through the competition, see `functional`; `relaxed` is soft in training only.
+
+    Raises:
+        ValueError: a width that U does not divide. RuntimeError: a NaN came in (on a GPU: an assertion on the device).
 
     The noise comes from a stream of the layer's own, never from torch's global generator: `seed` sets it.
     """
@@ -40,14 +46,17 @@ class StochasticLWTA(nn.Module):
         temperature: float = 1.0,
         noise: float = 1.0,
         inference: Rule = "argmax",
+        estimator: Estimator = "gumbel",
     ):
         super().__init__()
         if not 2 <= competitors <= 255:
             raise ValueError(f"Expected competitors between 2 and 255 but got {competitors}; 1 means no competition")
-        if layout not in LAYOUTS:
-            raise ValueError(f"Expected layout to be one of {', '.join(LAYOUTS)} but got {layout!r}")
-        if inference not in RULES:
-            raise ValueError(f"Expected inference to be one of {', '.join(RULES)} but got {inference!r}")
+        chosen = {"layout": (layout, LAYOUTS), "inference": (inference, RULES), "estimator": (estimator, ESTIMATORS)}
+        for what, (value, known) in chosen.items():
+            if value not in known:
+                raise ValueError(
+                    f"Expected {what} to be one of {', '.join(known)} but got {value!r}{nearest(str(value), known)}"
+                )
         if temperature <= 0 or noise < 0:
             raise ValueError(f"Expected temperature > 0 and noise >= 0 but got {temperature} and {noise}")
         self.competitors = competitors
@@ -56,6 +65,7 @@ class StochasticLWTA(nn.Module):
         self.temperature = temperature
         self.noise = noise
         self.inference: Rule = inference
+        self.estimator: Estimator = estimator
         self.name = ""  # the dotted name in its model, for error texts
         self._seed, self._passes = 0, 0
         self.held: int | None = None  # a seed: every pass and every image (axis 0) meets one noise, see `held_noise`
@@ -67,45 +77,51 @@ class StochasticLWTA(nn.Module):
                 f"Expected the width of layer {self.name or 'StochasticLWTA'!r} to be a multiple of competitors="
                 f"{self.competitors} but got {width}; numbers that would do: {', '.join(map(str, divisors(width)))}"
             )
-        return lwta(
+        y, index = compete(
             h,
             self.competitors,
-            channel_dim=self.channel_dim,
-            layout=self.layout,
             noise=self.draw(h) if self.noisy else None,
             temperature=self.temperature,
+            **self._rules(),
         )
+        # asserted on the device: a GPU is not stopped to ask
+        torch._assert_async(
+            (index < self.competitors).all(),
+            f"Expected numbers in layer {self.name or 'StochasticLWTA'!r} but got NaN: training diverged (a lower "
+            "learning rate, gradient clipping), or the input holds NaN",
+        )
+        return y
 
     @property
     def noisy(self) -> bool:
         """Whether the next forward pass draws noise."""
-        return self.noise > 0 and (self.training or self.inference == "sample")
+        return self.noise > 0 and self.estimator != "argmax" and (self.training or self.inference == "sample")
 
-    def draw(self, h: Tensor) -> Tensor:
-        """The scaled noise of a new pass.
+    def draw(self, h: Tensor) -> Tensor | None:
+        """The noise of a new pass, see `functional.draw_noise`.
 
         It is a function of (seed, number of the pass), so activation checkpointing meets it again when it runs the
         layer once more inside the backward pass: that takes the noise of the latest pass. While a graph is compiled or
         exported the noise comes from torch's stream, which compiled checkpointing knows how to repeat.
         """
         if torch.compiler.is_compiling():
-            return gumbel_noise(h) * self.noise
+            return self._noise(h, None)
         if self.held is None and torch._C._current_graph_task_id() == -1:  # not inside a backward pass
             self._passes += 1
         return self.drawn(h)
 
-    def drawn(self, h: Tensor) -> Tensor:
-        """The scaled noise of the latest pass, whose input was `h`, once more."""
+    def drawn(self, h: Tensor) -> Tensor | None:
+        """The noise of the latest pass, whose input was `h`, once more."""
         key = (self._seed, self._passes) if self.held is None else (self.held,)
-        state = int(np.random.SeedSequence(key).generate_state(1)[0])
-        generator = torch.Generator(h.device).manual_seed(state)
-        one = h if self.held is None else h[:1]
-        return gumbel_noise(one, generator=generator).mul_(self.noise).expand_as(h)
+        generator = torch.Generator(h.device).manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
+        if self.held is None:
+            return self._noise(h, generator)
+        noise = self._noise(h[:1], generator)
+        return None if noise is None else noise.expand(len(h), *noise.shape[1:])
 
     def winners(self, h: Tensor) -> Tensor:
         """Who won in the latest pass, whose input was `h`: `functional.winners` with this layer's numbers."""
-        noise = self.drawn(h) if self.noisy else None
-        return winners(h, self.competitors, channel_dim=self.channel_dim, layout=self.layout, noise=noise)
+        return winners(h, self.competitors, noise=self.drawn(h) if self.noisy else None, **self._rules())
 
     def seed(self, seed: int) -> None:
         """Restart this layer's noise at `seed`."""
@@ -122,5 +138,19 @@ class StochasticLWTA(nn.Module):
     def extra_repr(self) -> str:
         return (
             f"{self.competitors}, channel_dim={self.channel_dim}, layout={self.layout!r}, "
-            f"temperature={self.temperature:g}, noise={self.noise:g}, inference={self.inference!r}"
+            f"temperature={self.temperature:g}, noise={self.noise:g}, inference={self.inference!r}, "
+            f"estimator={self.estimator!r}"
         )
+
+    def _noise(self, h: Tensor, generator: torch.Generator | None) -> Tensor | None:
+        return draw_noise(
+            h, self.competitors, channel_dim=self.channel_dim, estimator=self.estimator, generator=generator
+        )
+
+    def _rules(self) -> dict[str, Any]:
+        return {
+            "channel_dim": self.channel_dim,
+            "layout": self.layout,
+            "noise_scale": self.noise,
+            "estimator": self.estimator if self.training or self.estimator != "relaxed" else "gumbel",
+        }

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from torchmetrics import Metric
 
-from .functional import Layout, grouped
+from .groups import Layout, grouped
 
 
 def effective_density(contributions: Float[Tensor, "*images units"], *, share: float = 0.9) -> Float[Tensor, "*images"]:

@@ -47,7 +47,7 @@ def site_config(model: nn.Module, site: Site) -> dict[str, Any]:
         **asdict(site),
         "competitors": layer.competitors,
         "layout": layer.layout,
-        "estimator": "gumbel",
+        "estimator": layer.estimator,
         "temperature": layer.temperature,
         "noise": layer.noise,
         "inference": layer.inference,

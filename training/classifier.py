@@ -24,7 +24,8 @@ from competition_layers import (
     seed_noise,
 )
 from competition_layers.backbones import data_config
-from competition_layers.functional import Layout
+from competition_layers.functional import Estimator
+from competition_layers.groups import Layout
 from competition_layers.layers import Rule
 from competition_layers.spec import with_labels
 
@@ -50,6 +51,7 @@ class Classifier(LightningModule):
         noise: scale of the Gumbel noise, or a schedule of it; the value at the end is saved with the model.
         temperature: of the straight-through gradient, or a schedule of it.
         inference: the rule in evaluation, saved with the model.
+        estimator: what trains through the competitions: `gumbel`, `softmax`, `relaxed` or `argmax`.
         initial_gain: multiplies, once, the weights that feed a competition.
         model_args: go to timm.
         pretrained: start from the weights that belong to the backbone's name.
@@ -75,6 +77,7 @@ class Classifier(LightningModule):
         noise: float | Schedule = 0.0,
         temperature: float | Schedule = 1.0,
         inference: Rule = "argmax",
+        estimator: Estimator = "gumbel",
         initial_gain: float = 1.0,
         model_args: dict[str, Any] | None = None,
         pretrained: bool = False,
@@ -113,6 +116,7 @@ class Classifier(LightningModule):
             "exclude": exclude,
             "layout": layout,
             "inference": inference,
+            "estimator": estimator,
             "pretrained": pretrained,
             **(model_args or {}),
         }

@@ -6,15 +6,14 @@ import pytest
 import torch
 
 from competition_layers.functional import (
+    ESTIMATORS,
     competition_kl,
-    divisors,
-    grouped,
+    draw_noise,
     gumbel_noise,
     lwta,
-    winner_mask,
-    winner_units,
     winners,
 )
+from competition_layers.groups import divisors, grouped, winner_mask, winner_units
 
 SHAPES = {
     "vector": ((5, 12), -1),
@@ -61,21 +60,32 @@ def test_forward_and_winners_equal_a_naive_loop(shape, channel_dim, competitors,
         assert torch.equal(winners(h, competitors, **options), index)
 
 
+@pytest.mark.parametrize("estimator", ESTIMATORS)
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("shape, channel_dim", SHAPES.values(), ids=SHAPES.keys())
-def test_gradient_is_the_straight_through_formula(shape, channel_dim, layout):
-    """Against autograd through m = stopgrad(hard - soft) + soft, in float64."""
-    tau = 0.7
+def test_value_and_gradient_are_the_estimator_s_formula(shape, channel_dim, layout, estimator):
+    """Against autograd through h (stopgrad(hard - soft) + soft), and through h soft for `relaxed`, in float64."""
+    tau, scale = 0.7, 0.5
     h = torch.randn(shape, dtype=torch.float64, requires_grad=True)
-    g, grad_y = torch.randn_like(h), torch.randn_like(h)
-    z, axis = grouped(h + g, 4, channel_dim=channel_dim, layout=layout)
+    g, grad_y = draw_noise(h, 4, channel_dim=channel_dim, estimator=estimator), torch.randn_like(h)
+    options = {"channel_dim": channel_dim, "layout": layout, "noise": g, "noise_scale": scale, "estimator": estimator}
+    z, axis = grouped(h, 4, channel_dim=channel_dim, layout=layout)
+    if estimator in ("gumbel", "relaxed"):
+        z = z + scale * g.double().reshape(z.shape)
+    if estimator == "softmax":  # the winner is the first whose cumulated probability exceeds the uniform number
+        cdf = (z / scale).softmax(axis).cumsum(axis)
+        index = (cdf > g.double().unsqueeze(axis)).double().argmax(axis)
+    else:
+        index = z.argmax(axis)
     soft = (z / tau).softmax(axis)
-    hard = torch.nn.functional.one_hot(z.argmax(axis), 4).movedim(-1, axis).to(h)
-    expected = torch.autograd.grad(h * ((hard - soft).detach() + soft).reshape(shape), h, grad_y)[0]
-    got = torch.autograd.grad(lwta(h, 4, channel_dim=channel_dim, layout=layout, noise=g, temperature=tau), h, grad_y)[
-        0
-    ]
-    torch.testing.assert_close(got, expected, rtol=0, atol=1e-12)
+    hard = torch.nn.functional.one_hot(index, 4).movedim(-1, axis).to(h)
+    passed = soft if estimator == "relaxed" else (hard - soft).detach() + soft
+    expected = h * passed.reshape(shape)
+    y = lwta(h, 4, temperature=tau, **options)
+    torch.testing.assert_close(y, expected, rtol=0, atol=1e-12)
+    assert torch.equal(winners(h.detach(), 4, **options).long(), index)
+    gradients = [torch.autograd.grad(f, h, grad_y)[0] for f in (y, expected)]
+    torch.testing.assert_close(*gradients, rtol=0, atol=1e-12)
 
 
 def test_temperature_never_changes_who_wins():
@@ -84,13 +94,16 @@ def test_temperature_never_changes_who_wins():
     assert torch.equal(outputs[0], outputs[1]) and torch.equal(outputs[1], outputs[2])
 
 
-def test_winners_follow_the_softmax_under_gumbel_noise():
-    """P(u wins) = softmax(h)_u; 40,000 draws, so a share is off by more than 0.015 with probability below 1e-8."""
+@pytest.mark.parametrize("scale", [1.0, 0.5])
+@pytest.mark.parametrize("estimator", ["gumbel", "softmax", "relaxed"])
+def test_winners_follow_the_softmax(estimator, scale):
+    """P(u wins) = softmax(h/s)_u; 40,000 draws, so a share is off by more than 0.015 with probability below 1e-8."""
     logits = torch.tensor([1.0, 0.0, -1.0, 2.0])
     h = logits.expand(40_000, 4)
-    index = winners(h, 4, channel_dim=-1, noise=gumbel_noise(h, generator=torch.Generator().manual_seed(0)))
+    noise = draw_noise(h, 4, channel_dim=-1, estimator=estimator, generator=torch.Generator().manual_seed(0))
+    index = winners(h, 4, channel_dim=-1, noise=noise, noise_scale=scale, estimator=estimator)
     shares = torch.bincount(index.flatten().long(), minlength=4) / len(h)
-    torch.testing.assert_close(shares, logits.softmax(0), rtol=0, atol=0.015)
+    torch.testing.assert_close(shares, (logits / scale).softmax(0), rtol=0, atol=0.015)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16])
@@ -127,10 +140,13 @@ def test_gumbel_noise_is_finite_and_standard():
     assert abs(g.var().item() - math.pi**2 / 6) < 0.01
 
 
-def test_nan_is_passed_on_and_never_counted_as_a_winner():
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_nan_is_passed_on_and_never_counted_as_a_winner(estimator):
     h = torch.tensor([[1.0, float("nan"), 3.0, 2.0]])
-    assert lwta(h, 2, channel_dim=-1).isnan().any()
-    assert winners(h, 2, channel_dim=-1).tolist() == [[1, 2]], "group 1 holds the NaN: index U, which no unit has"
+    options = {"noise": draw_noise(h, 2, channel_dim=-1, estimator=estimator), "estimator": estimator}
+    assert lwta(h, 2, channel_dim=-1, **options).isnan().any()
+    index = winners(h, 2, channel_dim=-1, **options)
+    assert index[0, 0] < 2 and index[0, 1] == 2, "group 1 holds the NaN: index U, which no unit has"
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
@@ -165,13 +181,16 @@ def test_a_width_that_does_not_divide_is_refused_with_the_divisors():
     assert divisors(12) == [2, 3, 4, 6, 12]
 
 
-def test_vmap_and_functional_grad_agree_with_autograd():
-    h, g = torch.randn(5, 12), torch.randn(5, 12)
+@pytest.mark.filterwarnings("ignore:There is a performance drop")  # vmap has no rule for comparisons in place
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_vmap_and_functional_grad_agree_with_autograd(estimator):
+    h = torch.randn(5, 12)
+    g = draw_noise(h, 4, channel_dim=-1, estimator=estimator)
 
     def loss(row, noise):
-        return (lwta(row, 4, channel_dim=-1, noise=noise) ** 2).sum()
+        return (lwta(row, 4, channel_dim=-1, noise=noise, estimator=estimator) ** 2).sum()
 
-    one_by_one = torch.stack([torch.func.grad(loss)(h[i], g[i]) for i in range(5)])
+    mapped = torch.func.vmap(torch.func.grad(loss), in_dims=(0, None if g is None else 0))(h, g)
     x = h.clone().requires_grad_()
     loss(x, g).backward()
-    torch.testing.assert_close(one_by_one, x.grad)
+    torch.testing.assert_close(mapped, x.grad)

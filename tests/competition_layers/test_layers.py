@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from competition_layers import StochasticLWTA, held_noise, lwta, winner_mask
+from competition_layers.functional import ESTIMATORS
 
 
 def layer(**options):
@@ -26,6 +27,26 @@ def test_training_draws_noise_unless_its_scale_is_zero():
     noisy, quiet = layer(noise=1.0).train(), layer(noise=0.0).train()
     assert not torch.equal(noisy(h), noisy(h))
     assert torch.equal(quiet(h), lwta(h, 4, channel_dim=-1))
+
+
+def test_the_relaxed_sample_is_hard_in_evaluation():
+    h, a = torch.randn(64, 16), layer(estimator="relaxed", inference="sample")
+    assert (a.train()(h) != 0).all()
+    assert ((a.eval()(h) != 0).sum(1) == 4).all()
+
+
+def test_argmax_trains_without_noise_whatever_its_scale():
+    h, a = torch.randn(64, 16), layer(estimator="argmax").train()
+    assert not a.noisy and torch.equal(a(h), lwta(h, 4, channel_dim=-1))
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_nan_is_an_error_that_names_the_layer(estimator):
+    a, h = layer(estimator=estimator), torch.randn(2, 16)
+    a.name, h[0, 3] = "blocks.3.mlp.act", float("nan")
+    for mode in (a.train(), a.eval()):
+        with pytest.raises(RuntimeError, match=r"Expected numbers in layer 'blocks.3.mlp.act' but got NaN"):
+            mode(h)
 
 
 def test_the_noise_never_touches_the_global_generator():
@@ -95,8 +116,9 @@ def test_layers_can_be_copied_and_pickled_after_use():
 
 def test_the_repr_says_everything_that_was_chosen():
     text = repr(StochasticLWTA(8, channel_dim=1, layout="adjacent", temperature=1.67, noise=0.5, inference="sample"))
-    assert (
-        text == "StochasticLWTA(8, channel_dim=1, layout='adjacent', temperature=1.67, noise=0.5, inference='sample')"
+    assert text == (
+        "StochasticLWTA(8, channel_dim=1, layout='adjacent', temperature=1.67, noise=0.5, inference='sample', "
+        "estimator='gumbel')"
     )
 
 
@@ -114,6 +136,7 @@ def test_a_width_that_does_not_divide_names_the_layer():
     [
         ({"competitors": 1}, "between 2 and 255 but got 1"),
         ({"layout": "stripes"}, "strided, adjacent but got 'stripes'"),
+        ({"estimator": "relax"}, "gumbel, softmax, relaxed, argmax but got 'relax', did you mean 'relaxed'"),
         ({"inference": "mean"}, "argmax, sample but got 'mean'"),
         ({"temperature": 0.0}, "temperature > 0"),
         ({"noise": -1.0}, "noise >= 0"),

@@ -94,6 +94,11 @@ def test_mixup_needs_pairs(train, tiny, images):
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(train, tiny):
     with pytest.raises(ValueError, match=r"finite loss but got nan at step \d+ .*--model.lr"):
+        train(classifier=tiny(opt="sgd", lr=1e30, label_smoothing=0.0, competitors=1), epochs=3)
+
+
+def test_a_network_that_diverges_names_the_first_competition_that_met_a_nan(train, tiny):
+    with pytest.raises(RuntimeError, match=r"numbers in layer 'blocks.0.mlp.act' but got NaN: .*a lower learning rate"):
         train(classifier=tiny(opt="sgd", lr=1e30, label_smoothing=0.0), epochs=3)
 
 

@@ -60,7 +60,7 @@ def test_one_group_of_all_and_groups_of_one_are_left_as_they_are(competitors):
 
 @pytest.mark.parametrize("layout", ["strided", "adjacent"])
 def test_the_order_puts_each_group_where_the_layout_has_it(layout):
-    from competition_layers.functional import grouped
+    from competition_layers.groups import grouped
 
     groups = random_groups(12, 3, seed=1)
     numbered, axis = grouped(order_of(groups, layout), 3, channel_dim=0, layout=layout)

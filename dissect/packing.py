@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float, UInt8
 from torch import Tensor
 
 from competition_layers import StochasticLWTA, winner_mask, winners
-from competition_layers.functional import LAYOUTS
+from competition_layers.groups import LAYOUTS
 
 from .records import LayerRecord
 from .summaries import SUMMARIES

@@ -16,6 +16,8 @@ _HOMES = {
     "compare": "networks",
     "describe": "steps",
     "explain": "one_image",
+    "find_units": "search",
+    "judge_descriptions": "judge",
     "load_concepts": "concepts",
     "load_encoder": "encoders",
     "name_units": "describers",

@@ -17,7 +17,7 @@ from .describers.description import Description
 from .exemplars import Exemplar
 from .records import LayerRecord
 from .shelf import read_embeddings, read_record, read_tops
-from .store import FORMAT
+from .store import FORMAT, load_tensors
 from .tables import read_descriptions, read_exemplars
 from .tops import Tops
 
@@ -83,6 +83,13 @@ class Dissection:
         """The encoder's unit vectors of the probe images, in the order of `images`."""
         return read_embeddings(self.folder)
 
+    def concept_embeddings(self) -> Float[Tensor, "concepts dim"]:
+        """The encoder's unit vectors of the concepts, in the order of `concepts`."""
+        tensors = load_tensors(self.folder / "embeddings" / "concepts.safetensors")
+        if tensors is None:
+            raise FileNotFoundError(f"Expected embeddings of the concepts in {str(self.folder)!r} but got none")
+        return tensors["embeddings"]
+
     def maps(self, layer: str, unit: int) -> dict[str, Float[Tensor, "height width"]]:
         """Where in its top images, best first, the unit spoke: its values on a coarse grid of positions."""
         tops = self._tops(self.description(layer, unit).layer)
@@ -93,6 +100,11 @@ class Dissection:
     def images(self) -> tuple[str, ...]:
         """The names of the probe images."""
         return tuple(self.manifest["probe"]["names"])
+
+    @property
+    def concepts(self) -> tuple[str, ...]:
+        """The concepts that names were chosen from."""
+        return tuple(self.manifest["concepts"]["names"])
 
     @cached_property
     def _exemplars(self) -> dict[tuple[str, int], list[Exemplar]]:

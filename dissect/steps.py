@@ -169,7 +169,12 @@ def _inputs(model: nn.Module, probe: ProbeImages, concepts: ConceptSet, encoder:
             "names": list(probe.names),
             "skipped": [list(entry) for entry in probe.skipped],
         },
-        "concepts": {"fingerprint": concepts.fingerprint, "count": len(concepts), "source": Path(concepts.source).name},
+        "concepts": {
+            "fingerprint": concepts.fingerprint,
+            "names": list(concepts.names),
+            "count": len(concepts),
+            "source": Path(concepts.source).name,
+        },
         "encoder": encoder.identity,
     }
 

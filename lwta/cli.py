@@ -19,6 +19,8 @@ COMMANDS = {
     "predict": ("lwta.fit", "its classes for other images"),
     "convert": ("lwta.convert", "a trained dense network to a sparse one:  lwta convert MODEL --data DIR --run NAME"),
     "describe": ("lwta.describe", "name the units of a network with a vision-language model"),
+    "find": ("lwta.find", 'the units that answer to a phrase:  lwta find "a red boat" --dissection DIR'),
+    "judge": ("lwta.judge", "how good descriptions are: held-out images, controls, known objects"),
     "explain": ("lwta.explain", "the few units that decided about an image, and what each did"),
     "compare": ("lwta.compare", "networks against each other: a table and a page"),
     "doctor": ("lwta.doctor", "what is installed, what is missing, and the command that mends it"),

@@ -7,7 +7,7 @@ from typing import Literal
 
 from .parsing import parse_call
 from .processes import first_after_all, own_device, own_share
-from .sources import class_names, open_model, remember_model
+from .sources import class_names, open_model, remember_encoder, remember_model
 
 
 def main(argv: Sequence[str]) -> int:
@@ -91,6 +91,7 @@ def describe(
             return
     dissection = dissect_units(network, images, words, encoder, similarity=similarity, **recorded)
     remember_model(out, model)  # `lwta explain` needs the network again
+    remember_encoder(out, clip)  # and `lwta find` the encoder
     print("\n".join(summarise(dissection, inference_rules(network))))
 
 

@@ -1,5 +1,6 @@
 """`lwta explain`: the few units that decided about an image, and what each of them did."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -95,6 +96,19 @@ def twin_layer(dissection: Any, network: Any, layer: str) -> str:
     return layer if layer in dict(network.named_modules()) else network.lwta.sites[-1].name
 
 
+def how_many_named(dissection: Any) -> str:
+    """Of each layer how many units have a name, and why the others have none."""
+    said = []
+    for layer in dissection.layers:
+        count = Counter(dissection.description(layer, unit).outcome for unit in range(dissection.units(layer)))
+        said.append(
+            f"{layer}: {count['named']} of {count.total()} units are named; of the others {count['chance']} follow "
+            f"their best concept no better than chance, {count['rival']} follow a rival better, "
+            f"{count['too few images']} speak on too few images."
+        )
+    return " ".join(said)
+
+
 def how_named(dissection: Any) -> dict[str, str]:
     """Where the units' names come from, in words, for the page's last lines."""
     manifest = dissection.manifest
@@ -102,6 +116,8 @@ def how_named(dissection: Any) -> dict[str, str]:
     return {
         "Names": f"The concept, of {concepts['count']} in {concepts['source']}, whose presence in "
         f"{probe['images']} probe images the unit follows best: similarity {options['similarity']}, encoder "
-        f"{manifest['encoder']}. A unit with fewer than {options['minimum_support']} such images stays unnamed.",
+        f"{manifest['encoder']}. It is chosen on one half of the images and judged on the other, by the same encoder: "
+        "it must predict the unit better than on permuted images (false discoveries 5 %), and no other concept may do "
+        f"so clearly better. {how_many_named(dissection)}",
         "Strips": "The probe images on which the unit is strongest, among those it won where it competes.",
     }

@@ -10,6 +10,7 @@ from typing import Any
 from competition_layers.names import nearest
 
 REMEMBERED = "model.json"  # in a dissection's folder: where its network was
+ENCODER = "encoder.json"  # and the name of its encoder
 
 
 def open_model(source: str, *, random_weights: bool = False) -> Any:
@@ -53,6 +54,19 @@ def remember_model(dissection: Path, model: str) -> None:
     local = Path(model.removeprefix("local-dir:"))
     where = Path(os.path.relpath(local, dissection)).as_posix() if local.is_dir() else model
     (dissection / REMEMBERED).write_text(json.dumps({"format": 1, "model": where, "folder": local.is_dir()}) + "\n")
+
+
+def remember_encoder(dissection: Path, clip: str) -> None:
+    """Write down in a dissection which encoder it was made with."""
+    local = Path(clip)
+    where = str(local.resolve()) if local.exists() else clip
+    (dissection / ENCODER).write_text(json.dumps({"format": 1, "clip": where}) + "\n")
+
+
+def recall_encoder(dissection: Path) -> str:
+    """The encoder that `remember_encoder` wrote down, else the bundled one."""
+    path = dissection / ENCODER
+    return json.loads(path.read_text())["clip"] if path.is_file() else "bundled"
 
 
 def recall_model(dissection: Path) -> str:

@@ -46,4 +46,4 @@ class Description:
             return "named"
         if self.evidence is None:
             return "too few images"
-        return "rival" if self.evidence.rival and self.evidence.q <= FALSE_DISCOVERIES else "chance"
+        return "rival" if self.evidence.rival and self.evidence.p <= FALSE_DISCOVERIES else "chance"

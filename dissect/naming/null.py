@@ -8,7 +8,7 @@ from torch import Tensor
 
 DRAWS = 10_000
 _BUDGET = 2**23  # numbers at a time
-_TIE = 1e-9
+_TIE = 1e-6  # what single precision leaves of a correlation
 
 
 def permutation_p_values(
@@ -34,6 +34,7 @@ def permutation_p_values(
     p = torch.empty(k, dtype=torch.float64, device=scores.device)
     for units in torch.arange(k, device=scores.device).split(max(1, _BUDGET // max(n, 1))):
         fixed, moved = standardised(scores[:, units])[orders[0]].T, standardised(activations[:, units])[orders[0]].T
+        fixed, moved = fixed.float(), moved.float()
         spectrum = torch.fft.rfft(fixed).conj()
         observed = (fixed * moved).sum(1, keepdim=True) - _TIE
         reached = torch.zeros(len(units), dtype=torch.int64, device=scores.device)

@@ -1,0 +1,141 @@
+"""Descriptions are judged: planted units are named and found, noise is not, and what is false is said to be."""
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch import nn
+from torch.nn.functional import normalize
+
+from dissect import ConceptSet, LayerRecord, describe, find_units, judge_descriptions, open_probe
+from dissect.describers.concept_match import name_units, score_units
+from dissect.judge import mismatch
+from dissect.truth import agreement, area_under_curve, overlap
+
+CONCEPTS = ConceptSet(("boat", "palm", "sun", "rock", "kite", "tent"), source="words")
+PLANTED, UNITS = 4, 24
+
+
+class PixelEncoder:
+    """A picture is its pixels; a concept is a direction among them."""
+
+    identity = "pixels"
+
+    def encode_images(self, probe):
+        return normalize(torch.stack([pixels(probe[i]) for i in range(len(probe))]), dim=1)
+
+    def encode_texts(self, concepts):
+        axes = {name: i for i, name in enumerate(CONCEPTS.names)}
+        return torch.eye(48)[[axes[name] for name in concepts.names]]
+
+    def known(self, concepts):
+        return concepts, 0
+
+
+def pixels(image):
+    return torch.tensor(list(image.tobytes())).float() / 127.5 - 1
+
+
+@pytest.fixture(scope="module")
+def dissection(tmp_path_factory):
+    """Units 0 to 3 follow the first four concepts, the others pixels that no concept is about."""
+    folder = tmp_path_factory.mktemp("judge")
+    images = torch.randint(0, 256, (300, 4, 4, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(1))
+    save_file({"images": images}, folder / "probe.safetensors")
+    linear = nn.Linear(48, UNITS)
+    with torch.no_grad():
+        linear.weight.zero_()
+        linear.weight[:PLANTED] = torch.eye(48)[:PLANTED]
+        linear.weight[PLANTED:] = torch.eye(48)[10 : 10 + UNITS - PLANTED]
+    model = nn.Sequential(linear, nn.ReLU()).eval()
+    probe = open_probe(folder / "probe.safetensors")
+    options = {"layers": ["1"], "transform": pixels, "out": folder / "out", "similarity": "wpmi"}
+    return describe(model, probe, CONCEPTS, PixelEncoder(), **options)
+
+
+def test_planted_units_are_named_and_noise_is_not(dissection):
+    names = [dissection.description("1", unit).description for unit in range(UNITS)]
+    assert names[:PLANTED] == list(CONCEPTS.names[:PLANTED])
+    assert sum(map(bool, names[PLANTED:])) <= 2
+    for unit in range(PLANTED):
+        evidence = dissection.description("1", unit).evidence
+        assert evidence.low < evidence.predictability < evidence.high and evidence.low > 0.5
+        assert evidence.p == pytest.approx(1 / 10_000, rel=0.1) and evidence.q <= 0.05 and not evidence.rival
+
+
+def test_unnamed_units_say_why_and_keep_their_candidates(dissection):
+    noise = [dissection.description("1", unit) for unit in range(PLANTED, UNITS)]
+    assert all(unit.outcome == "chance" for unit in noise if not unit.named)
+    assert all(len(unit.candidates) == 5 and unit.margin >= 0 for unit in noise)
+
+
+def test_asked_for_five_units_or_for_all_the_names_are_the_same(dissection):
+    """By the layer's stored prior; without it five units would be a layer of their own."""
+    record, (images, texts) = dissection.record("1"), (dissection.image_embeddings(), dissection.concept_embeddings())
+    prior = load_file(dissection.folder / "priors" / "1.safetensors")["prior"]
+    whole = score_units(record, images, texts, summary="mean", similarity="wpmi", prior=prior)
+    few = LayerRecord("1", {"mean": record.summaries["mean"][:, :5]})
+    scores = score_units(few, images, texts, summary="mean", similarity="wpmi", prior=prior)
+    assert scores.allclose(whole[:5], atol=1e-5)
+    options = {"summary": "mean", "similarity": "wpmi", "embeddings": texts}
+    named = [name_units(r, s, CONCEPTS, **options) for r, s in ((few, scores), (record, whole))]
+    assert [unit.description for unit in named[0]] == [unit.description for unit in named[1][:5]]
+
+
+def test_a_phrase_finds_the_unit_that_follows_it(dissection):
+    best, *others = find_units(dissection, torch.eye(48)[2], top=5)
+    assert (best.layer, best.unit, best.description) == ("1", 2, "sun")
+    assert best.q <= 0.05 and len(others) == 4 and others[0].predictability < best.low
+    assert find_units(dissection, torch.eye(48)[40])[0].q > 0.05
+
+
+def test_the_judgement_counts_names_and_sets_them_against_mismatched_ones(dissection):
+    (layer,) = judge_descriptions(dissection)
+    named = sum(dissection.description("1", unit).named for unit in range(UNITS))
+    assert layer.outcomes["named"] == named and layer.units == UNITS and layer.truth is None
+    assert layer.named_predictability > 0.6 and layer.named_predictability > layer.predictability
+    assert abs(layer.control.predictability) < 0.1 and layer.control.significant < 0.3
+
+
+def test_right_names_are_told_from_wrong_ones(dissection):
+    answers = dissection.record("1").summaries["mean"]
+    present = {
+        name: (answers[:, i] > answers[:, i].quantile(0.8)).to(torch.int8) for i, name in enumerate(CONCEPTS.names)
+    }
+    named = [dissection.description("1", unit) for unit in range(PLANTED)]
+    found = agreement(named, answers, present)
+    assert (found.units, found.right, found.auc, found.precision) == (4, 1, 1, 1)
+    shifted = dict(zip(CONCEPTS.names, [*list(present.values())[1:], present["boat"]], strict=True))
+    wrong = agreement(named, answers, shifted)
+    assert wrong.right == 0 and wrong.auc == pytest.approx(0.5, abs=0.15) and wrong.lift == pytest.approx(1, abs=0.5)
+    assert agreement(named, answers, {}) is None
+
+
+def test_images_that_nobody_can_judge_do_not_count(dissection):
+    answers = dissection.record("1").summaries["mean"]
+    truth = (answers[:, 0] > answers[:, 0].median()).to(torch.int8)
+    truth[::2] = -1
+    assert agreement([dissection.description("1", 0)], answers, {"boat": truth}).auc == 1
+
+
+def test_the_area_under_the_curve_is_a_count_of_pairs():
+    values, positive = torch.randn(40).round(decimals=1), torch.rand(40) > 0.6
+    pairs = [(p > n) + 0.5 * (p == n) for p in values[positive].tolist() for n in values[~positive].tolist()]
+    assert area_under_curve(values, positive) == pytest.approx(sum(pairs) / len(pairs))
+
+
+def test_the_overlap_is_that_of_places():
+    masks = torch.zeros(3, 8, 8, dtype=torch.bool)
+    masks[1, :2, :2] = True
+    assert overlap(masks.float(), masks, share=4 / 192) == 1
+    assert overlap(masks.float().flip(1), masks, share=4 / 192) == 0
+    assert overlap(torch.zeros(3, 8, 8), masks) == 0
+    half = torch.zeros(3, 8, 8)
+    half[1, :2, :4] = 1
+    assert overlap(half, masks, share=8 / 192) == 0.5
+
+
+def test_a_mismatched_name_is_another_name():
+    names = ["boat", "sun", "boats", "kite", "sun"]
+    others = mismatch(names, seed=3)
+    assert all(names[o].rstrip("s") != n.rstrip("s") for n, o in zip(names, others, strict=True))
+    assert mismatch(["boat", "a boat"]) == [0, 1]

@@ -1,0 +1,78 @@
+"""`lwta find` and `lwta judge` on a dissection of painted scenes by the bundled encoder."""
+
+import json
+
+import pytest
+from torch import nn
+
+from competition_layers import create_model
+from dissect import describe, load_concepts, load_encoder, open_probe
+from lwta import find, judge
+from lwta.sources import remember_encoder
+from lwta.truth import scene_truth
+from training.scenes import write_scenes
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """An untrained network's names on 40 scenes."""
+    place = tmp_path_factory.mktemp("named")
+    scenes = write_scenes(place / "scenes", splits={"probe": 40}, size=64, processes=1, progress=False)
+    model: nn.Module = create_model("resnet10t", competitors=4, num_classes=10, image_size=32)
+    describe(model, open_probe(scenes / "probe"), load_concepts("scenes"), load_encoder("bundled"), out=place / "names")
+    return place
+
+
+def test_find_prints_the_units_that_follow_a_phrase(place, capsys):
+    assert find.main(["a red boat", "--dissection", str(place / "names"), "--top", "3"]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert len(printed) == 5 and printed[0].split()[:3] == ["layer", "unit", "r"]
+    assert "how well 'a red boat' predicts the unit over 40 probe images" in printed[-1]
+    correlations = [float(line.split()[2]) for line in printed[1:4]]
+    assert correlations == sorted(correlations, reverse=True)
+
+
+def test_unknown_words_and_layers_and_another_encoder_are_refused_by_name(place):
+    folder = str(place / "names")
+    with pytest.raises(ValueError, match=r"got 1 with others: 'a red zeppelin' \(zeppelin\)"):
+        find.main(["a red zeppelin", "--dissection", folder])
+    with pytest.raises(ValueError, match="Expected a known layer but got 'layer9'"):
+        find.main(["a red boat", "--dissection", folder, "--layers", "layer9"])
+    manifest = place / "names" / "manifest.json"
+    before = manifest.read_text()
+    manifest.write_text(json.dumps({**json.loads(before), "encoder": "clip 123"}))
+    try:
+        with pytest.raises(
+            ValueError, match=r"Expected the encoder of .* \(clip 123\) but got 'bundled' .*; say --clip"
+        ):
+            find.main(["a red boat", "--dissection", folder])
+    finally:
+        manifest.write_text(before)
+
+
+def test_the_encoder_is_remembered(place, tmp_path):
+    from lwta.sources import recall_encoder
+
+    assert recall_encoder(tmp_path) == "bundled"
+    remember_encoder(tmp_path, "ViT-B-32/openai")
+    assert recall_encoder(tmp_path) == "ViT-B-32/openai"
+
+
+def test_judge_prints_a_row_a_layer_and_says_what_it_means(place, capsys):
+    assert judge.main([str(place / "names"), "--truth", str(place / "scenes" / "probe")]) == 0
+    header, row, *foot = capsys.readouterr().out.splitlines()
+    assert header.split()[:7] == ["dissection", "layer", "units", "named", "chance", "rival", "too"]
+    assert header.split()[-5:] == ["checked", "right", "AUC", "AUPRC", "lift"]
+    assert row.split()[0] == "names" and int(row.split()[2]) == sum(map(int, row.split()[3:7]))
+    assert any("under the" in line for line in foot) and any("mismatched" in line for line in foot)
+
+
+def test_the_truth_of_scenes_is_what_was_painted(place):
+    images = open_probe(place / "scenes" / "probe").names
+    truth = scene_truth(place / "scenes" / "probe", images, ["beach", "a boat", "nonsense"])
+    assert set(truth) == {"beach", "a boat"}
+    assert truth["beach"].tolist() == [int(name.startswith("beach/")) for name in images]
+    with pytest.raises(ValueError, match=r"Expected pictures of .* but got 'holiday.png'"):
+        scene_truth(place / "scenes" / "probe", ["holiday.png"], ["beach"])
+    with pytest.raises(FileNotFoundError, match="Expected the pictures of a split of painted scenes"):
+        scene_truth(place / "scenes", images, ["beach"])

@@ -53,6 +53,9 @@ def screened(network: str) -> list[Setting]:
         *(at_rate(u, lr) for u in (1, 8) for lr in RATES[network]),
         change("noise 1 throughout", "--model.noise=1"),
         change("noise 1 to 0", f"--model.noise={SCHEDULE}"),
+        change("noise 1, estimator softmax", "--model.noise=1", "--model.estimator=softmax"),
+        change("noise 1, estimator relaxed", "--model.noise=1", "--model.estimator=relaxed"),
+        change("noise 1 to 0, estimator relaxed", f"--model.noise={SCHEDULE}", "--model.estimator=relaxed"),
     ]
     if network == "resnet":  # the cheaper one stands for both
         settings += [
@@ -60,6 +63,7 @@ def screened(network: str) -> list[Setting]:
             change("temperature 0.3", "--model.temperature=0.3"),
             change("initial gain 2", "--model.initial_gain=2"),
             change("KL weight 0.01", "--model.kl_weight=0.01"),
+            change("noise 1, batch norm re-estimated", "--model.noise=1", "--reestimate_batch_norm=40"),
         ]
     return settings
 

@@ -56,14 +56,14 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], *, key: str) -> None
     """Write `tensors` whole or not at all, remembering the `key` they were made under."""
     kept = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
     with write_file(path) as temporary:
-        save_file(kept, temporary, metadata={"format": str(FORMAT), "key": key})
+        save_file(kept, temporary, metadata={"key": _stamp(key)})
 
 
 def load_tensors(path: Path, *, key: str | None = None) -> dict[str, Tensor] | None:
     """What `save_tensors` wrote; `None` if there is no such file, it is unreadable, or its key is not `key`."""
     try:
         with safe_open(path, framework="pt") as file:
-            if key is not None and (file.metadata() or {}).get("key") != key:
+            if key is not None and (file.metadata() or {}).get("key") != _stamp(key):
                 return None
             return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (a safetensors file is no dict)
     except (FileNotFoundError, SafetensorError):
@@ -74,9 +74,14 @@ def holds(path: Path, key: str) -> bool:
     """Whether `path` is a whole file of `save_tensors` under `key`; reads its header alone."""
     try:
         with safe_open(path, framework="pt") as file:
-            return (file.metadata() or {}).get("key") == key
+            return (file.metadata() or {}).get("key") == _stamp(key)
     except (FileNotFoundError, SafetensorError):
         return False
+
+
+def _stamp(key: str) -> str:
+    """The format and the key as one entry: safetensors writes several in an order that differs from run to run."""
+    return f"format {FORMAT}, {key}"
 
 
 def _by_address(thing: object) -> bool:

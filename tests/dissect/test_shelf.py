@@ -1,0 +1,234 @@
+"""Shards: whole or not there, the same whoever wrote them; a killed, a full, a crowded folder spoils nothing."""
+
+import errno
+import os
+import signal
+import time
+from multiprocessing import get_context
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors import SafetensorError
+from torch import nn
+from torch.nn.functional import normalize
+
+from competition_layers import StochasticLWTA
+from competition_layers.files import remove_leftovers
+from dissect import ConceptSet, Dissection, describe, open_probe, recording, store
+from dissect.lock import locked
+from dissect.steps import record_share
+from dissect.tops import KEPT
+
+CONCEPTS = ConceptSet(("boat", "palm", "sun"))
+
+
+class ColourEncoder:
+    """Shares the pass: images by their mean colour."""
+
+    identity = "colour"
+
+    def __init__(self):
+        self.batches = []
+
+    def preprocess(self, image):
+        return torch.tensor(image.resize((1, 1)).getpixel((0, 0))).float()
+
+    def encode_batch(self, x):
+        self.batches.append(len(x))
+        return normalize(x + 1, dim=1)
+
+    def encode_images(self, probe):
+        return self.encode_batch(torch.stack([self.preprocess(probe[i]) for i in range(len(probe))]))
+
+    def encode_texts(self, concepts):
+        return torch.eye(3)
+
+    def known(self, concepts):
+        return concepts, 0
+
+
+def network(rule="argmax"):
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(3, 8, 3, stride=2), StochasticLWTA(4, channel_dim=1, inference=rule), nn.Flatten()]
+    return nn.Sequential(*layers, nn.Linear(72, 6)).eval()
+
+
+@pytest.fixture
+def small_shards(monkeypatch):
+    monkeypatch.setattr(recording, "SHARD", 4)
+
+
+@pytest.fixture
+def given(probe, to_tensor, small_shards):
+    """What every call takes; ten images are three shards."""
+    return {"layers": ["1", "3"], "transform": to_tensor, "batch_size": 3}
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {p.relative_to(folder).as_posix(): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+def named(folder: Path) -> dict[str, bytes]:
+    return {name: data for name, data in content(folder).items() if not name.startswith(".lock")}
+
+
+def test_the_network_and_the_encoder_share_one_pass(probe, given, tmp_path, monkeypatch):
+    encoder, read = ColourEncoder(), []
+    probe.__dict__["read"] = (lambda old: lambda i, **o: read.append((i, *o)) or old(i, **o))(probe.read)
+    dissection = describe(network(), probe, CONCEPTS, encoder, out=tmp_path / "out", **given)
+    assert encoder.batches == [3, 1, 3, 1, 2]  # batches do not cross shards
+    assert sorted(entry for entry in read if len(entry) == 1) == [(i,) for i in range(10)]  # thumbnails ask for less
+    expected = ColourEncoder().encode_images(probe)
+    torch.testing.assert_close(dissection.image_embeddings(), expected)
+
+
+@pytest.mark.parametrize("rule", ["argmax", "sample"])
+def test_shares_give_the_files_of_one_process(probe, given, tmp_path, rule):
+    model = network(rule)
+    describe(model, probe, CONCEPTS, ColourEncoder(), out=tmp_path / "one", **given)
+    for i in (1, 0):
+        record_share(model, probe, ColourEncoder(), out=tmp_path / "two", share=(i, 2), **given)
+    joining = ColourEncoder()
+    describe(model, probe, CONCEPTS, joining, out=tmp_path / "two", **given)
+    assert joining.batches == []
+    assert named(tmp_path / "one") == named(tmp_path / "two")
+
+
+def test_a_record_on_disk_is_the_record_in_memory(probe, given, tmp_path):
+    dissection = describe(network(), probe, CONCEPTS, ColourEncoder(), out=tmp_path / "out", **given)
+    in_memory = recording.record_activations(network(), probe, **given)
+    for layer, record in in_memory.items():
+        read = dissection.record(layer)
+        assert torch.equal(read.tops.images, record.tops.images) and torch.equal(read.tops.maps, record.tops.maps)
+        for name, values in record.tensors().items():
+            torch.testing.assert_close(read.tensors()[name], values, rtol=2e-3, atol=1e-6)
+
+
+def test_one_changed_image_is_embedded_again_with_its_shard_alone(given, tmp_path):
+    from PIL import Image
+
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for i in range(10):
+        Image.new("RGB", (8, 8), (i * 20, 0, 255 - i * 20)).save(folder / f"{i}.png")
+    describe(network(), open_probe(folder), CONCEPTS, ColourEncoder(), out=tmp_path / "out", **given)
+    Image.new("RGB", (8, 8), "white").save(folder / "5.png")
+    encoder = ColourEncoder()
+    dissection = describe(network(), open_probe(folder), CONCEPTS, encoder, out=tmp_path / "out", **given)
+    expected = ColourEncoder().encode_images(open_probe(folder))
+    torch.testing.assert_close(dissection.image_embeddings(), expected)
+    describe(network(), open_probe(folder), CONCEPTS, ColourEncoder(), out=tmp_path / "anew", **given)
+    assert named(tmp_path / "out") == named(tmp_path / "anew")
+
+
+def test_fewer_images_leave_no_shard_behind(probe, given, tmp_path):
+    describe(network(), probe, CONCEPTS, ColourEncoder(), out=tmp_path / "out", **given)
+    fewer = open_probe(probe.source, limit=5)
+    dissection = describe(network(), fewer, CONCEPTS, ColourEncoder(), out=tmp_path / "out", **given)
+    assert len(dissection.record("1").win_rate) == len(dissection.image_embeddings()) == 5
+
+
+def test_top_images_come_with_the_place_where_the_unit_spoke(probe, given, tmp_path):
+    model = network()
+    dissection = describe(model, probe, CONCEPTS, ColourEncoder(), out=tmp_path / "out", **given)
+    with torch.no_grad():
+        y = model[:2](torch.stack([given["transform"](probe[i]) for i in range(10)]))
+    values = y.flatten(2).mean(2)  # what was kept in passing; the record holds them to fp16
+    for unit in range(8):
+        maps = dissection.maps("1", unit)
+        won = (y[:, unit] != 0).flatten(1).any(1)
+        best = [i for i in values[:, unit].argsort(descending=True).tolist() if won[i]][:KEPT]
+        assert list(maps) == [probe.names[i] for i in best]
+        for i, found in zip(best, maps.values(), strict=True):
+            torch.testing.assert_close(found, y[i, unit], rtol=1e-3, atol=1e-4)
+
+
+class Slow(ColourEncoder):
+    def encode_batch(self, x):
+        time.sleep(0.02)
+        return super().encode_batch(x)
+
+
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # the child of a fork starts at once, and is killed
+def test_killed_at_any_moment_it_goes_on_and_ends_with_the_same_files(probe, given, tmp_path):
+    def work(out):
+        describe(network(), probe, CONCEPTS, Slow(), out=tmp_path / out, **given)
+
+    began = time.monotonic()
+    work("whole")
+    duration = time.monotonic() - began
+    random, killed, seen = torch.Generator().manual_seed(0), 0, set()
+    for _ in range(12):
+        process = get_context("fork").Process(target=work, args=("killed",))
+        process.start()
+        process.join(float(torch.rand((), generator=random)) * duration)
+        process.kill()
+        process.join()
+        killed += process.exitcode == -signal.SIGKILL
+        seen.add(len(named(tmp_path / "killed")))
+        process.close()
+    work("killed")
+    assert killed > 2 and len(seen) > 2  # at several stages
+    assert content(tmp_path / "whole") == content(tmp_path / "killed")
+
+
+@pytest.mark.parametrize(
+    "full", [OSError(errno.ENOSPC, "No space left"), SafetensorError("I/O error: No space left (os error 28)")]
+)
+def test_a_full_disk_is_one_clear_error_and_leaves_what_was_whole(probe, given, tmp_path, monkeypatch, full):
+    save, written = store.save_file, []
+
+    def fills_up(tensors, path, **options):
+        if len(written) == 6:
+            Path(path).write_bytes(b"half")
+            raise full
+        written.append(path)
+        save(tensors, path, **options)
+
+    monkeypatch.setattr(store, "save_file", fills_up)
+    with pytest.raises(OSError, match=r"Expected room on the disk for .* make room and run the same command again"):
+        describe(network(), probe, CONCEPTS, ColourEncoder(), out=tmp_path / "out", **given)
+    kept = named(tmp_path / "out")
+    assert len(kept) == 6 and not any(name.endswith(".tmp") for name in kept)
+    with pytest.raises(FileNotFoundError, match="Expected a finished dissection"):
+        Dissection.open(tmp_path / "out")
+    monkeypatch.setattr(store, "save_file", save)
+    encoder = ColourEncoder()
+    describe(network(), probe, CONCEPTS, encoder, out=tmp_path / "out", **given)
+    assert encoder.batches == [3, 1, 2]  # the first shard was whole
+    describe(network(), probe, CONCEPTS, ColourEncoder(), out=tmp_path / "anew", **given)
+    assert named(tmp_path / "out") == named(tmp_path / "anew")
+
+
+def test_a_second_command_on_the_folder_is_refused_by_the_name_of_the_first(probe, given, tmp_path):
+    with locked(tmp_path / "out"):
+        with pytest.raises(FileExistsError, match=rf"alone on the folder .* but process {os.getpid()} on .* at work"):
+            describe(network(), probe, CONCEPTS, ColourEncoder(), out=tmp_path / "out", **given)
+        with pytest.raises(FileExistsError, match="Expected to be alone"), locked(tmp_path / "out", share=(0, 2)):
+            pass
+    describe(network(), probe, CONCEPTS, ColourEncoder(), out=tmp_path / "out", **given)
+
+
+def test_shares_work_side_by_side_but_not_one_of_them_twice(tmp_path):
+    with locked(tmp_path, share=(0, 2)), locked(tmp_path, share=(1, 2)):
+        with pytest.raises(FileExistsError, match="Expected to be alone"), locked(tmp_path, share=(1, 2)):
+            pass
+        with pytest.raises(FileExistsError, match="Expected to be alone"), locked(tmp_path):
+            pass
+
+
+def test_what_killed_writers_left_is_removed(tmp_path):
+    (tmp_path / "a" / ".b.safetensors.17.tmp").parent.mkdir()
+    (tmp_path / "a" / ".b.safetensors.17.tmp").write_text("half")
+    (tmp_path / ".exemplars.17.tmp").mkdir()
+    (tmp_path / ".exemplars.17.tmp" / "0.png").write_text("half")
+    (tmp_path / "kept.tmp").write_text("somebody's own")
+    remove_leftovers(tmp_path)
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["a", "kept.tmp"]
+
+
+@pytest.mark.parametrize("share", [(2, 2), (-1, 2)])
+def test_a_share_that_is_none_is_refused(probe, given, tmp_path, share):
+    with pytest.raises(ValueError, match="Expected a share i/n with i between 0 and n-1 but got"):
+        record_share(network(), probe, ColourEncoder(), out=tmp_path, share=share, **given)

@@ -1,0 +1,71 @@
+"""Top images kept while they pass are those of a sort over all of them, in whatever parts they came."""
+
+import pytest
+import torch
+
+from dissect.tops import KEPT, SIDE, grid_of, merged, no_tops, with_batch
+
+
+def pictures(images=30, units=5, side=4, *, levels=6):
+    """Values with many ties."""
+    torch.manual_seed(0)
+    y = torch.randint(0, levels, (images, units, side * side)).float()
+    return y, y.amax(2), torch.rand(images, units) < 0.7
+
+
+def kept(y, values, won, batches, grid=(4, 4)):
+    tops = no_tops(y.shape[1], grid)
+    for run in batches:
+        rows = slice(run.start, run.stop)
+        tops = with_batch(tops, run, values[rows], None if won is None else won[rows], y[rows], grid)
+    return tops
+
+
+@pytest.mark.parametrize("competes", [True, False])
+def test_they_are_the_best_by_value_then_by_place_among_images_won(competes):
+    y, values, won = pictures()
+    tops = kept(y, values, won if competes else None, [range(7), range(7, 20), range(20, 30)])
+    for unit in range(5):
+        candidates = [i for i in range(30) if won[i, unit] or not competes]
+        best = sorted(candidates, key=lambda i: (-values[i, unit], i))[:KEPT]
+        assert tops.images[unit].tolist() == best
+        assert torch.equal(tops.values[unit], values[best, unit])
+        assert torch.equal(tops.maps[unit].flatten(1), y[best, unit].half())
+
+
+def test_parts_in_any_order_merge_to_the_same():
+    y, values, won = pictures()
+    one = kept(y, values, won, [range(30)])
+    parts = [kept(y, values, won, [run]) for run in (range(20, 30), range(8), range(8, 20))]
+    for name, tensor in merged(parts).tensors().items():
+        assert torch.equal(tensor, one.tensors()[name])
+
+
+def test_fewer_images_than_places_leave_empty_ones():
+    y, values, won = pictures(images=3)
+    tops = kept(y, values, won, [range(3)])
+    assert ((tops.images >= 0).sum(1) == won.sum(0)).all()
+    assert (tops.values[tops.images < 0] == -torch.inf).all()
+
+
+def test_large_maps_are_averaged_down_and_class_tokens_left_out():
+    y = torch.rand(2, 3, 1 + 28 * 28)
+    tops = with_batch(no_tops(3, (28, 28)), range(2), y.mean(2), None, y, (28, 28))
+    assert tops.maps.shape == (3, KEPT, SIDE, SIDE)
+    first = int(tops.images[0, 0])
+    expected = y[first, 0, 1:].view(14, 2, 14, 2).mean((1, 3))
+    torch.testing.assert_close(tops.maps[0, 0].float(), expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize(
+    "shape, axis, prefix, grid",
+    [
+        ((2, 8, 5, 7), 1, 0, (5, 7)),
+        ((2, 5, 7, 8), 3, 0, (5, 7)),
+        ((2, 50, 8), 2, 1, (7, 7)),
+        ((2, 50, 8), 2, 0, None),
+        ((2, 8), 1, 1, None),
+    ],
+)
+def test_the_grid_of_the_positions(shape, axis, prefix, grid):
+    assert grid_of(shape, axis, prefix) == grid

@@ -5,7 +5,8 @@ from .groups import winner_mask, winner_units
 from .layers import StochasticLWTA
 from .observe import observe
 from .rules import held_noise, inference_rule, load_noise_state, noise_state, predict, seed_noise
-from .surgery import Site, activation_sites, competitions, revert_activations, swap_activations
+from .surgery import activation_sites, competitions, revert_activations, swap_activations
+from .survey import Site, Survey, survey
 
 _FROM_BACKBONES = ("ModelSpec", "create_model", "data_config", "load_model", "model_defaults", "save_model", "spec_of")
 
@@ -13,6 +14,7 @@ __all__ = [
     *_FROM_BACKBONES,
     "Site",
     "StochasticLWTA",
+    "Survey",
     "activation_sites",
     "competition_kl",
     "competitions",
@@ -27,6 +29,7 @@ __all__ = [
     "predict",
     "revert_activations",
     "seed_noise",
+    "survey",
     "swap_activations",
     "winner_mask",
     "winner_units",

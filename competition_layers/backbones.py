@@ -2,11 +2,11 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 import timm
-import torch
 from huggingface_hub import hf_hub_download
 from safetensors.torch import load_file, save_file
 from timm.data import ImageNetInfo, infer_imagenet_subset, resolve_model_data_config
@@ -17,24 +17,25 @@ from .functional import Estimator
 from .groups import Layout
 from .layers import Rule
 from .names import nearest
-from .observe import observe
 from .spec import ModelSpec, model_card, site_config, spec_of
-from .surgery import Site, activation_sites, competitions, swap_activations
+from .surgery import swap_activations
+from .survey import Site, survey
 
 FORMAT = 1  # of config.json; a newer one is refused by name
+_OF_A_SITE = tuple(field.name for field in fields(Site))
 _PREFIX = "lwta/"  # of `architecture`: plain timm then refuses the file instead of building the dense network
 
 
 def create_model(
     name: str,
     *,
-    competitors: int = 8,
+    competitors: int | Mapping[str, int] = 8,
     pretrained: bool = False,
     num_classes: int | None = None,
     label_names: Sequence[str] = (),
     image_size: int | None = None,
-    include: str | Sequence[str] = "*",
-    exclude: str | Sequence[str] | None = None,
+    include: str | Sequence[str] | None = None,
+    exclude: str | Sequence[str] = (),
     layout: Layout = "strided",
     temperature: float = 1.0,
     noise: float = 1.0,
@@ -46,7 +47,8 @@ def create_model(
 
     Args:
         name: any timm name, with or without tag, `hf-hub:OWNER/NAME` or `local-dir:PATH` in timm's format.
-        competitors: U; 1 keeps the backbone's own activations: the dense twin.
+        competitors: U, or a mapping of globs on activations to U of which the first that fits counts
+            (`{"stages.3.*": 8, "*": 4}`); 1 keeps the backbone's own activations: the dense twin.
         pretrained: load the weights that belong to the name.
         num_classes: of the head; by default what the name's weights were trained for.
         image_size: pixels of a side; by default what the name was made for.
@@ -55,18 +57,19 @@ def create_model(
         model_args: go to timm (`embed_dim=96`, `drop_path_rate=0.1`, ...).
 
     Raises:
-        ValueError: an unknown name (the nearest is offered), or a width that U does not divide.
-        RuntimeError: a module that runs more than once in a pass. Both are named, found by one pass of a blank image.
+        ValueError: an unknown name (the nearest is offered), or a width that U does not divide, found by one pass of a
+            blank image.
 
     >>> model = create_model("vit_tiny_patch16_224", competitors=8, num_classes=10, image_size=32, depth=1)
     >>> model.blocks[0].mlp.act
     StochasticLWTA(8, channel_dim=-1, layout='strided', temperature=1, noise=1, inference='argmax', estimator='gumbel')
     """
     model = _timm_model(name, pretrained, num_classes, image_size, model_args)
+    found = survey(model)
     sites = swap_activations(
         model,
         competitors,
-        sites=activation_sites(model, include=include, exclude=exclude),
+        sites=found.sites(include=include, exclude=exclude),
         layout=layout,
         temperature=temperature,
         noise=noise,
@@ -87,8 +90,8 @@ def create_model(
         label_names=tuple(label_names or _label_names(model)),
         pretrained_cfg=cfg,
         sites=tuple(sites),
+        left_out=found.left_out(sites),
     )
-    _check_sites(model)
     return model
 
 
@@ -111,7 +114,11 @@ def save_model(
         "label_names": list(spec.label_names),
         "model_args": dict(spec.model_args),
         "pretrained_cfg": dict(spec.pretrained_cfg),
-        "competition": {"format": FORMAT, "sites": [site_config(model, site) for site in spec.sites]},
+        "competition": {
+            "format": FORMAT,
+            "sites": [site_config(model, site) for site in spec.sites],
+            "left_out": dict(spec.left_out),
+        },
         **notes,
     }
     with write_folder(folder) as temporary:
@@ -176,17 +183,22 @@ def _build(config: Mapping[str, Any]) -> nn.Module:
     )
     sites = config["competition"]["sites"]
     for entry in sites:
-        options = {k: v for k, v in entry.items() if k not in ("name", "channel_dim", "competitors")}
-        swap_activations(model, entry["competitors"], sites=[Site(entry["name"], entry["channel_dim"])], **options)
+        options = {k: v for k, v in entry.items() if k not in (*_OF_A_SITE, "competitors")}
+        swap_activations(model, entry["competitors"], sites=[_site(entry)], **options)
     model.lwta = ModelSpec(
         architecture=name,
         num_classes=config["num_classes"],
         model_args=config["model_args"],
         label_names=tuple(config["label_names"]),
         pretrained_cfg=config["pretrained_cfg"],
-        sites=tuple(Site(entry["name"], entry["channel_dim"]) for entry in sites),
+        sites=tuple(map(_site, sites)),
+        left_out=config["competition"].get("left_out", {}),
     )
     return model
+
+
+def _site(entry: Mapping[str, Any]) -> Site:
+    return Site(**{key: entry[key] for key in _OF_A_SITE if key in entry})
 
 
 def _timm_model(name, pretrained, num_classes, image_size, model_args) -> nn.Module:
@@ -212,20 +224,6 @@ def _known(name: str) -> str:
             f"{nearest(name, timm.list_models())}"
         )
     return name
-
-
-def _check_sites(model: nn.Module) -> None:
-    """One pass of a blank image: widths divide, and no site runs twice. Leaves batch-norm statistics alone."""
-    shape = resolve_model_data_config(model)["input_size"]
-    layers = list(competitions(model))
-    if not layers:
-        return
-    training = model.training
-    try:
-        with torch.no_grad(), observe(model.eval(), layers):
-            model(torch.zeros(1, *shape))
-    finally:
-        model.train(training)
 
 
 def _label_names(model: nn.Module) -> list[str]:

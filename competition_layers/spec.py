@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 
 from .layers import StochasticLWTA
-from .surgery import Site
+from .survey import Site
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,7 @@ class ModelSpec:
     label_names: tuple[str, ...] = ()
     pretrained_cfg: Mapping[str, Any] = field(default_factory=dict)
     sites: tuple[Site, ...] = ()
+    left_out: Mapping[str, str] = field(default_factory=dict)  # why other activations do not compete
 
 
 def spec_of(model: nn.Module) -> ModelSpec:

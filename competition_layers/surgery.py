@@ -1,101 +1,72 @@
-"""Where the activations of a model are, and putting competitions in their place.
+"""Putting competitions in the place of activations, and taking them out again."""
 
-A site is found statically: the modules are walked in the order of registration, and an activation's channel axis is
-that of the last layer registered before it (a Linear feeds the last axis, a convolution or batch norm axis 1).
-"""
-
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from copy import deepcopy
 from fnmatch import fnmatchcase
+from math import gcd
 
-from torch import nn
+from torch import Tensor, nn
 
+from .groups import divisors
 from .layers import StochasticLWTA
 from .names import match_names
-
-# Not where units live: stems, heads, gates and squeeze-and-excite bottlenecks.
-DEFAULT_EXCLUDE = (
-    *("stem*", "*.stem*", "conv1*", "conv_stem*", "bn1*", "act1", "patch_embed*"),
-    *("head*", "pre_logits*", "conv_head*", "bn2.*", "final_conv*"),
-    *("*.se.*", "*.se_module.*", "*gate*"),
-)
-# Bounded functions are gates, not activations of units.
-_GATES = {
-    "Sigmoid",
-    "Hardsigmoid",
-    "HardSigmoid",
-    "HardSigmoidMe",
-    "Softmax",
-    "LogSoftmax",
-    "Softmax2d",
-    "Softmin",
-    "Tanh",
-}
-_HOMES = ("torch.nn.modules.activation", "timm.layers.activations", "timm.layers.activations_me")
-
-
-@dataclass(frozen=True)
-class Site:
-    """The place of an activation: the module's dotted name and the axis of its units."""
-
-    name: str
-    channel_dim: int
+from .survey import Site, survey
+from .turns import InTurn
 
 
 def activation_sites(
-    model: nn.Module, *, include: str | Sequence[str] = "*", exclude: str | Sequence[str] | None = None
+    model: nn.Module,
+    *,
+    include: str | Sequence[str] | None = None,
+    exclude: str | Sequence[str] = (),
+    inputs: Tensor | None = None,
 ) -> list[Site]:
-    """The activations of `model` that could compete, in the order of registration.
+    """The activations of `model` that compete, in the order in which they run; found by one pass of a blank input.
+
+    By default the wide activations inside blocks: no stem, head or gate, and nothing that only opens a gate
+    (squeeze-and-excite). `print(survey(model))` shows all of them, and why some do not compete.
 
     Args:
-        include: globs on dotted names; a glob given here reaches what the default `exclude` leaves out.
-        exclude: globs left out; unless `include` is given, those of `DEFAULT_EXCLUDE`.
+        include: globs on dotted names, which reach every activation that can compete.
+        exclude: globs left out.
+        inputs: of that pass; by default what `blank_input` finds.
 
     Raises:
-        ValueError: nothing matches; the known activations are listed.
+        ValueError: nothing matches, or what is asked for by name cannot compete; says why.
     """
-    sites, axis = [], -1
-    for name, module in model.named_modules():
-        if isinstance(module, nn.Linear):
-            axis = -1
-        elif isinstance(module, nn.modules.conv._ConvNd | nn.modules.batchnorm._BatchNorm):
-            axis = 1
-        if isinstance(module, StochasticLWTA):
-            sites.append(Site(name, module.channel_dim))
-        elif type(module).__module__ in _HOMES and type(module).__name__ not in _GATES and not list(module.children()):
-            sites.append(Site(name, axis))
-    names = [site.name for site in sites]
-    if not names:
-        raise ValueError(f"Expected a model with activation modules but got {type(model).__name__}, which has none")
-    if exclude is None:
-        exclude = DEFAULT_EXCLUDE if include == "*" else ()
-    kept = set(match_names(include, names, what="activation"))
-    kept = {name for name in kept if not _matches(name, exclude)}
-    if not kept:
-        raise ValueError(
-            f"Expected at least one activation outside {list(exclude)} but got none; "
-            f"name them by include=..., known are: {', '.join(names[:12])}"
-        )
-    return [site for site in sites if site.name in kept]
+    return survey(model, inputs=inputs).sites(include=include, exclude=exclude)
 
 
 def swap_activations(
-    model: nn.Module, competitors: int, *, sites: Iterable[Site] | None = None, **options
+    model: nn.Module, competitors: int | Mapping[str, int], *, sites: Iterable[Site] | None = None, **options
 ) -> list[Site]:
-    """Change `model` in place: every site becomes a `StochasticLWTA` of `competitors`; `options` go to the layer.
+    """Change `model` in place: every site becomes a `StochasticLWTA`; `options` go to the layers.
 
-    `competitors=1` changes nothing (the dense twin). Returns the sites. `revert_activations` undoes it.
+    Returns the sites. `revert_activations` undoes it.
+
+    Args:
+        competitors: U, or a mapping of globs to U of which the first that fits counts; 1 keeps the activation.
+
+    Raises:
+        ValueError: a width that its U does not divide, a glob without a site, a site without a glob; by name.
     """
     sites = list(activation_sites(model) if sites is None else sites)
-    if competitors == 1:
-        return sites
+    numbers = _numbers(competitors, sites)
+    held = Counter(child for parent in model.modules() for child in parent._modules.values())
     for site in sites:
+        base = site.name.rpartition(".")[0]
+        if site.calls > 1 and not isinstance(model.get_submodule(base), InTurn):
+            _set(model, base, InTurn(model.get_submodule(base), site.calls, root=model))
         old = model.get_submodule(site.name)
-        layer = StochasticLWTA(competitors, channel_dim=site.channel_dim, **options)
-        layer.name = site.name
-        layer.replaced = (old,)  # in a tuple: kept for `revert_activations`, but no child module
-        layer.train(old.training)
-        _set(model, site.name, layer)
+        if numbers[site.name] > 1:
+            layer = StochasticLWTA(numbers[site.name], channel_dim=site.channel_dim, **options)
+            layer.name = site.name
+            layer.replaced = (old,)  # in a tuple: kept for `revert_activations`, but no child module
+            layer.train(old.training)
+            _set(model, site.name, layer)
+        elif held[old] > 1:
+            _set(model, site.name, deepcopy(old))  # one module in several places could not be watched in each
     return sites
 
 
@@ -107,6 +78,9 @@ def revert_activations(model: nn.Module) -> None:
                 f"Expected layer {name!r} to remember the activation it replaced but it was not swapped in"
             )
         _set(model, name, layer.replaced[0])
+    for name, turns in [(name, m) for name, m in model.named_modules() if isinstance(m, InTurn)]:
+        turns.restarting.remove()
+        _set(model, name, turns.replaced[0])
 
 
 def competitions(model: nn.Module) -> dict[str, StochasticLWTA]:
@@ -114,11 +88,30 @@ def competitions(model: nn.Module) -> dict[str, StochasticLWTA]:
     return {name: module for name, module in model.named_modules() if isinstance(module, StochasticLWTA)}
 
 
+def _numbers(competitors: int | Mapping[str, int], sites: Sequence[Site]) -> dict[str, int]:
+    """U of every site by name, checked against its width where that is known."""
+    names = [site.name for site in sites]
+    globs = {"*": competitors} if isinstance(competitors, int) else dict(competitors)
+    match_names(list(globs), names, what="activation")
+    numbers = {name: next((u for glob, u in globs.items() if fnmatchcase(name, glob)), 0) for name in names}
+    if 0 in numbers.values():
+        left = [name for name, u in numbers.items() if u == 0]
+        raise ValueError(
+            f"Expected competitors for {left[0]!r} ({len(left)} such) but no glob of {list(globs)} fits; add '*': U"
+        )
+    wrong = [site for site in sites if site.width and site.width % numbers[site.name]]
+    if wrong:
+        one, common = wrong[0], gcd(*(site.width or 0 for site in sites))
+        raise ValueError(
+            f"Expected the width of layer {one.name!r} to be a multiple of competitors={numbers[one.name]} but got "
+            f"{one.width} (so in {len(wrong)} of {len(sites)} layers); numbers that would do there: "
+            f"{', '.join(map(str, divisors(one.width or 0)))}; in all: "
+            f"{', '.join(map(str, divisors(common))) or 'none'}; "
+            "a mapping of globs gives each its own, and 1 leaves it dense"
+        )
+    return numbers
+
+
 def _set(model: nn.Module, name: str, module: nn.Module) -> None:
     parent, _, child = name.rpartition(".")
     setattr(model.get_submodule(parent), child, module)
-
-
-def _matches(name: str, patterns: str | Sequence[str]) -> bool:
-    patterns = [patterns] if isinstance(patterns, str) else patterns
-    return any(fnmatchcase(name, pattern) for pattern in patterns)

@@ -79,7 +79,7 @@ def convert(
         competitors=competitors,
         conversion=conversion,
         lr=lr if lr is not None else taught.get("lr", 2e-4) / 2,
-        include=include or "*",
+        include=include,
         **{name: taught[name] for name in _OF_THE_RECIPE if name in taught},
     )
     trainer = {name: recipe.get("trainer", {}).get(name) for name in _OF_THE_TRAINER}

@@ -28,12 +28,14 @@ from competition_layers.functional import Estimator
 from competition_layers.groups import Layout
 from competition_layers.layers import Rule
 from competition_layers.spec import with_labels
+from competition_layers.survey import in_words
 
 from .annealing import Schedule, value_at
 from .configuration import options_of
 from .conversion import Conversion, Converting
 from .initial import load_initial_weights, scale_initial_weights
 from .optimisation import optimisation
+from .quiet import tell
 from .readings import Readings
 
 
@@ -45,7 +47,7 @@ class Classifier(LightningModule):
 
     Args:
         backbone: a timm name, `hf-hub:` or `local-dir:`; for a conversion any dense network that `load_model` reads.
-        competitors: U; 1 is the dense twin.
+        competitors: U, or globs on activations with a U each, of which the first that fits counts; 1 is the dense twin.
         image_size: pixels of a side; by default the backbone's.
         include, exclude: globs on activations, see `activation_sites`.
         noise: scale of the Gumbel noise, or a schedule of it; the value at the end is saved with the model.
@@ -69,9 +71,9 @@ class Classifier(LightningModule):
         self,
         backbone: str = "vit_tiny_patch16_224",
         *,
-        competitors: int = 8,
+        competitors: int | dict[str, int] = 8,
         image_size: int | None = None,
-        include: str | list[str] = "*",
+        include: str | list[str] | None = None,
         exclude: str | list[str] | None = None,
         layout: Layout = "strided",
         noise: float | Schedule = 0.0,
@@ -113,7 +115,7 @@ class Classifier(LightningModule):
             "competitors": competitors,
             "image_size": image_size,
             "include": include,
-            "exclude": exclude,
+            "exclude": exclude or (),
             "layout": layout,
             "inference": inference,
             "estimator": estimator,
@@ -157,6 +159,8 @@ class Classifier(LightningModule):
             temperature=value_at(self.temperature, 0),
             **self.network,
         )
+        if model.lwta.left_out:
+            tell(f"{len(model.lwta.sites)} activations compete; left out: {in_words(model.lwta.left_out)}")
         if label_names:
             with_labels(model, label_names)
         if self.initial_weights:

@@ -102,7 +102,7 @@ class Converting:
                 f"{', '.join(competitions(model))}"
             )
         globs = {name: network[name] for name in ("include", "exclude")}
-        asked = globs != {"include": "*", "exclude": None}
+        asked = globs != {"include": None, "exclude": ()}
         self.sites = activation_sites(model, **globs) if asked else list(spec_of(model).sites)
         self.conversion, self.competitors = conversion, network["competitors"]
         self.options = {name: network[name] for name in ("layout", "inference")}

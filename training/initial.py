@@ -3,11 +3,12 @@
 from pathlib import Path
 
 import torch
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from safetensors.torch import load_file
 from torch import nn
 
 from competition_layers import competitions
+
+from .quiet import tell
 
 
 def load_initial_weights(model: nn.Module, source: str) -> None:
@@ -31,9 +32,9 @@ def load_initial_weights(model: nn.Module, source: str) -> None:
             f"Expected weights of {type(model).__name__} in {str(path)!r} but {len(wrong)} differ: {shown}"
         )
     model.load_state_dict(fitting, strict=False)
-    _tell(f"initial weights: {len(fitting)} tensors from {path}")
+    tell(f"initial weights: {len(fitting)} tensors from {path}")
     for name in left:
-        _tell(f"  fresh: {name} {_shape(own, name)}, there {_shape(weights, name)}")
+        tell(f"  fresh: {name} {_shape(own, name)}, there {_shape(weights, name)}")
 
 
 @torch.no_grad()
@@ -70,8 +71,3 @@ def _heads(model: nn.Module) -> tuple[str, ...]:
 
 def _shape(tensors: dict[str, torch.Tensor], name: str) -> str:
     return str(tuple(tensors[name].shape)) if name in tensors else "nothing"
-
-
-@rank_zero_only
-def _tell(line: str) -> None:
-    print(line)

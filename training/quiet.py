@@ -1,9 +1,11 @@
-"""Lightning's advertisements and hints kept away from people who asked for a training run."""
+"""What a training run says: each line once, and without Lightning's advertisements and hints."""
 
 import logging
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 _HINTS = (
     ".*does not have many workers.*",
@@ -33,3 +35,9 @@ def quietly() -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
+
+
+@rank_zero_only
+def tell(line: str) -> None:
+    """Print a line, from the first process alone."""
+    print(line)

@@ -1,5 +1,7 @@
 """Finding activations, swapping them and putting them back."""
 
+import copy
+
 import pytest
 import torch
 from torch import nn
@@ -11,6 +13,7 @@ from competition_layers import (
     create_model,
     observe,
     revert_activations,
+    survey,
     swap_activations,
 )
 
@@ -77,7 +80,7 @@ def test_an_unknown_activation_is_refused_and_the_nearest_offered():
     model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 8), nn.ReLU())
     with pytest.raises(ValueError, match="known activation but got '11', did you mean '1'"):
         activation_sites(model, include="11")
-    with pytest.raises(ValueError, match="Linear, which has none"):
+    with pytest.raises(ValueError, match="found none: it has no activation"):
         activation_sites(nn.Linear(2, 2))
     with pytest.raises(ValueError, match="at least one activation outside"):
         activation_sites(model, exclude="*")
@@ -102,6 +105,99 @@ def test_observe_collects_one_pass_and_refuses_silent_and_repeated_modules():
         run(torch.ones(2, 3))
 
 
-def test_a_module_called_twice_is_refused_by_name_when_a_model_is_made():
-    with pytest.raises(RuntimeError, match="to run once in a pass but got 2 calls; leave it out by name"):
-        create_model("dla34", competitors=4, num_classes=3, image_size=32)
+class Reused(nn.Module):
+    """A block of torchvision's kind: one `relu` for two places, of different width; and a function."""
+
+    def __init__(self):
+        super().__init__()
+        self.conv1, self.conv2 = nn.Conv2d(3, 8, 3, padding=1), nn.Conv2d(8, 4, 3, padding=1)
+        self.relu, self.fc = nn.ReLU(inplace=True), nn.Linear(4, 2)
+
+    def forward(self, x):
+        x = self.relu(self.conv2(self.relu(self.conv1(x))))
+        return self.fc(nn.functional.gelu(x.mean((2, 3))))
+
+
+def test_an_activation_that_runs_twice_competes_in_each_of_its_calls():
+    model, x = Reused().eval(), torch.randn(2, 3, 8, 8)
+    text, dense = repr(model), model(x)
+    sites = swap_activations(model, {"relu.0": 4, "*": 2})
+    assert [(s.name, s.width, s.calls) for s in sites] == [("relu.0", 8, 2), ("relu.1", 4, 2)]
+    with observe(model, ["relu.0", "relu.1"]) as outputs:
+        model(x)
+    assert [(y != 0).float().mean().item() for y in outputs.values()] == [0.25, 0.5]
+    revert_activations(model)
+    assert repr(model) == text and torch.equal(model(x), dense)
+    swap_activations(model, 1, sites=sites)  # the twin: the same places by the same names
+    with observe(model, ["relu.0", "relu.1"]):
+        assert torch.equal(model(x), dense)
+
+
+def test_turns_start_anew_after_a_pass_that_an_error_cut_short():
+    model, x = Reused().eval(), torch.randn(2, 3, 8, 8)
+    swap_activations(model, 2)
+    expected, conv2 = model(x), model.conv2
+    model.conv2 = nn.Identity()  # 8 channels where the mean wants 4
+    with pytest.raises(RuntimeError):
+        model(x)
+    model.conv2 = conv2
+    assert torch.equal(model(x), expected)
+    assert torch.equal(copy.deepcopy(model)(x), expected)
+
+
+def test_what_cannot_compete_is_told_by_name_and_why():
+    left = survey(Reused()).left_out()
+    assert left[""] == "the function gelu, called in the model itself: make it a module"
+    with pytest.raises(ValueError, match=r"known activation but got 'gelu'"):
+        activation_sites(Reused(), include="gelu")
+
+    class Functional(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.fc = nn.Linear(4, 8)
+
+        def forward(self, x):
+            return nn.functional.relu(self.fc(x))
+
+    with pytest.raises(ValueError, match=r"none: .*the function relu, called in the model itself"):
+        activation_sites(Functional())
+
+
+def test_what_opens_a_gate_is_left_out_unless_asked_for():
+    import timm
+
+    model = timm.create_model("test_byobnet", num_classes=3, pretrained_cfg_overlay={"input_size": (3, 32, 32)})
+    reasons = survey(model).left_out(activation_sites(model))
+    assert {"in the stem", "opens a gate", "bounded: a gate"} <= set(reasons.values())
+    with pytest.raises(ValueError, match=r"can compete but got 'stages.*gate': bounded: a gate"):
+        activation_sites(model, include=next(name for name, why in reasons.items() if why == "bounded: a gate"))
+
+
+def test_one_module_in_two_places_is_two_places():
+    shared = nn.ReLU()
+    model = nn.Sequential(nn.Linear(4, 8), shared, nn.Linear(8, 6), shared, nn.Linear(6, 2))
+    sites = swap_activations(model, 2)
+    assert [site.name for site in sites] == ["1", "3"] and model[1] is not model[3]
+    revert_activations(model)
+    assert model[1] is shared and model[3] is shared
+
+
+def test_competitors_by_glob_first_fit_counts_and_every_gap_is_named():
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 6), nn.ReLU(), nn.Linear(6, 9), nn.ReLU())
+    with pytest.raises(ValueError, match=r"competitors for '5' \(1 such\) but no glob of \['1', '3'\] fits; add '\*'"):
+        swap_activations(model, {"1": 4, "3": 2})
+    with pytest.raises(ValueError, match="known activation but got '7'"):
+        swap_activations(model, {"7": 4, "*": 2})
+    with pytest.raises(ValueError, match=r"'5' to be a multiple of competitors=2 but got 9 \(so in 1 of 3 layers\)"):
+        swap_activations(model, {"1": 4, "*": 2})
+    swap_activations(model, {"5": 1, "1": 4, "*": 2})
+    assert {name: layer.competitors for name, layer in competitions(model).items()} == {"1": 4, "3": 2}
+
+
+def test_the_survey_leaves_no_trace():
+    model = Reused()
+    model.conv1.eval()
+    before = repr(model), [m.training for m in model.modules()]
+    assert "relu.1  ReLU  axis 1, 4 units, fed by conv2" in str(survey(model))
+    assert before == (repr(model), [m.training for m in model.modules()])
+    assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())

@@ -23,7 +23,7 @@ def coactivation(activations: Float[Tensor, "positions units"]) -> Float[Tensor,
 
 
 def balanced_groups(
-    cost: Float[Tensor, "units units"], competitors: int, *, starts: int = 4, seed: int = 0
+    cost: Float[Tensor, "units units"], competitors: int, *, starts: int = 2, seed: int = 0
 ) -> Int[Tensor, "groups competitors"]:
     """Groups of `competitors` units with a low sum of `cost` over the pairs inside groups.
 
@@ -62,19 +62,19 @@ def _refined(cost: Tensor, groups: Tensor) -> Tensor:
     count, competitors = groups.shape
     group_of = torch.empty(groups.numel(), dtype=torch.long, device=cost.device)
     group_of[groups.flatten()] = torch.arange(count, device=cost.device).repeat_interleave(competitors)
-    least = -1e-6 * float(cost.max())
+    rounding = 1e-6 * float(cost.max())
     while True:
         to_group = cost.new_zeros(len(cost), count).index_add_(1, group_of, cost)
         to_other = to_group[:, group_of]  # of unit i to the group of unit j
         gain = to_other - to_other.diagonal().unsqueeze(1)
         gain = (gain + gain.T - 2 * cost).masked_fill_(group_of.unsqueeze(0) == group_of.unsqueeze(1), 0)
         best, partner = gain.min(1)
+        gaining = best.argsort()[: int((best < -rounding).sum())].tolist()
+        groups_now = group_of.tolist()
         touched: set[int] = set()
-        for i in best.argsort().tolist():
+        for i in gaining:
             j = int(partner[i])
-            pair = {int(group_of[i]), int(group_of[j])}
-            if best[i] >= least:
-                break
+            pair = {groups_now[i], groups_now[j]}
             if touched.isdisjoint(pair):
                 touched |= pair
                 group_of[[i, j]] = group_of[[j, i]]

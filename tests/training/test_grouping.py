@@ -31,7 +31,7 @@ def test_no_grouping_of_six_units_costs_less(competitors, seed):
     a = torch.randn(50, 6, generator=torch.Generator().manual_seed(seed))
     cost = coactivation(a)
     least = min(float(grouping_cost(cost, torch.tensor(p).reshape(-1, competitors))) for p in permutations(range(6)))
-    assert float(grouping_cost(cost, balanced_groups(cost, competitors))) == pytest.approx(least)
+    assert float(grouping_cost(cost, balanced_groups(cost, competitors, starts=8))) == pytest.approx(least)
 
 
 def test_coactivation_is_the_mean_product_of_what_is_above_zero():

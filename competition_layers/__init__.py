@@ -3,6 +3,7 @@
 from .functional import competition_kl, draw_noise, gumbel_noise, lwta, winners
 from .groups import winner_mask, winner_units
 from .layers import StochasticLWTA
+from .layouts import convert_layout
 from .observe import observe
 from .rules import held_noise, inference_rule, load_noise_state, noise_state, predict, seed_noise
 from .surgery import activation_sites, competitions, revert_activations, swap_activations
@@ -18,6 +19,7 @@ __all__ = [
     "activation_sites",
     "competition_kl",
     "competitions",
+    "convert_layout",
     "draw_noise",
     "gumbel_noise",
     "held_noise",

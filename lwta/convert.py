@@ -28,7 +28,7 @@ def convert(
     data: Path | None = None,
     run: str | None = None,
     runs_dir: Path = Path("runs"),
-    competitors: int = 8,
+    competitors: int | dict[str, int] = 8,
     epochs: float = 1.0,
     lr: float | None = None,
     conversion: Conversion = _ALL,
@@ -48,7 +48,7 @@ def convert(
         data: folder of images, train/CLASS/*.jpg; by default the one that the dense network's run was trained on.
         run: name of the run: its folder is RUNS_DIR/NAME.
         runs_dir: where the runs are.
-        competitors: U, the units in a group; 1 trains the dense network on, in the same way: the fair comparison.
+        competitors: U, or globs on activations with a U each; 1 trains the dense network on: the fair comparison.
         epochs: how long; may be a fraction.
         lr: learning rate at the start; by default half of the dense network's run's, or 1e-4.
         conversion: its ingredients, each of which can be left out.

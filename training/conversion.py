@@ -9,7 +9,6 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from torch import Tensor, nn
 
 from competition_layers import StochasticLWTA, competitions, observe
@@ -18,6 +17,7 @@ from competition_layers.spec import spec_of, with_labels
 from competition_layers.surgery import Site, activation_sites, swap_activations
 
 from .grouping import GROUPINGS, Grouping, balanced_groups, coactivation, order_of, random_groups
+from .quiet import tell
 
 _POSITIONS = 8192  # of the recorded images, at which a layer's activations are compared
 _TRIED = 2  # images that a permutation is tried with
@@ -88,8 +88,8 @@ class Converting:
     """A conversion while it runs: where the units of the dense `model` are to compete, its teacher, its swap.
 
     Args:
-        network: `competitors, include, exclude, layout, inference`, as `create_model` takes them. Without globs units
-            compete where the model says that they could.
+        network: `competitors, include, exclude, layout, estimator, inference`, as `create_model` takes them. Without
+            globs units compete where the model says that they could.
 
     Raises:
         ValueError: units of `model` compete already.
@@ -105,7 +105,7 @@ class Converting:
         asked = globs != {"include": None, "exclude": ()}
         self.sites = activation_sites(model, **globs) if asked else list(spec_of(model).sites)
         self.conversion, self.competitors = conversion, network["competitors"]
-        self.options = {name: network[name] for name in ("layout", "inference")}
+        self.options = {name: network[name] for name in ("layout", "estimator", "inference")}
         self.teacher = copy.deepcopy(model).eval().requires_grad_(False) if conversion.distillation else None
         self.swap: GradualSwap | None = None
         self.seconds = 0.0  # that regrouping took
@@ -154,7 +154,7 @@ class Converting:
 
 def convert(
     model: nn.Module,
-    competitors: int,
+    competitors: int | Mapping[str, int],
     images: Iterable[Float[Tensor, "images channels height width"]],
     *,
     sites: list[Site],
@@ -211,7 +211,7 @@ def _regroup(
     try:
         permute_units(model, name, order_of(groups, layer.layout), x=tried)
     except ValueError as error:
-        _tell(f"{name}: units grouped by index. {error}")
+        tell(f"{name}: units grouped by index. {error}")
 
 
 @torch.no_grad()
@@ -240,8 +240,3 @@ def _recorded(model: nn.Module, images: Iterable[Tensor], count: int, *, seed: i
             break
     model.train(training)
     return {name: torch.cat(rows) for name, rows in kept.items()}, tried
-
-
-@rank_zero_only
-def _tell(line: str) -> None:
-    print(line)

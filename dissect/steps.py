@@ -26,7 +26,7 @@ from .probe import ProbeImages
 from .recording import record_shards
 from .records import LayerRecord
 from .shelf import Shelf, read_embeddings, read_record
-from .similarity import DEFAULT_SIMILARITY, SIMILARITIES, WITH_PRIOR, wpmi_prior
+from .similarity import DEFAULT_SIMILARITY, PRIORS, SIMILARITIES
 from .store import FORMAT, digest, load_tensors, model_fingerprint, save_tensors, transform_fingerprint
 from .strips import showing
 from .summaries import SUMMARIES
@@ -243,11 +243,11 @@ def _prior(
     record: LayerRecord, images: Tensor, texts: Tensor, halves: Halves, summary: str, similarity: str, out: Path
 ) -> Tensor | None:
     """The layer's prior on the choosing half, kept in the folder: names do not depend on which units are asked for."""
-    if similarity not in WITH_PRIOR:
+    if similarity not in PRIORS:
         return None
     half = halves.choosing
     won = None if record.won is None else record.won[summary][half]
-    prior = wpmi_prior(record.summaries[summary][half], images[half], texts, won=won, similarity=similarity)
+    prior = PRIORS[similarity](record.summaries[summary][half], images[half], texts, won=won)
     save_tensors(out / "priors" / f"{record.layer}.safetensors", {"prior": prior}, key=digest(prior))
     return prior
 

@@ -50,8 +50,8 @@ def describe(
         clip: bundled, MODEL/TAG of open_clip, hf-hub:..., local-dir:..., or a safetensors file of image `embeddings`.
         root: where wds/, torch/ and hfds/ sources lie.
         split: of torch/ and hfds/ sources.
-        similarity: how activations are compared with concepts: soft_wpmi (default), wpmi, cosine, cosine_cubed,
-            rank_reorder, jensen_shannon.
+        similarity: how activations are compared with concepts: claims (default), soft_wpmi, wpmi, cosine,
+            cosine_cubed, rank_reorder, jensen_shannon.
         summary: what stands for an image: cls, tokens (without the class token), mean, max, quantile; auto is the class
             token where the network reads it, else mean.
         templates: a prompt with {} for the concept, or a list of them; their embeddings are averaged.

@@ -6,15 +6,22 @@
 `images` and `concepts` are unit-norm embeddings; the papers' matrix P = images @ concepts.T (a known P goes in as
 `images=P, concepts=eye`) is never stored whole. With `won`, a unit is judged by the images that it won. A unit
 without support (nothing won, or the same value everywhere) gets a row of zeros. The published constants are the
-defaults (CLIP-Dissect, Oikarinen & Weng 2023, and its code 21e7697).
+defaults (CLIP-Dissect, Oikarinen & Weng 2023, and its code 21e7697); `claims`, the default, is ours.
 """
 
+from collections.abc import Callable
+from functools import partial
+
+from torch import Tensor
+
+from .claims import claims, claims_prior
 from .cosine import cosine, cosine_cubed
 from .ranks import rank_reorder
 from .shannon import jensen_shannon
 from .wpmi import scores_and_prior, soft_wpmi, wpmi, wpmi_prior
 
 SIMILARITIES = {
+    "claims": claims,
     "cosine": cosine,
     "cosine_cubed": cosine_cubed,
     "jensen_shannon": jensen_shannon,
@@ -22,13 +29,21 @@ SIMILARITIES = {
     "soft_wpmi": soft_wpmi,
     "wpmi": wpmi,
 }
-DEFAULT_SIMILARITY = "soft_wpmi"
-WITH_PRIOR = frozenset({"soft_wpmi", "wpmi"})  # these take the layer's `wpmi_prior`
+DEFAULT_SIMILARITY = "claims"
+PRIORS: dict[str, Callable[..., Tensor]] = {  # what is found once over a whole layer, and handed in as `prior`
+    "claims": claims_prior,
+    "soft_wpmi": partial(wpmi_prior, similarity="soft_wpmi"),
+    "wpmi": partial(wpmi_prior, similarity="wpmi"),
+}
+WITH_PRIOR = frozenset(PRIORS)
 
 __all__ = [
     "DEFAULT_SIMILARITY",
+    "PRIORS",
     "SIMILARITIES",
     "WITH_PRIOR",
+    "claims",
+    "claims_prior",
     "cosine",
     "cosine_cubed",
     "jensen_shannon",

@@ -132,7 +132,7 @@ def test_the_folder_says_what_it_was_made_from(run, model, probe):
     manifest = dissection.manifest
     assert manifest["format"] == 1 and manifest["model"]["rules"] == {"1": "argmax"}
     assert manifest["probe"]["fingerprint"] == probe.fingerprint and dissection.images == probe.names
-    assert manifest["options"]["similarity"] == "soft_wpmi"
+    assert manifest["options"]["similarity"] == "claims"
     assert dissection.layers == ("1", "5") and dissection.units("1") == 8 and dissection.summary("1") == "mean"
     prior = load_file(dissection.folder / "priors" / "1.safetensors")["prior"]
     assert prior.shape == (4,) and prior.isfinite().all()

@@ -5,6 +5,7 @@ from .groups import winner_mask, winner_units
 from .layers import StochasticLWTA
 from .layouts import convert_layout
 from .observe import observe
+from .projection import WinnerProjection, sparse_inference
 from .rules import held_noise, inference_rule, load_noise_state, noise_state, predict, seed_noise
 from .surgery import activation_sites, competitions, revert_activations, swap_activations
 from .survey import Site, Survey, survey
@@ -16,6 +17,7 @@ __all__ = [
     "Site",
     "StochasticLWTA",
     "Survey",
+    "WinnerProjection",
     "activation_sites",
     "competition_kl",
     "competitions",
@@ -32,6 +34,7 @@ __all__ = [
     "revert_activations",
     "seed_noise",
     "survey",
+    "sparse_inference",
     "swap_activations",
     "winner_mask",
     "winner_units",

@@ -84,12 +84,7 @@ class StochasticLWTA(nn.Module):
             temperature=self.temperature,
             **self._rules(),
         )
-        # asserted on the device: a GPU is not stopped to ask
-        torch._assert_async(
-            (index < self.competitors).all(),
-            f"Expected numbers in layer {self.name or 'StochasticLWTA'!r} but got NaN: training diverged (a lower "
-            "learning rate, gradient clipping), or the input holds NaN",
-        )
+        assert_numbers((index < self.competitors).all(), self.name)
         return y
 
     @property
@@ -154,3 +149,12 @@ class StochasticLWTA(nn.Module):
             "noise_scale": self.noise,
             "estimator": self.estimator if self.training or self.estimator != "relaxed" else "gumbel",
         }
+
+
+def assert_numbers(all_right: Tensor, name: str) -> None:
+    """Raise in the name of a layer unless `all_right`: asserted on the device, a GPU is not stopped to ask."""
+    torch._assert_async(
+        all_right,
+        f"Expected numbers in layer {name or 'StochasticLWTA'!r} but got NaN: training diverged (a lower learning rate, "
+        "gradient clipping), or the input holds NaN",
+    )

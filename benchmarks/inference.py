@@ -1,0 +1,154 @@
+"""What sparsity buys at inference: a DeiT-T whose linear maps read winners alone, against dense networks and the
+masked path, in one run, eager and compiled.
+
+    python benchmarks/inference.py [--quick] [--threads 2] [--rounds 15] [--competitors 2 4 8 24] [--batches 16 1]
+    python benchmarks/inference.py --crossover [--threads 2]
+
+Each round runs every variant once, in turn, so that a busy machine slows all of them alike. `limit` is the network with
+competition and second linear map gone altogether: nothing can be faster. The last columns set each row against the
+faster dense network and against the limit. `--crossover` sets one pair of competition and Linear against the masked
+path over widths, tokens and competitors: where the rule of `sparse_inference` comes from.
+"""
+
+import argparse
+import statistics
+import time
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from torch.profiler import ProfilerActivity, profile
+
+from competition_layers import create_model, lwta, sparse_inference
+from competition_layers.projection import project_winners
+
+NAME = "deit_tiny_patch16_224"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="few rounds, U = 8, eager only")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--competitors", type=int, nargs="+", default=[2, 4, 8, 24])
+    parser.add_argument("--batches", type=int, nargs="+", default=[16, 1])
+    parser.add_argument("--modes", nargs="+", choices=["eager", "compiled"], default=["eager", "compiled"])
+    parser.add_argument("--crossover", action="store_true")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    if options.quick:
+        options.rounds, options.competitors, options.batches, options.modes = 3, [8], [4, 1], ["eager"]
+    print(f"torch {torch.__version__}, {options.threads} threads, medians of {options.rounds} rounds\n")
+    with torch.inference_mode():
+        if options.crossover:
+            crossover(options.rounds)
+            return
+        networks = variants(options.competitors)
+        for mode in options.modes:
+            for batch in options.batches:
+                torch.compiler.reset()
+                table(networks, mode, batch, options.rounds)
+
+
+def variants(competitors) -> dict[str, nn.Module]:
+    """Networks that differ in their MLPs alone, with the same weights."""
+    torch.manual_seed(0)
+    dense = create_model(NAME, competitors=1).eval()
+    networks = {"dense GELU": dense, "dense ReLU": swapped(dense, nn.ReLU), "limit": swapped(dense, nn.Identity)}
+    for block in networks["limit"].blocks:
+        block.mlp.fc2 = First(block.mlp.fc2.out_features)
+    for u in competitors:
+        masked = create_model(NAME, competitors=u).eval()
+        masked.load_state_dict(dense.state_dict())
+        networks[f"masked, U={u}"] = masked
+        networks[f"winners, U={u}"] = sparse_inference(masked)
+    return networks
+
+
+def swapped(dense, activation) -> nn.Module:
+    network = create_model(NAME, competitors=1).eval()
+    network.load_state_dict(dense.state_dict())
+    for block in network.blocks:
+        block.mlp.act = activation()
+    return network
+
+
+class First(nn.Module):
+    """No linear map: the first channels pass."""
+
+    def __init__(self, channels: int):
+        super().__init__()
+        self.channels = channels
+
+    def forward(self, h):
+        return h[..., : self.channels]
+
+
+def table(networks, mode, batch, rounds) -> None:
+    x = torch.randn(batch, 3, 224, 224)
+    runs = {name: network if mode == "eager" else torch.compile(network) for name, network in networks.items()}
+    seconds = medians({name: lambda run=run: run(x) for name, run in runs.items()}, rounds)
+    dense, limit = min(seconds["dense GELU"], seconds["dense ReLU"]), seconds["limit"]
+    print(f"{NAME}, {mode}, batch {batch}\n  {'':16}{'ms':>9}{'x dense':>9}{'of limit':>10}{'peak MB':>9}{'error':>10}")
+    for name, run in runs.items():
+        error = ""
+        if name.startswith("winners"):
+            error = f"{(run(x) - networks[name.replace('winners', 'masked')](x)).abs().max():.1e}"
+        print(
+            f"  {name:16}{seconds[name] * 1e3:9.1f}{dense / seconds[name]:9.2f}{limit / seconds[name]:10.0%}"
+            f"{peak_bytes(lambda run=run: run(x)) / 2**20:9.1f}{error:>10}"
+        )
+    print()
+
+
+def peak_bytes(run) -> int:
+    """The most bytes that tensors made during `run` held at once."""
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
+        run()
+    events = [event for event in seen.profiler.kineto_results.events() if event.name() == "[memory]"]
+    held = peak = 0
+    for event in sorted(events, key=lambda event: event.start_ns()):
+        held += event.nbytes()
+        peak = max(peak, held)
+    return peak
+
+
+def crossover(rounds) -> None:
+    print(f"{'units x features':18}{'tokens':>7}{'U':>4}{'masked ms':>11}{'winners ms':>12}{'ratio':>7}")
+    for units, features in ((256, 64), (768, 192), (1536, 384), (3072, 768)):
+        for tokens in (1, 8, 64, 197, 2048):
+            for u in (2, 4, 8, 24):
+                if units % u == 0:
+                    one_pair(units, features, tokens, u, rounds)
+
+
+def one_pair(units, features, tokens, u, rounds) -> None:
+    h, table, bias = torch.randn(tokens, units), torch.randn(units, features) * units**-0.5, torch.zeros(features)
+    weight = table.t().contiguous()
+    seconds = medians(
+        {
+            "masked": lambda: F.linear(lwta(h, u, channel_dim=-1), weight, bias),
+            "winners": lambda: project_winners(h, table, bias, u),
+        },
+        rounds,
+    )
+    masked, winners = seconds.values()
+    print(
+        f"{units:>8} x {features:<7}{tokens:7}{u:4}{masked * 1e3:11.3f}{winners * 1e3:12.3f}{masked / winners:7.2f}",
+        flush=True,
+    )
+
+
+def medians(runs, rounds) -> dict[str, float]:
+    times = {name: [] for name in runs}
+    for i in range(rounds + 2):
+        for name, run in runs.items():
+            start = time.perf_counter()
+            run()
+            if i > 1:  # the first rounds warm up and compile
+                times[name].append(time.perf_counter() - start)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+if __name__ == "__main__":
+    main()

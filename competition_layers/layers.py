@@ -155,6 +155,6 @@ def assert_numbers(all_right: Tensor, name: str) -> None:
     """Raise in the name of a layer unless `all_right`: asserted on the device, a GPU is not stopped to ask."""
     torch._assert_async(
         all_right,
-        f"Expected numbers in layer {name or 'StochasticLWTA'!r} but got NaN: training diverged (a lower learning rate, "
-        "gradient clipping), or the input holds NaN",
+        f"Expected numbers in layer {name or 'StochasticLWTA'!r} but got NaN: training diverged (a lower learning "
+        "rate, gradient clipping), or the input holds NaN",
     )

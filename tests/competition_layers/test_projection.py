@@ -12,12 +12,13 @@ from competition_layers import (
     inference_rule,
     lwta,
     observe,
+    readers,
     seed_noise,
     sparse_inference,
 )
-from competition_layers import projection as room
 from competition_layers.functional import ESTIMATORS
-from competition_layers.projection import project_winners, winner_pairs
+from competition_layers.projection import project_winners
+from competition_layers.readers import winner_pairs
 
 
 def pair(competitors=4, layout="strided", between=(), units=24, **options):
@@ -245,7 +246,7 @@ def test_what_is_left_alone_is_said_by_name(model, name, reason):
 
 
 def test_a_wide_layer_of_pairs_is_left_alone(monkeypatch):
-    monkeypatch.setattr(room, "_MOST_WEIGHTS_OF_PAIRS", 100)
+    monkeypatch.setattr(readers, "_MOST_WEIGHTS_OF_PAIRS", 100)
     with pytest.warns(UserWarning, match="1: half of 24 x 5 weights are not read faster"):
         sparse(pair(2))
     assert winner_pairs(pair(3), X).linear

@@ -111,5 +111,5 @@ def winner_entropy(
     tensor(0.5000)
     """
     rates, axis = grouped(win_rate, competitors, channel_dim=0, layout=layout)
-    p = rates / rates.sum(axis, keepdim=True)
+    p = rates / rates.sum(axis, keepdim=True)  # exactly one wins at each place: the sum is never 0
     return torch.special.entr(p).sum(axis).mean() / torch.tensor(float(competitors)).log()

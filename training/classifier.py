@@ -261,11 +261,13 @@ class Classifier(LightningModule):
     def _read(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         images, labels = batch
         fitting = self.trainer.state.fn == TrainerFn.FITTING
-        self.readings.update(self.model, self._laid_out(images), labels, every_rule=not fitting, watch=batch_idx == 0)
+        self.readings.update(self.model, self._laid_out(images), labels, every_rule=not fitting, watch=batch_idx < 4)
 
     def _report(self, split: str) -> None:
         for name, value in self.readings.results().items():
-            self.log(f"{split}_{name}", value, prog_bar=name in ("accuracy", "density"), rank_zero_only=False)
+            self.log(
+                f"{split}_{name}", value, prog_bar=name in ("accuracy", "density", "dead_units"), rank_zero_only=False
+            )
 
     def _laid_out(self, images: Tensor) -> Tensor:
         return images.contiguous(memory_format=torch.channels_last) if self.channels_last else images

@@ -1,13 +1,14 @@
-"""How good a network is: its accuracy by each rule of inference, its loss, its density."""
+"""How good a network is: its accuracy by each rule of inference, its loss, how its units compete."""
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torchmetrics import MeanMetric, Metric
 from torchmetrics.classification import MulticlassAccuracy
 
-from competition_layers import competitions, observe, predict
-from competition_layers.sparsity import Density
+from competition_layers import StochasticLWTA, competitions, observe, predict, winner_mask, winners
+from competition_layers.sparsity import Density, WinRate, dead_units, winner_entropy
 
 from .sampling import NOT_COUNTED
 
@@ -33,7 +34,8 @@ class Readings(nn.Module):
             }
         )
         self.loss = MeanMetric()
-        self.density = Density()
+        self.density, self.agreement = Density(), MeanMetric()
+        self.win_rates: dict[str, tuple[WinRate, StochasticLWTA]] = {}  # by layer, once a layer was looked at
 
     def update(
         self,
@@ -48,14 +50,17 @@ class Readings(nn.Module):
 
         Args:
             every_rule: read out by `argmax`, one sample and n samples too.
-            watch: look at which units pass (in one or two batches: for a competition it is 1/U by construction).
+            watch: look at who wins (in a few batches).
         """
         layers = competitions(model)
         if watch and layers:
-            with observe(model, list(layers)) as outputs:
+            counted = labels != NOT_COUNTED
+            names = list(layers)
+            with (
+                observe(model, names, what="input", read=lambda name, h: self._watch(name, layers[name], h, counted)),
+                observe(model, names, read=lambda name, y: self.density.update(y != 0)),
+            ):
                 logits = model.forward(images)  # not compiled: hooks added afterwards would be skipped
-            for output in outputs.values():
-                self.density.update(output != 0)
         else:
             logits = model(images)
         losses = F.cross_entropy(logits.float(), labels, reduction="none", ignore_index=NOT_COUNTED)
@@ -67,6 +72,33 @@ class Readings(nn.Module):
             scores |= self._by_rule(model, images, noisy=any(layer.noise for layer in layers.values()))
         for name, logits_of_rule in scores.items():
             self.accuracies[name].update(logits_of_rule, labels)
+
+    def _watch(self, name: str, layer: StochasticLWTA, h: Tensor, counted: Tensor) -> None:
+        """Who wins in one layer: by `argmax`, and whether a sample agrees with it."""
+        h = h.detach()
+        how = {"channel_dim": layer.channel_dim, "layout": layer.layout}
+        best = winners(h, layer.competitors, **how)
+        sampled = layer.drawn(h) if layer.noise > 0 and layer.estimator != "argmax" else None
+        drawn = best if sampled is None else winners(h, layer.competitors, noise=sampled, **how)
+        if len(h) == len(counted):  # else axis 0 holds windows of several images
+            best, drawn = best[counted], drawn[counted]
+        self.agreement.update((best == drawn).float())
+        won = winner_mask(drawn if layer.noisy else best, layer.competitors, **how).movedim(layer.channel_dim, -1)
+        if name not in self.win_rates:
+            self.win_rates[name] = (WinRate(won.shape[-1]).to(h.device), layer)
+        self.win_rates[name][0].update(won)
+
+    def _competition(self) -> dict[str, Tensor]:
+        """The mean over layers of the share of dead units and of the entropy of winners; over all processes."""
+        rates = [(metric.compute(), layer) for metric, layer in self.win_rates.values()]
+        self.win_rates = {}
+        if not rates:
+            return {}
+        entropies = [winner_entropy(rate, layer.competitors, layout=layer.layout) for rate, layer in rates]
+        return {
+            "dead_units": torch.stack([dead_units(rate) for rate, _ in rates]).mean(),
+            "winner_entropy": torch.stack(entropies).mean(),
+        }
 
     def _by_rule(self, model: nn.Module, images: Tensor, *, noisy: bool) -> dict[str, Tensor]:
         argmax = predict(model, images, samples=0)
@@ -81,8 +113,9 @@ class Readings(nn.Module):
     def results(self) -> dict[str, Tensor]:
         """The figures of everything seen since the last call."""
         metrics: dict[str, Metric] = {"loss": self.loss, **self.accuracies, "density": self.density}
+        metrics["agreement"] = self.agreement
         seen = {name: metric for name, metric in metrics.items() if metric.update_called}
         values = {name: metric.compute() for name, metric in seen.items()}
         for metric in seen.values():
             metric.reset()
-        return values
+        return values | self._competition()

@@ -77,6 +77,9 @@ def test_a_run_folder_holds_what_the_contract_names(finished):
     assert [row["epoch"] for row in rows(finished)] == ["0", "1", "2"]
     assert {"lr", "train_loss", "val_accuracy", "val_density"} <= rows(finished)[0].keys()
     assert {row["val_density"] for row in rows(finished)} == {"0.125"}
+    for name in ("val_dead_units", "val_winner_entropy", "val_agreement"):
+        assert all(0 <= float(row[name]) <= 1 for row in rows(finished)), name
+    assert all(0 < float(row["val_agreement"]) < 1 for row in rows(finished))  # this run competes under noise
 
 
 def test_the_same_run_gives_the_same_digits(finished, train, tiny, images):
@@ -174,7 +177,8 @@ def test_accuracies_by_every_rule_repeat(finished, images):
     one, other = (evaluate(finished, images(), accelerator="cpu", enable_progress_bar=False) for _ in range(2))
     assert one == other
     rules = ["test_accuracy", "test_accuracy_argmax", "test_accuracy_one_sample", "test_accuracy_8_samples"]
-    assert list(one) == ["test_loss", *rules, "test_density"]
+    seen = ["test_density", "test_agreement", "test_dead_units", "test_winner_entropy"]
+    assert list(one) == ["test_loss", *rules, *seen]
 
 
 def test_a_trained_network_keeps_the_numbers_of_its_classes(finished, painted, tmp_path):

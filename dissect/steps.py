@@ -6,6 +6,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from competition_layers import activation_sites, competitions
@@ -66,7 +67,7 @@ def describe(
     """
     out = Path(out)
     check_choices(similarity, summary)
-    options = _recorded_by(model, layers, summary, transform, batch_size)
+    options = _recorded_by(model, probe, layers, summary, transform, batch_size)
     options |= {"similarity": similarity, "minimum_support": MINIMUM_SUPPORT, "naming": NAMING}
     manifest = {**_inputs(model, probe, concepts, encoder), "options": options}
     key = digest(json.dumps(manifest, sort_keys=True))
@@ -118,7 +119,7 @@ def record_share(
     `describe` with the same options finds all shares there, and only names. A share that is missing it does itself.
     """
     check_share(share)
-    options = _recorded_by(model, layers, summary, transform, batch_size)
+    options = _recorded_by(model, probe, layers, summary, transform, batch_size)
     with locked(out, share=share):
         shelf = _shelf(Path(out), model, probe, encoder, options)
         mine = shelf.shards[share[0] :: share[1]]
@@ -138,9 +139,9 @@ def check_choices(similarity: str, summary: str) -> None:
             raise ValueError(f"Expected a {what} among {', '.join(known)} but got {value!r}{nearest(value, known)}")
 
 
-def default_layer(model: nn.Module) -> str:
-    """The last place where units compete, or in a dense network the last where they could."""
-    sites = getattr(getattr(model, "lwta", None), "sites", ()) or activation_sites(model)
+def default_layer(model: nn.Module, inputs: Tensor | None = None) -> str:
+    """The last place where units compete, or in a dense network the last where they could, found by one pass."""
+    sites = getattr(getattr(model, "lwta", None), "sites", ()) or activation_sites(model, inputs=inputs)
     return sites[-1].name
 
 
@@ -181,6 +182,7 @@ def _inputs(model: nn.Module, probe: ProbeImages, concepts: ConceptSet, encoder:
 
 def _recorded_by(
     model: nn.Module,
+    probe: ProbeImages,
     layers: str | Sequence[str] | None,
     summary: str,
     transform: Transform | None,
@@ -188,10 +190,14 @@ def _recorded_by(
 ) -> dict[str, Any]:
     """The options that a recording depends on, as the manifest says them."""
     known = [name for name, _ in model.named_modules() if name]
+    transform = transform or default_transform(model)
+    if layers is None:
+        first = next(model.parameters(), torch.empty(0))
+        layers = default_layer(model, transform(probe[0])[None].to(first.device))
     return {
-        "layers": match_names(default_layer(model) if layers is None else layers, known, what="layer"),
+        "layers": match_names(layers, known, what="layer"),
         "summary": summary,
-        "transform": transform_fingerprint(transform or default_transform(model)),
+        "transform": transform_fingerprint(transform),
         "batch_size": batch_size if _sampled(model) else None,  # noise falls differently in other batches
     }
 

@@ -249,6 +249,7 @@ def test_refused_words_stop_before_the_pass_and_leave_what_was_there(run):
 
 
 def test_the_default_layer_is_the_last_competition(model, run):
-    assert steps.default_layer(model) == "4"  # the last activation that could compete, in a network that says nothing
+    # in a network that says nothing: the last activation that could compete
+    assert steps.default_layer(model, torch.zeros(1, 3, 8, 8)) == "4"
     model.lwta = type("Spec", (), {"sites": (type("Site", (), {"name": "1", "channel_dim": 1})(),)})()
     assert run(layers=None).layers == ("1",)

@@ -1,0 +1,140 @@
+"""A network from anywhere: torchvision's names, and a function of one's own; shares of a command."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from pictures import paint
+from safetensors.torch import save_file
+from torch import nn
+from torchvision import models
+
+from dissect import recording
+from dissect.activations import default_transform
+from lwta import describe
+from lwta.processes import own_share
+from lwta.sources import class_names, open_dissected, open_model
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+
+OWN = """
+import numpy as np
+import torch
+from torch import nn
+
+class Net(nn.Sequential):
+    label_names = ("boat", "palm")
+
+def small():
+    torch.manual_seed(0)
+    return Net(nn.Conv2d(3, 6, 3, stride=2), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(6, 2))
+
+def with_transform():
+    return small(), to_input
+
+def to_input(image):
+    return torch.from_numpy(np.array(image.resize((8, 8)))).permute(2, 0, 1) / 255
+
+def wrong():
+    return "a path"
+
+number = 1
+"""
+
+
+@pytest.fixture
+def own(tmp_path, monkeypatch):
+    """A module of the user's own in the current folder."""
+    (tmp_path / "my_networks.py").write_text(OWN)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    yield tmp_path
+    sys.modules.pop("my_networks", None)
+
+
+def test_a_function_of_ones_own_returns_a_network_or_one_with_its_transform(own):
+    plain, model = open_model("my_networks:small"), open_model("my_networks:with_transform")
+    assert isinstance(plain, nn.Module) and not plain.training and class_names(model) == ("boat", "palm")
+    assert default_transform(model).__name__ == "to_input"
+    with pytest.raises(ValueError, match=r"Expected transform=\.\.\. for a model that timm did not make"):
+        default_transform(plain)
+
+
+@pytest.mark.parametrize(
+    "source, match",
+    [
+        ("my_networks:smal", "Expected a function of module 'my_networks' but got 'smal', did you mean 'small'"),
+        ("my_networks:wrong", r"Expected 'my_networks:wrong' to return a torch\.nn\.Module.* but got str"),
+        ("my_network:small", "Expected package.module:function but found no module 'my_network'"),
+        ("torchvision:resnet81", "Expected a torchvision network but got 'resnet81', did you mean 'resnet18'"),
+        ("torchvision:resnet18/IMAGENET1K_V9", "Expected weights of torchvision's resnet18 .*did you mean"),
+    ],
+)
+def test_a_slip_is_answered_with_what_is_there(own, source, match):
+    with pytest.raises(ValueError, match=match):
+        open_model(source)
+
+
+def test_torchvisions_networks_bring_their_weights_transform_and_classes():
+    model = open_model("torchvision:resnet18", random_weights=True)
+    assert isinstance(model, models.ResNet) and class_names(model)[0] == "tench"
+    assert repr(default_transform(model)) == repr(models.ResNet18_Weights.DEFAULT.transforms())
+
+
+def test_a_network_without_class_names_is_told():
+    with pytest.raises(ValueError, match="Expected a network that says the names of its classes but Linear does not"):
+        class_names(nn.Linear(1, 1))
+
+
+@pytest.fixture
+def command(own):
+    """The whole command on pictures with precomputed embeddings; `--concepts classes` needs a real text tower."""
+    paint(own / "probe", each=6)
+    save_file({"embeddings": torch.randn(12, 4)}, own / "images.safetensors")
+    (own / "words.txt").write_text("boat\npalm\nsun\n")
+    save_file({"embeddings": torch.randn(3, 4)}, own / "words.safetensors")
+    return ["--model=my_networks:with_transform", "--probe=probe", "--concepts=words.txt", "--clip=images.safetensors"]
+
+
+def test_ones_own_network_goes_through_the_whole_command_in_shares(command, own, capsys, monkeypatch):
+    monkeypatch.setattr(recording, "SHARD", 5)
+    options = [*command, '--layers=["1", "4"]']
+    describe.main([*options, "--out=one"])
+    for shard in ("0/2", "1/2"):
+        describe.main([*options, "--out=two", f"--shard={shard}"])
+        assert f"Recorded share {shard} into two" in capsys.readouterr().out
+    describe.main([*options, "--out=two"])
+    files = {
+        out: {p.relative_to(own / out): p.read_bytes() for p in sorted((own / out).rglob("[!.]*")) if p.is_file()}
+        for out in ("one", "two")
+    }
+    assert files["one"] == files["two"] and len(files["one"]) > 12
+    dissection, network = open_dissected(own / "one")
+    assert dissection.layers == ("1", "4") and network[4].out_features == 2
+
+
+@pytest.mark.slow
+def test_torchruns_processes_give_the_files_of_one(command, own):
+    options = [*command, "--layers=1"]
+    describe.main([*options, "--out=one"])
+    script = (
+        f"import sys; sys.path[:0] = {[str(ROOT), str(own)]!r}; from lwta import describe; describe.main(sys.argv[1:])"
+    )
+    (own / "run.py").write_text(script)
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone", "run.py"]
+    subprocess.run([*launch, *options, "--out=two"], check=True, capture_output=True)
+    for path in sorted((own / "one").rglob("[!.]*")):
+        if path.is_file():
+            assert path.read_bytes() == (own / "two" / path.relative_to(own / "one")).read_bytes()
+
+
+def test_shares_are_read_from_the_option_or_from_torchrun(monkeypatch):
+    assert own_share("1/4") == (1, 4) and own_share(None) is None
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("RANK", "1")
+    assert own_share(None) == (1, 2)
+    for wrong in ("4/4", "1", "a/b", "-1/2"):
+        with pytest.raises(ValueError, match="Expected --shard i/n with i between 0 and n-1 but got"):
+            own_share(wrong)

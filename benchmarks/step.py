@@ -1,21 +1,22 @@
 """What a competition costs in training: the layer alone and a whole step, against the dense activation and against the
 formulation that was published, side by side in one run.
 
-    python benchmarks/step.py [--quick] [--threads 2] [--rounds 15]
+    python benchmarks/step.py [--quick] [--threads 2] [--rounds 15] [--compiled] [--only layer|deit|resnet]
 
-Prints medians and ratios; the rounds interleave the variants, so that a busy machine slows all of them alike.
+Prints medians, ratios and what autograd keeps for backward; the rounds interleave the variants, so that a busy machine
+slows all of them alike. `--compiled` adds each variant under torch.compile (a C++ compiler is needed, and minutes).
 """
 
 import argparse
 import statistics
 import time
+from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from competition_layers import competitions, create_model, lwta
-from competition_layers.functional import gumbel_noise
+from competition_layers import StochasticLWTA, competitions, create_model
 
 
 class Published(nn.Module):
@@ -44,51 +45,82 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="fewer rounds, smaller batches")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--compiled", action="store_true", help="also under torch.compile")
+    parser.add_argument("--only", choices=("layer", "deit", "resnet"))
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     rounds = 3 if options.quick else options.rounds
     print(f"torch {torch.__version__}, {options.threads} threads, medians of {rounds} rounds\n")
 
-    h = torch.randn(4 if options.quick else 16, 197, 768)
-    table(f"the layer alone, forward and backward, {tuple(h.shape)}", layer_variants(h), rounds)
+    compiled = torch.compile if options.compiled else None
+    if options.only in (None, "layer"):
+        h = torch.randn(4 if options.quick else 16, 197, 768)
+        functions = layer_variants()
+        kept = {name: kept_bytes(function, h) for name, function in functions.items()}
+        runs = {name: partial(backward, function, h) for name, function in with_compiled(functions, compiled).items()}
+        table(f"the layer alone, forward and backward, {tuple(h.shape)}", runs, rounds, kept)
     for name, batch in (("deit_tiny_patch16_224", 4), ("resnet18", 8)):
-        batch = 1 if options.quick else batch
-        table(f"a training step of {name}, 224 px, batch {batch}, AdamW", step_variants(name, batch), rounds)
+        if options.only is None or name.startswith(options.only):
+            batch = 1 if options.quick else batch
+            runs = step_variants(name, batch, compiled)
+            table(f"a training step of {name}, 224 px, batch {batch}, AdamW", runs, rounds)
 
 
-def layer_variants(h):
-    variants = {"GELU": lambda: backward(F.gelu, h)}
+def layer_variants():
+    variants = {"GELU": F.gelu}
     for u in (2, 8, 24):
-        variants[f"ours, U={u}"] = lambda u=u: backward(lambda x: lwta(x, u, channel_dim=-1, noise=gumbel_noise(x)), h)
-        variants[f"ours, U={u}, no noise"] = lambda u=u: backward(lambda x: lwta(x, u, channel_dim=-1), h)
-        variants[f"published, U={u}"] = lambda u=u: backward(Published(u, -1), h)
+        variants[f"ours, U={u}"] = StochasticLWTA(u, channel_dim=-1).train()
+        variants[f"ours, U={u}, no noise"] = StochasticLWTA(u, channel_dim=-1, noise=0.0).train()
+        variants[f"published, U={u}"] = Published(u, -1)
     return variants
 
 
-def step_variants(name, batch):
-    def step_of(model):
-        optimizer = torch.optim.AdamW(model.parameters(), fused=True)
-        x, y = torch.randn(batch, 3, 224, 224), torch.zeros(batch, dtype=torch.long)
-
-        def step():
-            optimizer.zero_grad()
-            F.cross_entropy(model(x), y).backward()
-            optimizer.step()
-
-        return step
-
+def step_variants(name, batch, compiled):
     # 24 does not divide a ResNet's widths; 32 is the nearest that does
     widest = 24 if "deit" in name else 32
-    variants = {"dense": step_of(create_model(name, competitors=1))}
+    models = {"dense": create_model(name, competitors=1)}
     for u in (2, 8, widest):
-        variants[f"ours, U={u}"] = step_of(create_model(name, competitors=u).train())
-        variants[f"ours, U={u}, no noise"] = step_of(create_model(name, competitors=u, noise=0.0).train())
-        published = create_model(name, competitors=u)
-        for path, layer in competitions(published).items():
+        models[f"ours, U={u}"] = create_model(name, competitors=u)
+        models[f"ours, U={u}, no noise"] = create_model(name, competitors=u, noise=0.0)
+        models[f"published, U={u}"] = create_model(name, competitors=u)
+        for path, layer in competitions(models[f"published, U={u}"]).items():
             parent, _, child = path.rpartition(".")
-            setattr(published.get_submodule(parent), child, Published(u, layer.channel_dim))
-        variants[f"published, U={u}"] = step_of(published.train())
-    return variants
+            setattr(models[f"published, U={u}"].get_submodule(parent), child, Published(u, layer.channel_dim))
+    return {name: step_of(model.train(), batch) for name, model in with_compiled(models, compiled).items()}
+
+
+def with_compiled(variants, compiled):
+    """The variants, and after them each but the published one (its checks for NaN break the graph) compiled."""
+    if compiled is None:
+        return variants
+    torch._dynamo.config.cache_size_limit = 64
+    return variants | {f"{n}, compiled": compiled(f) for n, f in variants.items() if "published" not in n}
+
+
+def step_of(model, batch):
+    optimizer = torch.optim.AdamW(model.parameters(), fused=True)
+    x, y = torch.randn(batch, 3, 224, 224), torch.zeros(batch, dtype=torch.long)
+
+    def step():
+        optimizer.zero_grad()
+        F.cross_entropy(model(x), y).backward()
+        optimizer.step()
+
+    return step
+
+
+def kept_bytes(function, h) -> int:
+    """The bytes that autograd keeps between forward and backward, each storage once."""
+    seen = {}
+
+    def pack(tensor):
+        seen[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+        return tensor
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        y = function(h.detach().requires_grad_())
+    del y
+    return sum(seen.values())
 
 
 def backward(function, h):
@@ -97,8 +129,8 @@ def backward(function, h):
     y.backward(y.detach())
 
 
-def table(title, variants, rounds) -> None:
-    """Run every variant once a round; print each median, and its ratio to the first."""
+def table(title, variants, rounds, kept=None) -> None:
+    """Run every variant once a round; print each median and what it keeps, and their ratios to the first."""
     times = {name: [] for name in variants}
     for i in range(rounds + 1):
         for name, run in variants.items():
@@ -108,9 +140,10 @@ def table(title, variants, rounds) -> None:
                 times[name].append(time.perf_counter() - start)
     medians = {name: statistics.median(values) for name, values in times.items()}
     first = next(iter(medians))
-    print(f"{title}\n  {'':26}{'ms':>9}{'x ' + first:>10}")
+    print(f"{title}\n  {'':34}{'ms':>9}{'x ' + first:>10}" + (f"{'kept, x ' + first:>16}" if kept else ""))
     for name, median in medians.items():
-        print(f"  {name:26}{median * 1e3:9.1f}{median / medians[first]:10.2f}")
+        line = f"  {name:34}{median * 1e3:9.1f}{median / medians[first]:10.2f}"
+        print(line + (f"{kept[name] / kept[first]:16.2f}" if kept and name in kept else ""))
     print()
 
 

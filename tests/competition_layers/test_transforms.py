@@ -1,0 +1,95 @@
+"""The competition under torch.compile, torch.export, activation checkpointing and autocast."""
+
+import pytest
+import torch
+from torch.utils.checkpoint import checkpoint
+
+from competition_layers import StochasticLWTA, competitions, create_model, seed_noise
+from competition_layers.functional import ESTIMATORS
+
+
+def small(**options):
+    args = {"num_classes": 10, "image_size": 16, "patch_size": 4, "embed_dim": 24, "depth": 2, "num_heads": 2}
+    return create_model("vit_tiny_patch16_224", competitors=4, **args, **options).train()
+
+
+def gradients(model, x):
+    model.zero_grad()
+    model(x).square().sum().backward()
+    return [p.grad.clone() for p in model.parameters()]
+
+
+@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_the_layer_compiles_without_graph_breaks_and_agrees(estimator, backend):
+    torch._dynamo.reset()
+    layer = StochasticLWTA(4, channel_dim=-1, noise=0.0, estimator=estimator).train()
+    h = torch.randn(8, 16, requires_grad=True)
+    compiled = torch.compile(layer, fullgraph=True, backend=backend)
+    torch.testing.assert_close(compiled(h), layer(h))
+    ours, theirs = (torch.autograd.grad((f(h) ** 2).sum(), h)[0] for f in (layer, compiled))
+    torch.testing.assert_close(ours, theirs)
+
+
+def test_a_compiled_layer_draws_anew_at_every_pass_and_follows_its_schedules_with_two_graphs():
+    torch._dynamo.reset()
+    graphs = []
+    layer, h = StochasticLWTA(4, channel_dim=-1).train(), torch.randn(64, 16)
+    compiled = torch.compile(layer, fullgraph=True, backend=lambda graph, _: graphs.append(graph) or graph.forward)
+    assert not torch.equal(compiled(h), compiled(h))
+    for i in range(12):
+        layer.noise, layer.temperature = 1 - i / 20, 1 + i / 20
+        assert ((compiled(h) != 0).sum(1) == 4).all()
+    assert len(graphs) == 2, "numbers that change become inputs of the graph"
+
+
+@pytest.mark.slow
+def test_a_network_compiles_without_graph_breaks_and_trains_as_it_does_uncompiled():
+    torch._dynamo.reset()
+    model, x = small(noise=0.0), torch.randn(2, 3, 16, 16)
+    eager = gradients(model, x)
+    model.compile(fullgraph=True)
+    for ours, theirs in zip(eager, gradients(model, x), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
+
+
+def test_the_export_of_a_layer_equals_it():
+    layer, h = StochasticLWTA(4, channel_dim=-1).eval(), torch.randn(8, 16)
+    assert torch.equal(torch.export.export(layer, (h,)).module()(h), layer(h))
+
+
+@pytest.mark.parametrize("estimator", ["gumbel", "softmax"])
+def test_checkpointing_the_blocks_changes_no_gradient(estimator):
+    x, found = torch.randn(2, 3, 16, 16), []
+    model = small(noise=1.0, estimator=estimator)
+    for checkpointed in (False, True):
+        model.set_grad_checkpointing(checkpointed)
+        seed_noise(model, 3)
+        found.append(gradients(model, x))
+    for ours, theirs in zip(*found, strict=True):
+        assert torch.equal(ours, theirs)
+    assert all(layer.stream()[1] == 1 for layer in competitions(model).values())
+
+
+def test_what_is_checkpointed_and_compiled_meets_its_noise_again():
+    torch._dynamo.reset()
+    layer, x = StochasticLWTA(4, channel_dim=-1).train(), torch.randn(8, 16, requires_grad=True)
+
+    def run(x):
+        return checkpoint(lambda x: layer(x).exp(), x, use_reentrant=False)
+
+    y = torch.compile(run, fullgraph=True, backend="aot_eager")(x)
+    y.sum().backward()
+    assert torch.isfinite(x.grad).all()
+
+
+def test_autocast_gives_one_winner_and_finite_gradients():
+    model, x = small(noise=1.0), torch.randn(2, 3, 16, 16)
+    counts = []
+    for layer in competitions(model).values():
+        layer.register_forward_hook(lambda _, inputs, y: counts.append((y.dtype, (y != 0).sum(-1).max().item())))
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        logits = model(x)
+    logits.float().sum().backward()
+    assert counts == [(torch.bfloat16, 96 // 4)] * 2
+    assert all(p.grad.isfinite().all() for p in model.parameters())

@@ -154,7 +154,9 @@ class _Competition(torch.autograd.Function):
         passed, index = _one_winner(z, axis, noise, scale, estimator)
         if estimator == "relaxed":
             passed = _soft(z, axis, noise, scale, temperature, estimator)
-        return (z * passed.to(z.dtype)).reshape(h.shape), index
+        # in place: a fresh tensor of K units costs more than all that is computed on it
+        y = passed.mul_(z) if passed.dtype == z.dtype else z * passed.to(z.dtype)
+        return y.reshape(h.shape), index
 
     @staticmethod
     def setup_context(ctx, inputs, output):
@@ -169,12 +171,13 @@ class _Competition(torch.autograd.Function):
         scale, competitors, channel_dim, layout, temperature, estimator = ctx.options
         z, axis = grouped(h, competitors, channel_dim=channel_dim, layout=layout)
         soft = _soft(z, axis, noise, scale, temperature, estimator)
-        passed = soft if estimator == "relaxed" else _is_winner(index, competitors, axis, soft.dtype)
         grad_y = grad_y.reshape(z.shape).to(soft.dtype)
-        through = torch._softmax_backward_data(grad_y * z, soft, axis, soft.dtype)
+        products = grad_y * z
+        grad = torch._softmax_backward_data(products, soft, axis, soft.dtype)
         if temperature != 1:
-            through = through / temperature
-        grad = torch.addcmul(through, grad_y, passed).reshape(h.shape).to(h.dtype)
+            grad.div_(temperature)
+        passed = soft if estimator == "relaxed" else _is_winner(index, competitors, axis, products)
+        grad = grad.addcmul_(grad_y, passed).reshape(h.shape).to(h.dtype)
         return grad, None, None, None, None, None, None, None
 
 
@@ -207,10 +210,10 @@ def _one_winner(
     competitors = z.shape[axis]
     if estimator == "softmax" and noise is not None and scale > 0:
         index = _inverse_cdf((z.float() / scale).softmax(axis), noise, axis)
-        return _is_winner(index, competitors, axis, z.dtype), index
+        return _is_winner(index, competitors, axis, z.clone()), index
     logits = _logits(z, noise, scale, estimator)
     rank = along(torch.arange(competitors, 0, -1, dtype=logits.dtype, device=z.device), axis, z.ndim)
-    ranked = logits.clone().eq_(logits.amax(axis, keepdim=True)) * rank
+    ranked = logits.clone().eq_(logits.amax(axis, keepdim=True)).mul_(rank)
     best = ranked.amax(axis, keepdim=True)
     return ranked.eq_(best), (competitors - best).squeeze(axis).to(torch.uint8)
 
@@ -222,7 +225,7 @@ def _inverse_cdf(q: Tensor, uniform: Tensor, axis: int) -> Tensor:
     return below.sum(axis).masked_fill(broken, q.shape[axis]).to(torch.uint8)
 
 
-def _is_winner(index: Tensor, competitors: int, axis: int, dtype: torch.dtype) -> Tensor:
-    """1 where the competitor along the new `axis` is the winner, else 0, in floating point: no boolean is met."""
-    number = along(torch.arange(competitors, dtype=dtype, device=index.device), axis, index.ndim + 1)
-    return (number - index.unsqueeze(axis).to(dtype)).eq_(0)
+def _is_winner(index: Tensor, competitors: int, axis: int, into: Tensor) -> Tensor:
+    """`into`, filled with 1 where the competitor along `axis` is the winner and 0 elsewhere: no boolean is met."""
+    number = along(torch.arange(competitors, dtype=into.dtype, device=into.device), axis, into.ndim)
+    return into.copy_(number.expand_as(into)).sub_(index.unsqueeze(axis).to(into.dtype)).eq_(0)

@@ -23,6 +23,7 @@ COMMANDS = {
     "judge": ("lwta.judge", "how good descriptions are: held-out images, controls, known objects"),
     "explain": ("lwta.explain", "the few units that decided about an image, and what each did"),
     "compare": ("lwta.compare", "networks against each other: a table and a page"),
+    "export": ("lwta.export", "the network as a torch.export or ONNX file, compared with the original"),
     "doctor": ("lwta.doctor", "what is installed, what is missing, and the command that mends it"),
 }
 _ROOMS = frozenset({"lwta", "training", "dissect", "competition_layers", "configs"})

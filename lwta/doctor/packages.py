@@ -7,7 +7,11 @@ from .finding import Finding
 
 NEEDED = ("torch", "torchvision", "timm", "open_clip_torch", "lightning", "torchmetrics", "jsonargparse", "safetensors")
 MALWARE = {"lightning": ("2.6.2", "2.6.3"), "pytorch-lightning": ("2.6.2", "2.6.3")}
-_KNOWN = ("lwta", *NEEDED, "pytorch-lightning", "tensorboard")
+EXTRAS = {
+    "onnx": (("onnx", "onnxruntime", "onnxscript"), "`lwta export --format onnx`"),
+    "tensorboard": (("tensorboard",), "a log beside metrics.csv"),
+}
+_KNOWN = ("lwta", *NEEDED, "pytorch-lightning", *(name for names, _ in EXTRAS.values() for name in names))
 
 Versions = Mapping[str, str | None]
 
@@ -54,8 +58,13 @@ def check_malware(versions: Versions) -> list[Finding]:
 
 def check_extras(versions: Versions) -> list[Finding]:
     """What lwta can do without."""
-    if versions.get("tensorboard"):
-        return [Finding(True, f"tensorboard {versions['tensorboard']}: `lwta fit` writes its log as well")]
-    return [
-        Finding(False, "tensorboard is not installed: `lwta fit` logs to CSV alone", "pip install 'lwta[tensorboard]'")
-    ]
+    findings = []
+    for extra, (names, use) in EXTRAS.items():
+        missing = [name for name in names if not versions.get(name)]
+        if missing:
+            findings.append(
+                Finding(False, f"not installed: {', '.join(missing)}, for {use}", f"pip install 'lwta[{extra}]'")
+            )
+        else:
+            findings.append(Finding(True, f"{', '.join(f'{name} {versions[name]}' for name in names)}: {use}"))
+    return findings

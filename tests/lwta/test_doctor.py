@@ -7,12 +7,12 @@ import pytest
 
 from lwta import doctor
 from lwta.doctor.finding import Finding, ask_python
-from lwta.doctor.packages import NEEDED, check_extras, check_malware, check_packages, installed_versions
+from lwta.doctor.packages import EXTRAS, NEEDED, check_extras, check_malware, check_packages, installed_versions
 from lwta.doctor.shadows import HOME, ROOMS, check_owners, check_shadows
 from lwta.doctor.surroundings import cache_folder, check_cache, check_chromium, check_machine
 from lwta.doctor.torches import TOGETHER, check_gpu, check_torch, explain_failure
 
-ALL = dict.fromkeys((*NEEDED, "tensorboard"), "9.9.9")
+ALL = dict.fromkeys((*NEEDED, *(name for names, _ in EXTRAS.values() for name in names)), "9.9.9")
 
 
 def fake_package(folder: Path, name: str, code: str = "") -> Path:
@@ -30,7 +30,7 @@ def test_importing_the_doctor_imports_nothing_heavy():
 def test_a_whole_installation_is_fine():
     assert [finding.ok for finding in check_packages(ALL)] == [True]
     assert check_malware(ALL) == []
-    assert [finding.ok for finding in check_extras(ALL)] == [True]
+    assert [finding.ok for finding in check_extras(ALL)] == [True, True]
 
 
 def test_a_missing_package_is_named_with_the_command_that_installs_it():
@@ -58,8 +58,11 @@ def test_malware_is_called_so(version):
 
 
 def test_a_missing_extra_is_no_fault():
-    (finding,) = check_extras(ALL | {"tensorboard": None})
-    assert (finding.ok, finding.broken, finding.mend) == (False, False, "pip install 'lwta[tensorboard]'")
+    onnx, tensorboard = check_extras(ALL | {"tensorboard": None, "onnxscript": None})
+    assert (tensorboard.ok, tensorboard.broken, tensorboard.mend) == (False, False, "pip install 'lwta[tensorboard]'")
+    assert onnx == Finding(
+        False, "not installed: onnxscript, for `lwta export --format onnx`", "pip install 'lwta[onnx]'"
+    )
 
 
 def test_installed_versions_are_read_from_metadata():

@@ -75,15 +75,13 @@ def test_a_family_is_swapped_trained_saved_loaded_and_put_back(name, tmp_path):
     model, x = small(name, 1)
     sites = model.lwta.sites
     revert_activations(model)  # the twin holds an activation for each call: back to timm's own
-    with torch.no_grad():
-        dense, text = model(x), repr(model)
+    text = repr(model)
     swap_activations(model, 2, sites=sites)
     names = [site.name for site in sites]
     assert set(names) == set(competitions(model))
 
     with observe(model, names) as passed, torch.no_grad():  # each runs once
-        sparse = model(x)
-    assert not torch.equal(sparse, dense)
+        model(x)
     for site in sites:
         output = passed[site.name]
         assert output.shape[site.channel_dim] == site.width

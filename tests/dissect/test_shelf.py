@@ -105,7 +105,7 @@ def test_a_record_on_disk_is_the_record_in_memory(probe, given, tmp_path):
             torch.testing.assert_close(read.tensors()[name], values, rtol=2e-3, atol=1e-6)
 
 
-def test_one_changed_image_is_embedded_again_with_its_shard_alone(given, tmp_path):
+def test_a_changed_image_ends_with_the_files_of_a_fresh_run(given, tmp_path):
     from PIL import Image
 
     folder = tmp_path / "images"

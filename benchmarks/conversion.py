@@ -130,6 +130,10 @@ def teach(network: str, seed: int, images: Path, options: argparse.Namespace) ->
         lwta("test", *place, log=log)
 
 
+def share(options: argparse.Namespace) -> float:
+    return 0.5 if options.quick else SHARE  # of the dense network's epochs
+
+
 def run_of(network: str, setting: Setting, seed: int, options: argparse.Namespace) -> Path:
     safe = "".join(c if c.isalnum() or c in "=.-" else "_" for c in setting.name)
     return options.out / f"{network}-{safe}-{seed}"
@@ -140,7 +144,7 @@ def convert(network: str, setting: Setting, seed: int, images: Path, options: ar
     run, teacher = run_of(network, setting, seed, options), teacher_of(network, seed, options)
     place, log = (f"--run={run.name}", f"--runs_dir={options.out}"), options.out / f"{run.name}.log"
     if figures(run) is None:
-        epochs = SHARE * figures(teacher)["epochs"]
+        epochs = share(options) * figures(teacher)["epochs"]
         lwta(
             *("convert", teacher, *place, "--overwrite", f"--data={images}", f"--epochs={epochs:g}"),
             *(f"--seed={seed}", '--trainer_options={"check_val_every_n_epoch": 100}', *setting.options),
@@ -179,7 +183,7 @@ def report(network: str, part: str, settings: list[Setting], jobs: list, options
         ]
         if setting == CONTROL:
             against[1] = ""
-        columns = [interval([*score.values()]), *against, f"{SHARE * epochs:.2f} ({SHARE:.0%})"]
+        columns = [interval([*score.values()]), *against, f"{share(options) * epochs:.2f} ({share(options):.0%})"]
         columns.append(f"{mean(r['seconds'] for r in rows.values()):.0f}")
         print(f"| {setting.name} (n={len(rows)}) | {' | '.join(columns)} |")
 

@@ -20,7 +20,7 @@ from dissect import DEFAULT_SIMILARITY, ConceptSet, LayerRecord
 from dissect.describers.description import Description
 from dissect.describers.honest import name_honestly
 from dissect.naming.halves import halve
-from dissect.similarity import WITH_PRIOR, wpmi_prior
+from dissect.similarity import PRIORS
 
 DIM = 64
 SIGNALS = (0.0, 0.1, 0.2, 0.4, 0.6, 0.8)
@@ -66,9 +66,9 @@ def name(planted: Planted, *, similarity: str = DEFAULT_SIMILARITY) -> tuple[Des
     """The honest names of the planted units."""
     halves, prior = halve(planted.images), None
     half = halves.choosing
-    if similarity in WITH_PRIOR:
+    if similarity in PRIORS:
         values = planted.record.summaries["mean"][half]
-        prior = wpmi_prior(values, planted.images[half], planted.concepts, similarity=similarity)
+        prior = PRIORS[similarity](values, planted.images[half], planted.concepts)
     return name_honestly(
         planted.record,
         planted.images,

@@ -55,7 +55,7 @@ ON_REQUEST = {
     "vgg11": 32,
 }
 # in these a squeeze-and-excite stands between the rows and the activation: every row reaches every unit
-THROUGH_A_GATE = {"efficientvit_m0", "rexnet_100"}
+THROUGH_A_GATE = {"efficientvit_m0", "legacy_seresnet18", "rexnet_100"}
 every_family = pytest.mark.parametrize(
     "name", [*ALWAYS, *(pytest.param(name, marks=pytest.mark.slow) for name in ON_REQUEST)]
 )
@@ -125,6 +125,5 @@ def test_the_axis_of_a_place_is_that_of_the_rows_that_feed_it(name):
         for unit in (0, -1):
             h = inputs[site.name].select(site.channel_dim, unit).sum()
             (gradient,) = torch.autograd.grad(h, weight, retain_graph=True)
-            # its own row most of all: through a squeeze-and-excite between them the others reach it too
-            rows.append(gradient.flatten(1).norm(dim=1).argmax() if gradient.ndim > 1 else gradient.abs().argmax())
-        assert rows[0] != rows[1], site
+            rows.append(gradient.flatten(1).ne(0).any(1) if gradient.ndim > 1 else gradient.ne(0))
+        assert not (rows[0] & rows[1]).any(), site

@@ -261,7 +261,8 @@ class Classifier(LightningModule):
     def _read(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         images, labels = batch
         fitting = self.trainer.state.fn == TrainerFn.FITTING
-        self.readings.update(self.model, self._laid_out(images), labels, every_rule=not fitting, watch=batch_idx < 4)
+        look = {"every_rule": not fitting, "watch": batch_idx < 4, "closely": batch_idx == 0}
+        self.readings.update(self.model, self._laid_out(images), labels, **look)
 
     def _report(self, split: str) -> None:
         for name, value in self.readings.results().items():

@@ -1,5 +1,7 @@
 """How good a network is: its accuracy by each rule of inference, its loss, how its units compete."""
 
+from dataclasses import dataclass
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
@@ -7,10 +9,33 @@ from torch import Tensor, nn
 from torchmetrics import MeanMetric, Metric
 from torchmetrics.classification import MulticlassAccuracy
 
-from competition_layers import StochasticLWTA, competitions, observe, predict, winner_mask, winners
-from competition_layers.sparsity import Density, WinRate, dead_units, winner_entropy
+from competition_layers import StochasticLWTA, competitions, held_noise, observe, predict, winner_mask, winners
+from competition_layers.sparsity import Density, WinRate, dead_units, effective_density, winner_entropy
 
 from .sampling import NOT_COUNTED
+
+_CLOSELY = 64  # images of the first batch that the effective density is taken of: it costs a backward pass
+
+
+@dataclass(frozen=True)
+class SiteReading:
+    """How the units of one layer competed in one validation; of all processes together."""
+
+    site: str
+    competitors: int
+    density: float  # share of units that gave something other than 0
+    dead_units: float
+    winner_entropy: float
+    win_rate: Float[Tensor, "units"]
+
+
+@dataclass(frozen=True)
+class _Watched:
+    """What is collected of one layer."""
+
+    layer: StochasticLWTA
+    density: Density
+    win_rate: WinRate
 
 
 class Readings(nn.Module):
@@ -34,8 +59,9 @@ class Readings(nn.Module):
             }
         )
         self.loss = MeanMetric()
-        self.density, self.agreement = Density(), MeanMetric()
-        self.win_rates: dict[str, tuple[WinRate, StochasticLWTA]] = {}  # by layer, once a layer was looked at
+        self.agreement, self.effective_density = MeanMetric(), MeanMetric()
+        self.watched: dict[str, _Watched] = {}  # by layer, in the order in which they run
+        self.sites: list[SiteReading] = []  # of the last `results`
 
     def update(
         self,
@@ -45,12 +71,14 @@ class Readings(nn.Module):
         *,
         every_rule: bool,
         watch: bool,
+        closely: bool = False,
     ) -> None:
         """One batch.
 
         Args:
             every_rule: read out by `argmax`, one sample and n samples too.
             watch: look at who wins (in a few batches).
+            closely: and at how many units decide (in one of them).
         """
         layers = competitions(model)
         if watch and layers:
@@ -58,9 +86,14 @@ class Readings(nn.Module):
             names = list(layers)
             with (
                 observe(model, names, what="input", read=lambda name, h: self._watch(name, layers[name], h, counted)),
-                observe(model, names, read=lambda name, y: self.density.update(y != 0)),
+                observe(model, names, read=lambda name, y: self.watched[name].density.update(_of(y, counted) != 0)),
             ):
                 logits = model.forward(images)  # not compiled: hooks added afterwards would be skipped
+            if closely:
+                last = list(self.watched)[-1]
+                shares = decision_density(model, images[:_CLOSELY], last)
+                if shares is not None:
+                    self.effective_density.update(shares[counted[:_CLOSELY]])
         else:
             logits = model(images)
         losses = F.cross_entropy(logits.float(), labels, reduction="none", ignore_index=NOT_COUNTED)
@@ -80,25 +113,19 @@ class Readings(nn.Module):
         best = winners(h, layer.competitors, **how)
         sampled = layer.drawn(h) if layer.noise > 0 and layer.estimator != "argmax" else None
         drawn = best if sampled is None else winners(h, layer.competitors, noise=sampled, **how)
-        if len(h) == len(counted):  # else axis 0 holds windows of several images
-            best, drawn = best[counted], drawn[counted]
+        best, drawn = _of(best, counted), _of(drawn, counted)
         self.agreement.update((best == drawn).float())
         won = winner_mask(drawn if layer.noisy else best, layer.competitors, **how).movedim(layer.channel_dim, -1)
-        if name not in self.win_rates:
-            self.win_rates[name] = (WinRate(won.shape[-1]).to(h.device), layer)
-        self.win_rates[name][0].update(won)
+        if name not in self.watched:
+            self.watched[name] = _Watched(layer, Density().to(h.device), WinRate(won.shape[-1]).to(h.device))
+        self.watched[name].win_rate.update(won)
 
     def _competition(self) -> dict[str, Tensor]:
-        """The mean over layers of the share of dead units and of the entropy of winners; over all processes."""
-        rates = [(metric.compute(), layer) for metric, layer in self.win_rates.values()]
-        self.win_rates = {}
-        if not rates:
-            return {}
-        entropies = [winner_entropy(rate, layer.competitors, layout=layer.layout) for rate, layer in rates]
-        return {
-            "dead_units": torch.stack([dead_units(rate) for rate, _ in rates]).mean(),
-            "winner_entropy": torch.stack(entropies).mean(),
-        }
+        """Each layer's reading into `sites`; the figures are means over layers."""
+        self.sites = [_site_reading(name, watched) for name, watched in self.watched.items()]
+        self.watched = {}
+        names = ("density", "dead_units", "winner_entropy") if self.sites else ()
+        return {name: torch.tensor([getattr(site, name) for site in self.sites]).mean() for name in names}
 
     def _by_rule(self, model: nn.Module, images: Tensor, *, noisy: bool) -> dict[str, Tensor]:
         argmax = predict(model, images, samples=0)
@@ -112,10 +139,58 @@ class Readings(nn.Module):
 
     def results(self) -> dict[str, Tensor]:
         """The figures of everything seen since the last call."""
-        metrics: dict[str, Metric] = {"loss": self.loss, **self.accuracies, "density": self.density}
-        metrics["agreement"] = self.agreement
+        metrics: dict[str, Metric] = {"loss": self.loss, **self.accuracies, "agreement": self.agreement}
+        metrics["effective_density"] = self.effective_density
         seen = {name: metric for name, metric in metrics.items() if metric.update_called}
         values = {name: metric.compute() for name, metric in seen.items()}
         for metric in seen.values():
             metric.reset()
         return values | self._competition()
+
+
+def decision_density(
+    model: nn.Module, images: Float[Tensor, "images channels height width"], layer: str
+) -> Float[Tensor, "images"] | None:
+    """The share of units of `layer` behind 90 % of the margin, the top logit less the runner-up's, image by image.
+
+    A unit's contribution is gradient times activation, summed over positions: exact where all that follows is linear,
+    else to first order. The model is read by its own rule, and its noise goes on as if nobody had looked.
+
+    Returns:
+        None where axis 0 of the layer's output does not count images.
+    """
+    cut: list[Tensor] = []
+
+    def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        cut.append(output.detach().requires_grad_())
+        return cut[0].clone()  # a later module may write into it
+
+    handle = model.get_submodule(layer).register_forward_hook(hook)
+    try:
+        # validation runs in inference mode, whose tensors autograd refuses
+        with torch.inference_mode(False), torch.enable_grad(), held_noise(model):
+            top, runner_up = model.forward(images.clone()).float().topk(2, dim=1).values.unbind(1)
+            (gradient,) = torch.autograd.grad((top - runner_up).sum(), cut)
+    finally:
+        handle.remove()
+    channel_dim = model.get_submodule(layer).channel_dim
+    by_unit = (cut[0].detach() * gradient).float().movedim(channel_dim, -1)
+    if len(by_unit) != len(images):
+        return None
+    return effective_density(by_unit.reshape(len(images), -1, by_unit.shape[-1]).sum(1))
+
+
+def _site_reading(name: str, watched: _Watched) -> SiteReading:
+    layer, win_rate = watched.layer, watched.win_rate.compute().cpu()
+    return SiteReading(
+        site=name,
+        competitors=layer.competitors,
+        density=watched.density.compute().item(),
+        dead_units=dead_units(win_rate).item(),
+        winner_entropy=winner_entropy(win_rate, layer.competitors, layout=layer.layout).item(),
+        win_rate=win_rate,
+    )
+
+
+def _of(t: Tensor, counted: Tensor) -> Tensor:
+    return t[counted] if len(t) == len(counted) else t  # else axis 0 holds windows of several images

@@ -66,7 +66,8 @@ def again(train, tiny, images, name, **options):
 
 
 def test_a_run_folder_holds_what_the_contract_names(finished):
-    assert sorted(path.name for path in finished.iterdir()) == ["checkpoints", "config.yaml", "metrics.csv", "model"]
+    files = ["checkpoints", "competition.csv", "competition.svg", "config.yaml", "metrics.csv", "model"]
+    assert sorted(path.name for path in finished.iterdir()) == files
     assert [path.name for path in (finished / "checkpoints").iterdir()] == ["last.ckpt"]
     config = json.loads((finished / "model" / "config.json").read_text())
     assert config["label_names"] == ["blue", "red"]
@@ -77,7 +78,7 @@ def test_a_run_folder_holds_what_the_contract_names(finished):
     assert [row["epoch"] for row in rows(finished)] == ["0", "1", "2"]
     assert {"lr", "train_loss", "val_accuracy", "val_density"} <= rows(finished)[0].keys()
     assert {row["val_density"] for row in rows(finished)} == {"0.125"}
-    for name in ("val_dead_units", "val_winner_entropy", "val_agreement"):
+    for name in ("val_dead_units", "val_winner_entropy", "val_agreement", "val_effective_density"):
         assert all(0 <= float(row[name]) <= 1 for row in rows(finished)), name
     assert all(0 < float(row["val_agreement"]) < 1 for row in rows(finished))  # this run competes under noise
 
@@ -177,7 +178,7 @@ def test_accuracies_by_every_rule_repeat(finished, images):
     one, other = (evaluate(finished, images(), accelerator="cpu", enable_progress_bar=False) for _ in range(2))
     assert one == other
     rules = ["test_accuracy", "test_accuracy_argmax", "test_accuracy_one_sample", "test_accuracy_8_samples"]
-    seen = ["test_density", "test_agreement", "test_dead_units", "test_winner_entropy"]
+    seen = ["test_agreement", "test_effective_density", "test_density", "test_dead_units", "test_winner_entropy"]
     assert list(one) == ["test_loss", *rules, *seen]
 
 

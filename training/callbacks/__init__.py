@@ -7,6 +7,7 @@ from lightning import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from .batch_norm import BatchNormStatistics
+from .competition_table import CompetitionTable
 from .finite_loss import FiniteLoss
 from .generators import Generators
 from .metrics_table import MetricsTable, read_metrics
@@ -32,6 +33,7 @@ def run_callbacks(
         FiniteLoss(),
         *([BatchNormStatistics(reestimate)] if reestimate else []),
         MetricsTable(run / "metrics.csv"),
+        CompetitionTable(run),
         ModelFolder(run / "model"),
         # one file, at the end of an epoch: there a resumed run can go on digit for digit
         ModelCheckpoint(

@@ -7,7 +7,15 @@ from lightning import Callback, LightningModule, Trainer
 from competition_layers.files import write_file
 
 # of a run that is overwritten; what else lies in its folder (a dissection) is left alone
-_OF_A_RUN = ("metrics.csv", "checkpoints/last.ckpt", "test.json", "validate.json", "predictions.csv")
+_OF_A_RUN = (
+    "metrics.csv",
+    "competition.csv",
+    "competition.svg",
+    "checkpoints/last.ckpt",
+    "test.json",
+    "validate.json",
+    "predictions.csv",
+)
 
 
 class RunStart(Callback):

@@ -46,7 +46,7 @@ def write_folder(folder: str | Path) -> Iterator[Path]:
 
 def remove_leftovers(folder: str | Path) -> None:
     """Remove what killed writers left in `folder` and below. Only for the one who writes there alone."""
-    for pattern in ("**/.*.tmp", "**/.*.old"):
+    for pattern in ("**/.*.tmp", "**/.*.old", "**/.tmp??????"):  # the last: safetensors' own temporary names
         for path in Path(folder).glob(pattern):
             shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
 

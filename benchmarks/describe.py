@@ -28,6 +28,7 @@ from competition_layers import create_model
 from dissect import ConceptSet, describe, load_encoder, open_probe
 from dissect.activations import default_transform
 from dissect.passes import shared_batches
+from dissect.probe import ProbeImages
 from dissect.recording import SHARD
 from dissect.steps import record_share
 
@@ -134,11 +135,14 @@ class MeanColour:
     def encode_batch(self, x: torch.Tensor) -> torch.Tensor:
         return x.mean((2, 3))
 
-    def encode_images(self, probe): ...
+    def encode_images(self, probe: ProbeImages) -> torch.Tensor:
+        return self.encode_batch(torch.stack([to_tensor(probe[i]) for i in range(len(probe))]))
 
-    def encode_texts(self, concepts): ...
+    def encode_texts(self, concepts: ConceptSet) -> torch.Tensor:
+        raise NotImplementedError("Expected to record alone: a mean colour has no words")
 
-    def known(self, concepts): ...
+    def known(self, concepts: ConceptSet) -> tuple[ConceptSet, int]:
+        raise NotImplementedError("Expected to record alone: a mean colour has no words")
 
 
 def write_pictures(path: Path, images: int) -> Path:

@@ -35,13 +35,11 @@ PRIORS: dict[str, Callable[..., Tensor]] = {  # what is found once over a whole 
     "soft_wpmi": partial(wpmi_prior, similarity="soft_wpmi"),
     "wpmi": partial(wpmi_prior, similarity="wpmi"),
 }
-WITH_PRIOR = frozenset(PRIORS)
 
 __all__ = [
     "DEFAULT_SIMILARITY",
     "PRIORS",
     "SIMILARITIES",
-    "WITH_PRIOR",
     "claims",
     "claims_prior",
     "cosine",

@@ -1,10 +1,10 @@
 """The hidden units of a sparse network and its dense twin named by real CLIP embeddings, and ten test images explained.
 
-    python benchmarks/cifar10_page.py [--data DIR] [--runs runs/cifar10] [--network vit] [--out DIR] [--quick]
+    python benchmarks/cifar10_page.py [--data DIR] [--runs runs/accuracy] [--network vit] [--out DIR] [--quick]
 
-The runs are those of `benchmarks/cifar10.py` (U = 8 and dense, seed 0). Probe images: the 500 lossless test images with
-their CLIP ViT-B/32 embeddings; concepts: the 1,203 LVIS names; explained: images 250 to 259, which nothing was chosen
-on. Everything is done by `lwta describe` and `lwta explain`.
+The runs are those of `benchmarks/accuracy.py` (U = 8 and dense, seed 0). Probe images: the 500 lossless test images
+with their CLIP ViT-B/32 embeddings; concepts: the 1,203 LVIS names; explained: images 250 to 259, which nothing was
+chosen on. Everything is done by `lwta describe` and `lwta explain`.
 """
 
 import argparse
@@ -23,9 +23,9 @@ CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "hors
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("LWTA_SHARED_DATA", "../shared/data")))
-    parser.add_argument("--runs", type=Path, default=Path("runs/cifar10"))
+    parser.add_argument("--runs", type=Path, default=Path("runs/accuracy"))
     parser.add_argument("--network", choices=("vit", "resnet"), default="vit")
-    parser.add_argument("--out", type=Path, default=Path("runs/cifar10/page"))
+    parser.add_argument("--out", type=Path, default=Path("runs/accuracy/page"))
     parser.add_argument("--quick", action="store_true", help="three images")
     options = parser.parse_args()
     probe = options.data / "cifar10-clip" / "cifar10_test500_vit_b_32.safetensors"

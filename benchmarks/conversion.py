@@ -2,11 +2,10 @@
 
     python benchmarks/conversion.py --data DIR --teachers DIR [--network vit resnet scenes] [--part main ablation]
 
-`--data` holds CIFAR-10 as for `benchmarks/cifar10.py`, whose dense runs are the teachers: DIR/NETWORK-dense-SEED,
-trained here where they are missing. The scenes are painted here, their teachers trained by configs/train/scenes.yaml,
-shortened. Beside the converted networks stands the control: the dense network trained on for as long, by the same
-recipe and taught by itself. What is finished is skipped; a partial table says so. Choices are read off validation
-images with seed 0 alone (`--part screen`); the test set is read once for each run of the other parts.
+`--data` holds CIFAR-10 as for `benchmarks/accuracy.py`, whose dense runs are the teachers: DIR/NETWORK-dense-SEED,
+trained here where they are missing. Beside the converted networks stands the control: the dense network trained on for
+as long, by the same recipe and taught by itself. What is finished is skipped; a partial table says so. Choices are read
+off validation images with seed 0 alone (`--part screen`); the test set is read once for each run of the other parts.
 """
 
 import argparse
@@ -15,11 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean
 
-from runs import all_of, figures, interval, lwta, unpacked
+from runs import CONFIGS, OPTIONS, all_of, figures, interval, lwta, pictures
 
 SHARE = 0.15  # of the dense network's epochs
-CONFIGS = {"vit": "cifar10_vit", "resnet": "cifar10_resnet", "scenes": "scenes"}
-SHORTER = ("--data.subset=4000", "--trainer.max_epochs=6", "--trainer.precision=bf16-mixed")  # the scenes' teachers
 
 
 @dataclass(frozen=True)
@@ -68,7 +65,7 @@ def settings_of(part: str, network: str) -> list[Setting]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--teachers", type=Path, default=Path("runs/cifar10"))
+    parser.add_argument("--teachers", type=Path, default=Path("runs/accuracy"))
     parser.add_argument("--out", type=Path, default=Path("runs/conversion"))
     parser.add_argument("--network", choices=tuple(CONFIGS), nargs="+", default=tuple(CONFIGS))
     parser.add_argument("--part", choices=("main", "ablation", "screen"), nargs="+", default=("main", "ablation"))
@@ -97,21 +94,8 @@ def main() -> None:
             report(network, part, settings, jobs, options)
 
 
-def pictures(network: str, options: argparse.Namespace) -> Path | None:
-    """The folder of images; the scenes are painted where they are not there yet."""
-    if network != "scenes":
-        return unpacked(options.data, options.out)
-    folder = options.out / "scenes"
-    if not folder.is_dir() and not options.table:
-        from training.scenes import write_scenes
-
-        sizes = {"train": 256, "val": 64, "test": 64} if options.quick else {"train": 4000, "val": 1000, "test": 4000}
-        write_scenes(folder, splits=sizes, seed=0)
-    return folder
-
-
 def teacher_of(network: str, seed: int, options: argparse.Namespace) -> Path:
-    return (options.out if network == "scenes" else options.teachers) / f"{network}-dense-{seed}"
+    return options.teachers / f"{network}-dense-{seed}"
 
 
 def teach(network: str, seed: int, images: Path, options: argparse.Namespace) -> None:
@@ -120,9 +104,8 @@ def teach(network: str, seed: int, images: Path, options: argparse.Namespace) ->
     place, log = (f"--run={run.name}", f"--runs_dir={run.parent}"), options.out / f"{run.name}.log"
     if figures(run) is None:
         lwta(
-            *("fit", "-c", f"configs/train/{CONFIGS[network]}.yaml", *place, "--overwrite", "--model.competitors=1"),
+            *("fit", "-c", CONFIGS[network], *place, "--overwrite", *OPTIONS[network], "--model.competitors=1"),
             *(f"--seed_everything={seed}", f"--data.data_dir={images}", "--trainer.check_val_every_n_epoch=100"),
-            *(SHORTER if network == "scenes" else ()),
             *(("--trainer.max_epochs=1", "--data.subset=256") if options.quick else ()),
             log=log,
         )

@@ -1,5 +1,6 @@
-"""What the benchmarks of training share: a command as a process, the figures of a run, intervals over seeds."""
+"""What the benchmarks of training share: recipes, pictures, a command as a process, the figures of a run, intervals."""
 
+import argparse
 import json
 import math
 import os
@@ -11,6 +12,16 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from statistics import mean, stdev
 
+CONFIGS = {
+    name: f"configs/train/{file}.yaml"
+    for name, file in (("vit", "cifar10_vit"), ("resnet", "cifar10_resnet"), ("scenes", "scenes"))
+}
+# what differs from the recipes: the scenes are shorter, so that a run takes a minute
+OPTIONS = {
+    "vit": (),
+    "resnet": (),
+    "scenes": ("--data.subset=4000", "--trainer.max_epochs=6", "--trainer.precision=bf16-mixed"),
+}
 # 97.5 % points of Student's t for 1 .. 9 degrees of freedom
 T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)
 
@@ -44,7 +55,27 @@ def figures(run: Path) -> dict | None:
     return notes | (json.loads(test.read_text()) if test.is_file() else {})
 
 
-def unpacked(data: Path, out: Path) -> Path | None:
+def pictures(network: str, options: argparse.Namespace) -> Path | None:
+    """The folder of a network's images, painted or unpacked where they are not there yet; None without CIFAR-10."""
+    if network != "scenes":
+        return _unpacked(options.data, options.out)
+    folder = options.out / "scenes"
+    if not folder.is_dir() and not options.table:
+        from training.scenes import write_scenes
+
+        sizes = {"train": 256, "val": 64, "test": 64} if options.quick else {"train": 4000, "val": 1000, "test": 4000}
+        write_scenes(folder, splits=sizes, seed=0)
+    return folder
+
+
+def interval(values: list[float]) -> str:
+    """Mean and half width of the 95 % interval (Student's t over seeds)."""
+    if len(values) < 2:
+        return f"{values[0]:.2f}" if values else ""
+    return f"{mean(values):.2f} ± {T[len(values) - 2] * stdev(values) / math.sqrt(len(values)):.2f}"
+
+
+def _unpacked(data: Path, out: Path) -> Path | None:
     """CIFAR-10: the folder with `train` and `test`, out of the archive where need be."""
     for folder in (data, out / "images"):
         if (folder / "train").is_dir() and (folder / "test").is_dir():
@@ -58,10 +89,3 @@ def unpacked(data: Path, out: Path) -> Path | None:
     root = next(path.parent for path in sorted(temporary.rglob("train")) if path.is_dir())
     root.rename(out / "images")
     return out / "images"
-
-
-def interval(values: list[float]) -> str:
-    """Mean and half width of the 95 % interval (Student's t over seeds)."""
-    if len(values) < 2:
-        return f"{values[0]:.2f}" if values else ""
-    return f"{mean(values):.2f} ± {T[len(values) - 2] * stdev(values) / math.sqrt(len(values)):.2f}"

@@ -1,11 +1,11 @@
-"""Dense twin and U = 2, 4, 8 on CIFAR-10: accuracy over seeds, and what each choice of the recipe is worth.
+"""Dense twin and U = 2, 4, 8 on CIFAR-10 and the scenes: accuracy over seeds, and what each choice is worth.
 
-    python benchmarks/cifar10.py --data DIR [--network vit resnet] [--part screen final] [--seeds 3] [--out DIR]
+    python benchmarks/accuracy.py --data DIR [--network vit resnet scenes] [--part screen final] [--seeds 5] [--out DIR]
 
-The data folder holds `cifar10_jpeg_imagefolder.tar.gz`, or the folders `train` and `test` themselves. Each setting is
-one run of `lwta fit -c configs/train/cifar10_NETWORK.yaml` with a few options changed. What is finished is skipped, so
-the script can be stopped and started at will, and a partial table says so. Choices are read off 5,000 images held out
-of the training set (`screen`, one seed); the test set is read once for each run of `final`. `--quick` trains next to
+The data folder holds `cifar10_jpeg_imagefolder.tar.gz`, or the folders `train` and `test` themselves; the scenes are
+painted. Each setting is one run of `lwta fit` by the network's recipe in configs/train with a few options changed. What
+is finished is skipped, so the script can be stopped and started at will, and a partial table says so. Choices are read
+off validation images (`screen`, one seed); the test set is read once for each run of `final`. `--quick` trains next to
 nothing, to show the stream.
 """
 
@@ -16,7 +16,7 @@ from pathlib import Path
 from statistics import mean
 
 import yaml
-from runs import all_of, figures, interval, lwta, unpacked
+from runs import CONFIGS, OPTIONS, all_of, figures, interval, lwta, pictures
 
 SCHEDULE = '{"start": 1.0, "end": 0.0, "until": 0.7}'
 
@@ -33,8 +33,8 @@ def competitors(u: int) -> Setting:
     return Setting("dense" if u == 1 else f"U={u}", (f"--model.competitors={u}",))
 
 
-# the learning rates that both networks are tried with; the screen stands at the first
-RATES = {"vit": ("1e-3", "2e-3"), "resnet": ("3e-3", "1e-3", "1e-2")}
+# the learning rates that dense and sparse are tried with; the screen stands at the first
+RATES = {"vit": ("1e-3", "2e-3"), "resnet": ("3e-3", "1e-3", "1e-2"), "scenes": ("3e-3", "1e-3", "1e-2")}
 
 
 def at_rate(u: int, lr: str, name: str = "", *options: str) -> Setting:
@@ -56,13 +56,13 @@ def screened(network: str) -> list[Setting]:
         change("noise 1, estimator softmax", "--model.noise=1", "--model.estimator=softmax"),
         change("noise 1, estimator relaxed", "--model.noise=1", "--model.estimator=relaxed"),
         change("noise 1 to 0, estimator relaxed", f"--model.noise={SCHEDULE}", "--model.estimator=relaxed"),
+        change("temperature 0.3", "--model.temperature=0.3"),
+        change("initial gain 2", "--model.initial_gain=2"),
+        change("KL weight 0.01", "--model.kl_weight=0.01"),
     ]
-    if network == "resnet":  # the cheaper one stands for both
+    if network != "vit":  # which has neither
         settings += [
             change("every block activation competes", "--model.include=layer*"),
-            change("temperature 0.3", "--model.temperature=0.3"),
-            change("initial gain 2", "--model.initial_gain=2"),
-            change("KL weight 0.01", "--model.kl_weight=0.01"),
             change("noise 1, batch norm re-estimated", "--model.noise=1", "--reestimate_batch_norm=40"),
         ]
     return settings
@@ -71,22 +71,22 @@ def screened(network: str) -> list[Setting]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, default=Path("../shared/data"))
-    parser.add_argument("--out", type=Path, default=Path("runs/cifar10"))
-    parser.add_argument("--network", choices=("vit", "resnet"), nargs="+", default=("vit", "resnet"))
+    parser.add_argument("--out", type=Path, default=Path("runs/accuracy"))
+    parser.add_argument("--network", choices=tuple(CONFIGS), nargs="+", default=tuple(CONFIGS))
     parser.add_argument("--part", choices=("screen", "final"), nargs="+", default=("screen", "final"))
-    parser.add_argument("--seeds", type=int, default=3, help="of the final table")
+    parser.add_argument("--seeds", type=int, default=5, help="of the final table")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="runs at a time, one thread each")
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--table", action="store_true", help="train nothing, print what is finished")
     options = parser.parse_args()
     if options.quick:
-        options.out, options.part, options.network, options.seeds = options.out / "quick", ("final",), ("resnet",), 2
-    images = unpacked(options.data, options.out)
-    if images is None:
-        print(f"no CIFAR-10 images in {options.data}: nothing to do")
-        return
-    for part in options.part:
-        for network in options.network:
+        options.out, options.part, options.network, options.seeds = options.out / "quick", ("final",), ("scenes",), 2
+    for network in options.network:
+        images = pictures(network, options)
+        if images is None:
+            print(f"no CIFAR-10 images in {options.data}: nothing to do for {network}")
+            continue
+        for part in options.part:
             settings = screened(network) if part == "screen" else [competitors(u) for u in (1, 2, 4, 8)]
             settings += better_twin(network, options.out) if part == "final" and not options.quick else []
             jobs = [(s, seed) for seed in range(1 if part == "screen" else options.seeds) for s in settings]
@@ -101,7 +101,7 @@ def better_twin(network: str, out: Path) -> list[Setting]:
     found = {lr: result(out, network, at_rate(1, lr), 0) for lr in RATES[network]}
     scores = {lr: r["val_accuracy"] for lr, r in found.items() if r}
     best = max(scores, key=scores.__getitem__, default=None)
-    recipe = yaml.safe_load(Path(f"configs/train/cifar10_{network}.yaml").read_text())["model"]["lr"]
+    recipe = yaml.safe_load(Path(CONFIGS[network]).read_text())["model"]["lr"]
     return [] if best is None or float(best) == float(recipe) else [at_rate(1, best)]
 
 
@@ -123,7 +123,7 @@ def run(network: str, setting: Setting, seed: int, images: Path, options: argpar
             ["--data.subset=128", "--trainer.max_epochs=1", "--trainer.limit_val_batches=2"] if options.quick else []
         )
         lwta(
-            *("fit", "-c", f"configs/train/cifar10_{network}.yaml", *place, "--overwrite"),
+            *("fit", "-c", CONFIGS[network], *place, "--overwrite", *OPTIONS[network]),
             *(f"--seed_everything={seed}", f"--data.data_dir={images}", *setting.changes, *small),
             "--trainer.check_val_every_n_epoch=100",  # once, at the end
             log=log,

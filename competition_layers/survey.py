@@ -48,7 +48,7 @@ class Activation:
     name: str
     kind: str
     site: Site | None
-    fed_by: str = ""
+    fed_by: tuple[str, ...] = ()  # the layers whose weights it reads: several where branches are summed
     reason: str = ""
 
 
@@ -89,10 +89,15 @@ class Survey:
     def __str__(self) -> str:
         lines = []
         for a in self.activations:
-            units = a.site and f"axis {a.site.channel_dim}, {a.site.width} units, fed by {a.fed_by}"
+            units = a.site and f"axis {a.site.channel_dim}, {a.site.width} units, fed by {_shortly(a.fed_by)}"
             place = units or "cannot compete"
             lines.append(f"{a.name}  {a.kind}  {place}" + (f"; {a.reason}" if a.reason else ""))
         return "\n".join(lines)
+
+
+def _shortly(names: Sequence[str]) -> str:
+    more = f" and {len(names) - 2} more" if len(names) > 2 else ""
+    return (" + ".join(names[:2]) or "no layer") + more
 
 
 def survey(model: nn.Module, *, inputs: Tensor | None = None) -> Survey:

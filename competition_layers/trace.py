@@ -2,7 +2,8 @@
 
 The channel axis is followed from tensor to tensor. A layer with weights sets it (a linear map the last axis, a
 convolution or batch norm axis 1), a permutation moves it, a reshape keeps it where as much lies behind it as before,
-anything else leaves it alone. Nothing is concluded from names, classes or the order of registration.
+a product of matrices keeps that of its operands which is not summed over, anything else leaves it alone. Nothing is
+concluded from names, classes or the order of registration.
 """
 
 from collections.abc import Iterator, Mapping
@@ -27,6 +28,21 @@ _PERMUTATIONS = {
     *(getattr(Tensor, name).__get__ for name in ("T", "mT", "H", "mH")),
 }
 _RESHAPES = {"view", "view_as", "reshape", "reshape_as", "flatten", "unflatten", "squeeze", "unsqueeze"}
+_SUMS = {
+    "add",
+    "add_",
+    "__add__",
+    "__radd__",
+    "__iadd__",
+    "sub",
+    "sub_",
+    "__sub__",
+    "__isub__",
+    "cat",
+    "concat",
+    "stack",
+}
+_PRODUCTS = {"matmul", "__matmul__", "bmm", "mm"}
 # what is bounded is a gate, not an activation of units: modules and functions
 BOUNDED = {"Sigmoid", "LogSigmoid", "Hardsigmoid", "HardSigmoid", "HardSigmoidMe", "Tanh", "Hardtanh", "Softsign"}
 BOUNDED |= {"Softmax", "Softmax2d", "Softmin", "LogSoftmax", "GLU"}
@@ -43,7 +59,9 @@ class Call:
     function: str
     shape: tuple[int, ...]
     channel_dim: int | None  # None where it could not be followed
-    fed_by: str  # the layer that set the channel axis
+    fed_by: tuple[
+        str, ...
+    ]  # the layers it reads with nothing but sums, reshapes and gates between: several after a sum
     of_input: bool  # whether it depends on the input at all
     gate: bool = False  # whether its one use is to be mapped, bounded and multiplied with, as in squeeze-and-excite
 
@@ -69,7 +87,7 @@ class _Seen:
     """What is known of a tensor; it travels as its attribute."""
 
     axis: int | None = None
-    fed_by: str = ""
+    fed_by: tuple[str, ...] = ()
     of_input: bool = False
     call: int | None = None  # this is what that call of an activation gave
     mapped: int | None = None  # a layer has mapped what that call gave, and no other layer has yet
@@ -103,7 +121,7 @@ class _Tracer(TorchFunctionMode):
         self.stack.pop()
         if module in self.activations and isinstance(output, Tensor):
             # the last call recorded is this one's: activations do not hold each other
-            output._seen = replace(_seen(output), call=len(self.calls) - 1)  # type: ignore[attr-defined]
+            output._seen = replace(_seen(output), fed_by=(), call=len(self.calls) - 1)  # type: ignore[attr-defined]
 
     def record(self, name: str, function: str, x: Tensor) -> None:
         seen = _seen(x)
@@ -140,17 +158,31 @@ class _Tracer(TorchFunctionMode):
         if name in _FEEDING:
             first = before[0][1]
             mapped = first.mapped if name.endswith("norm") else first.call
-            return _Seen(_FEEDING[name] % y.ndim, self.names[self.stack[-1]], of_input, mapped=mapped)
+            return _Seen(_FEEDING[name] % y.ndim, (self.names[self.stack[-1]],), of_input, mapped=mapped)
+        if name in _RESHAPES or func in _PERMUTATIONS:
+            before = before[:1]  # a second tensor lends its shape
+        elif name in _PRODUCTS:
+            before = _not_summed(*before[:2])
         known = [(shape, seen) for shape, seen in before if seen.axis is not None]
         if not known:
             return _Seen(of_input=of_input)
         shape, seen = next((k for k in known if k[0] == tuple(y.shape)), known[0])
         axis = _moved(func, args, kwargs, shape, seen.axis, tuple(y.shape))
-        return _Seen(axis, seen.fed_by, of_input, None, seen.mapped, seen.mapped if name in _GATES else seen.bounded)
+        fed_by = seen.fed_by
+        if name in _SUMS:
+            fed_by = tuple(dict.fromkeys(layer for _, other in known for layer in other.fed_by))
+        return _Seen(axis, fed_by, of_input, None, seen.mapped, seen.mapped if name in _GATES else seen.bounded)
 
 
 def _seen(x: Tensor) -> _Seen:
     return getattr(x, "_seen", _Seen())
+
+
+def _not_summed(a: tuple[tuple, _Seen], b: tuple[tuple, _Seen]) -> list[tuple[tuple, _Seen]]:
+    """The factors of a @ b whose channel axis is an axis of the product: b's columns, else a's rows."""
+    if b[1].axis == len(b[0]) - 1:
+        return [b]
+    return [a] if a[1].axis != len(a[0]) - 1 else []
 
 
 def _moved(func: Any, args: Any, kwargs: Any, x: tuple[int, ...], axis: int, y: tuple[int, ...]) -> int | None:

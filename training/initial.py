@@ -6,7 +6,7 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from competition_layers import competitions
+from competition_layers import competitions, survey
 
 from .quiet import tell
 
@@ -39,19 +39,29 @@ def load_initial_weights(model: nn.Module, source: str) -> None:
 
 @torch.no_grad()
 def scale_initial_weights(model: nn.Module, gain: float) -> None:
-    """Change `model` in place: the weights (not biases) that feed each competition, times `gain`.
+    """Change `model` in place: the weights (not biases) of the layers that competitions read, times `gain`.
 
-    A group passes one of U units, so what a competition gives has less variance than an activation's output.
+    A group passes one of U units, so what a competition gives has less variance than an activation's output. Of a sum
+    of branches each last layer is scaled; a shortcut that comes straight from another activation has none.
+
+    Raises:
+        ValueError: what feeds a competition keeps no weight; it is named.
     """
-    feeding: nn.Module | None = None
-    competing = set(competitions(model))
-    for name, module in model.named_modules():
-        if name in competing:
-            if feeding is None:
-                raise ValueError(f"Expected a layer with weights before the competition {name!r} but found none")
-            feeding.weight.mul_(gain)
-        elif getattr(module, "weight", None) is not None:
-            feeding = module
+    fed_by = {a.name: a.fed_by for a in survey(model).activations}
+    scales = {layer: _scale_of(model, layer) for name in competitions(model) for layer in fed_by[name]}
+    for scale in scales.values():
+        scale.mul_(gain)
+
+
+def _scale_of(model: nn.Module, layer: str) -> nn.Parameter:
+    """The parameter that a layer's output is proportional to: of timm's weight-standardised convolutions their gain."""
+    module = model.get_submodule(layer)
+    scale = module.gain if isinstance(getattr(module, "gain", None), nn.Parameter) else getattr(module, "weight", None)
+    if scale is None:
+        raise ValueError(
+            f"Expected weights in what feeds a competition but found none in {layer!r} ({type(module).__name__})"
+        )
+    return scale
 
 
 def _find(source: str) -> Path:

@@ -27,7 +27,10 @@ def spec_of(model: nn.Module) -> ModelSpec:
     """The `ModelSpec` that `create_model` and `load_model` leave at `model.lwta`."""
     spec = getattr(model, "lwta", None)
     if not isinstance(spec, ModelSpec):
-        raise TypeError(f"Expected a model made by lwta's create_model or load_model but got {type(model).__name__}")
+        raise TypeError(
+            f"Expected a model made by lwta's create_model or load_model but got {type(model).__name__}; "
+            "keep its state_dict() instead, and swap its activations again"
+        )
     return spec
 
 

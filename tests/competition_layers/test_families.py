@@ -112,11 +112,10 @@ def test_a_family_is_swapped_trained_saved_loaded_and_put_back(name, tmp_path):
 @every_family
 def test_the_axis_of_a_place_is_that_of_the_rows_that_feed_it(name):
     model, x = small(name, 2)
-    found = survey(model).activations
-    for gate in (a.name for a in found if a.reason == "bounded: a gate"):
-        # held still: through a squeeze-and-excite every row reaches every unit
-        model.get_submodule(gate).register_forward_hook(lambda module, inputs, output: output.detach())
-    fed_by = {a.name: a.fed_by for a in found}
+    fed_by = {a.name: a.fed_by for a in survey(model).activations}
+    for layer in (module for module in model.modules() if getattr(module, "weight", None) is not None):
+        # looked at alone: further rows reach every unit through the layers and gates between
+        layer.register_forward_pre_hook(lambda module, inputs: (inputs[0].detach(), *inputs[1:]))
     with observe(model, [site.name for site in model.lwta.sites], what="input") as inputs:
         model(x)
     for site in model.lwta.sites:

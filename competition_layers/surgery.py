@@ -93,12 +93,15 @@ def _numbers(competitors: int | Mapping[str, int], sites: Sequence[Site]) -> dic
     names = [site.name for site in sites]
     globs = {"*": competitors} if isinstance(competitors, int) else dict(competitors)
     match_names(list(globs), names, what="activation")
-    numbers = {name: next((u for glob, u in globs.items() if fnmatchcase(name, glob)), 0) for name in names}
-    if 0 in numbers.values():
-        left = [name for name, u in numbers.items() if u == 0]
+    fitting = {name: [u for glob, u in globs.items() if fnmatchcase(name, glob)] for name in names}
+    left = [name for name, found in fitting.items() if not found]
+    if left:
         raise ValueError(
             f"Expected competitors for {left[0]!r} ({len(left)} such) but no glob of {list(globs)} fits; add '*': U"
         )
+    numbers = {name: found[0] for name, found in fitting.items()}
+    if min(numbers.values(), default=1) < 1:
+        raise ValueError(f"Expected competitors of at least 1 (which keeps the activation) but got {competitors}")
     wrong = [site for site in sites if site.width and site.width % numbers[site.name]]
     if wrong:
         one, common = wrong[0], gcd(*(site.width or 0 for site in sites))

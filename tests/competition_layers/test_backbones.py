@@ -117,6 +117,22 @@ def test_a_width_that_does_not_divide_is_refused_at_creation_with_the_layers_nam
         small(competitors=7)
 
 
+def test_each_place_has_the_competitors_of_the_first_glob_that_fits_it_also_when_loaded(tmp_path, images):
+    model = small(competitors={"blocks.1.*": 8, "blocks.*": 2})  # both fit blocks.1
+    save_model(model, tmp_path / "model")
+    for each in (model, load_model(tmp_path)):
+        found = {name: layer.competitors for name, layer in competitions(each).items()}
+        assert found == {"blocks.0.mlp.act": 2, "blocks.1.mlp.act": 8}
+    assert torch.equal(predict(load_model(tmp_path), images), predict(model, images))
+
+
+def test_a_glob_on_no_place_is_refused_and_the_places_are_named():
+    with pytest.raises(ValueError, match=r"activation but got 'layer4\.\*' \(known: blocks\.0\.mlp\.act, blocks\.1"):
+        small(competitors={"layer4.*": 8, "*": 2})
+    with pytest.raises(ValueError, match=r"competitors for 'blocks\.1\.mlp\.act' .* add '\*': U"):
+        small(competitors={"blocks.0.*": 8})
+
+
 def test_predict_averages_the_logits_of_whole_passes(images):
     model = small(noise=1.0)
     generator = torch.Generator().manual_seed(5)

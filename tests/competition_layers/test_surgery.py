@@ -192,6 +192,9 @@ def test_competitors_by_glob_first_fit_counts_and_every_gap_is_named():
         swap_activations(model, {"1": 4, "*": 2})
     swap_activations(model, {"5": 1, "1": 4, "*": 2})
     assert {name: layer.competitors for name, layer in competitions(model).items()} == {"1": 4, "3": 2}
+    for strange in (0, {"1": -2, "*": 1}):
+        with pytest.raises(ValueError, match=r"competitors of at least 1 .* but got"):
+            swap_activations(nn.Sequential(nn.Linear(4, 8), nn.ReLU()), strange)
 
 
 def test_the_survey_leaves_no_trace():

@@ -8,7 +8,7 @@ import pytest
 import yaml
 from pictures import paint
 
-from competition_layers import load_model
+from competition_layers import competitions, load_model
 from lwta.cli import main as lwta
 from lwta.fit import main
 
@@ -105,6 +105,24 @@ def test_predictions_are_a_table(home, tmp_path):
 def test_a_recipe_is_found_by_its_name_and_a_slip_is_answered(home):
     with pytest.raises(FileNotFoundError, match=r"did you mean 'cifar10_vit\.yaml'"):
         main(["fit", "-c", "cifar10_vti.yaml", "--run", "x", f"--runs_dir={home}"])
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        ["--model.competitors", '{"blocks.1.*": 8, "*": 4}'],
+        ["--model.competitors.blocks.1.*", "8", "--model.competitors.*", "4"],
+        ["-c", "mapping.yaml"],
+    ],
+)
+def test_competitors_by_glob_typed_or_in_a_file(home, tmp_path, monkeypatch, typed):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mapping.yaml").write_text("model:\n  competitors: {blocks.1.*: 8, '*': 4}\n")
+    fit(home, "--run", "by glob", "--overwrite", *typed, "--model.model_args.depth", "2", "--trainer.max_epochs", "1")
+    layers = competitions(load_model(home / "by glob")).values()
+    assert [layer.competitors for layer in layers] == [4, 8]
+    kept = yaml.safe_load((home / "by glob" / "config.yaml").read_text())["model"]["competitors"]
+    assert list(kept.items()) == [("blocks.1.*", 8), ("*", 4)]  # the first that fits counts
 
 
 @pytest.mark.parametrize(

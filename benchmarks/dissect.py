@@ -136,9 +136,7 @@ def warm_up(activations: torch.Tensor, images: torch.Tensor, concepts: torch.Ten
 
 
 def ours(name, activations, images, concepts, options) -> torch.Tensor:
-    if name in ("soft_wpmi", "wpmi"):
-        return scores_and_prior(activations, images, concepts, similarity=name)[0]
-    return SIMILARITIES[name](activations, images, concepts)
+    return scores_and_prior(activations, images, concepts, similarity=name)[0]
 
 
 def prior_share(name, activations, images, concepts, options) -> torch.Tensor:

@@ -17,10 +17,10 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from dissect import DEFAULT_SIMILARITY, ConceptSet, LayerRecord
+from dissect.describers.concept_match import score_layer
 from dissect.describers.description import Description
 from dissect.describers.honest import name_honestly
 from dissect.naming.halves import halve
-from dissect.similarity import PRIORS
 
 DIM = 64
 SIGNALS = (0.0, 0.1, 0.2, 0.4, 0.6, 0.8)
@@ -64,21 +64,10 @@ def plant(*, images: int, concepts: int, units: int, signals: Sequence[float] = 
 
 def name(planted: Planted, *, similarity: str = DEFAULT_SIMILARITY) -> tuple[Description, ...]:
     """The honest names of the planted units."""
-    halves, prior = halve(planted.images), None
-    half = halves.choosing
-    if similarity in PRIORS:
-        values = planted.record.summaries["mean"][half]
-        prior = PRIORS[similarity](values, planted.images[half], planted.concepts)
-    return name_honestly(
-        planted.record,
-        planted.images,
-        planted.concepts,
-        planted.names,
-        halves,
-        summary="mean",
-        similarity=similarity,
-        prior=prior,
-    )
+    halves, by = halve(planted.images), {"summary": "mean", "similarity": similarity}
+    given = planted.images, planted.concepts
+    scores, _ = score_layer(planted.record, *given, chosen=halves.choosing, **by)
+    return name_honestly(planted.record, scores, *given, planted.names, halves, **by)
 
 
 def count(planted: Planted, described: Sequence[Description]) -> list[Figures]:

@@ -68,8 +68,8 @@ class Dissection:
         return self.descriptions[layer, unit]
 
     def exemplars(self, layer: str, unit: int) -> Path:
-        """The strip of the unit's top images, side by side, best first."""
-        return self.folder / "exemplars" / self.description(layer, unit).layer / f"{unit}.png"
+        """The strip of the unit's top images, side by side, best first; no file where it has none."""
+        return self.folder / "exemplars" / self.description(layer, unit).layer / f"{unit}.jpg"
 
     def exemplar_images(self, layer: str, unit: int) -> tuple[Exemplar, ...]:
         """Which images those are, and the unit's value on each."""

@@ -45,7 +45,7 @@ class UnitEffect:
     to_margin: float
     off: SwitchOff
     where: Grid | None = field(repr=False)
-    exemplars: bytes = field(repr=False)  # a strip of the unit's top probe images, PNG; b"" without a dissection
+    exemplars: bytes = field(repr=False)  # a strip of the unit's top probe images, JPEG; b"" without any
 
 
 @dataclass(frozen=True)

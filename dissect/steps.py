@@ -15,21 +15,20 @@ from competition_layers.names import match_names, nearest
 
 from .activations import default_transform, recording
 from .concepts import ConceptSet
-from .describers.concept_match import MINIMUM_SUPPORT
+from .describers.concept_match import MINIMUM_SUPPORT, score_layer
 from .describers.description import Description
 from .describers.honest import NAMING, name_honestly
 from .dissection import Dissection
 from .encoders import ImageTextEncoder, PixelEncoder
 from .lock import locked
-from .naming.halves import Halves, halve
+from .naming.halves import halve
 from .passes import Transform
 from .probe import ProbeImages
 from .recording import record_shards
-from .records import LayerRecord
 from .shelf import Shelf, read_embeddings, read_record
-from .similarity import DEFAULT_SIMILARITY, PRIORS, SIMILARITIES
+from .similarity import DEFAULT_SIMILARITY, SIMILARITIES
 from .store import FORMAT, digest, load_tensors, model_fingerprint, save_tensors, transform_fingerprint
-from .strips import showing
+from .strips import STRIPS, showing
 from .summaries import SUMMARIES
 from .tables import write_descriptions
 
@@ -68,7 +67,7 @@ def describe(
     out = Path(out)
     check_choices(similarity, summary)
     options = _recorded_by(model, probe, layers, summary, transform, batch_size)
-    options |= {"similarity": similarity, "minimum_support": MINIMUM_SUPPORT, "naming": NAMING}
+    options |= {"similarity": similarity, "minimum_support": MINIMUM_SUPPORT, "naming": NAMING, "strips": STRIPS}
     manifest = {**_inputs(model, probe, concepts, encoder), "options": options}
     key = digest(json.dumps(manifest, sort_keys=True))
     if _finished(out, key):
@@ -88,14 +87,14 @@ def describe(
         with showing(probe, out) as show:
             for name in options["layers"]:
                 record = read_record(out, name)
-                chosen = next(iter(record.summaries))
-                prior = _prior(record, images, texts, halves, chosen, similarity, out)
-                naming = {"summary": chosen, "similarity": similarity, "prior": prior}
-                named = name_honestly(record, images, texts, concepts, halves, **naming)
+                by = {"summary": next(iter(record.summaries)), "similarity": similarity}
+                scores, prior = score_layer(record, images, texts, chosen=halves.choosing, **by)
+                named = name_honestly(record, scores, images, texts, concepts, halves, **by)
                 described += named
-                about = {"units": len(named), "summary": chosen, "competes": record.won is not None}
+                _keep_prior(out / "priors" / f"{name}.safetensors", prior)
+                about = {"units": len(named), "summary": by["summary"], "competes": record.won is not None}
                 manifest["layers"][name] = about
-                show(record, summary=chosen)
+                show(record, summary=by["summary"])
         write_descriptions(out, described)
         with write_file(out / "manifest.json") as temporary:
             temporary.write_text(json.dumps({**manifest, "key": key}, indent=1) + "\n")
@@ -245,17 +244,12 @@ def _embed_phrases(path: Path, encoder: ImageTextEncoder, concepts: ConceptSet) 
     return tensors["embeddings"]
 
 
-def _prior(
-    record: LayerRecord, images: Tensor, texts: Tensor, halves: Halves, summary: str, similarity: str, out: Path
-) -> Tensor | None:
-    """The layer's prior on the choosing half, kept in the folder: names do not depend on which units are asked for."""
-    if similarity not in PRIORS:
-        return None
-    half = halves.choosing
-    won = None if record.won is None else record.won[summary][half]
-    prior = PRIORS[similarity](record.summaries[summary][half], images[half], texts, won=won)
-    save_tensors(out / "priors" / f"{record.layer}.safetensors", {"prior": prior}, key=digest(prior))
-    return prior
+def _keep_prior(path: Path, prior: Tensor | None) -> None:
+    """The layer's prior: with it some of its units are named as all of them were."""
+    if prior is None:
+        path.unlink(missing_ok=True)
+    else:
+        save_tensors(path, {"prior": prior}, key=digest(prior))
 
 
 def _finished(out: Path, key: str) -> bool:

@@ -12,7 +12,7 @@ from competition_layers.names import nearest
 from ..concepts import ConceptSet
 from ..naming.synonyms import distinct_names
 from ..records import LayerRecord
-from ..similarity import SIMILARITIES
+from ..similarity import SIMILARITIES, scores_and_prior
 from .description import Candidate, Description
 
 MINIMUM_SUPPORT = 5  # images; below that a name would be a guess
@@ -28,13 +28,39 @@ def score_units(
     summary: str,
     similarity: str,
     prior: Float[Tensor, "concepts"] | None = None,
-    chosen: Bool[Tensor, "images"] | None = None,
 ) -> Float[Tensor, "units concepts"]:
-    """The chosen similarity of every unit of a layer with every concept, on the `chosen` images (all of them).
+    """The chosen similarity of every unit with every concept; with the layer's `prior` the units may be some of it.
 
     Raises:
         ValueError: an unknown similarity (the nearest is offered), or embeddings of other images than were recorded.
     """
+    values, won = _recorded(record, images, summary, similarity)
+    return SIMILARITIES[similarity](values, images, concepts, won=won, prior=prior)
+
+
+def score_layer(
+    record: LayerRecord,
+    images: Float[Tensor, "images dim"],
+    concepts: Float[Tensor, "concepts dim"],
+    *,
+    summary: str,
+    similarity: str,
+    chosen: Bool[Tensor, "images"],
+) -> tuple[Float[Tensor, "units concepts"], Float[Tensor, "concepts"] | None]:
+    """The scores of a whole layer on the `chosen` images, and the prior found with them (None: there is none).
+
+    Raises:
+        ValueError: as `score_units`.
+    """
+    values, won = _recorded(record, images, summary, similarity)
+    won = None if won is None else won[chosen]
+    return scores_and_prior(values[chosen], images[chosen], concepts, similarity=similarity, won=won)
+
+
+def _recorded(
+    record: LayerRecord, images: Tensor, summary: str, similarity: str
+) -> tuple[Float[Tensor, "images units"], Bool[Tensor, "images units"] | None]:
+    """What is scored: the units' values, and what they won."""
     if similarity not in SIMILARITIES:
         known = ", ".join(SIMILARITIES)
         raise ValueError(
@@ -45,10 +71,7 @@ def score_units(
         raise ValueError(
             f"Expected embeddings of the {len(values)} recorded images of layer {record.layer!r} but got {len(images)}"
         )
-    won = None if record.won is None else record.won[summary]
-    if chosen is not None:
-        values, images, won = values[chosen], images[chosen], None if won is None else won[chosen]
-    return SIMILARITIES[similarity](values, images, concepts, won=won, prior=prior)
+    return values, None if record.won is None else record.won[summary]
 
 
 def name_units(

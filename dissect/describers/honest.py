@@ -14,7 +14,7 @@ from ..naming.null import DRAWS
 from ..naming.predict import LEVEL, RESAMPLES, TOP_SHARE, best_predictors, unit_answers
 from ..naming.synonyms import NEAR_SYNONYM, plain_form
 from ..records import LayerRecord
-from .concept_match import name_units, score_units
+from .concept_match import name_units
 from .description import Description
 
 MINIMUM_OBSERVATIONS = 10  # different images to judge by; with fewer there are no names
@@ -35,6 +35,7 @@ NAMING = {
 
 def name_honestly(
     record: LayerRecord,
+    scores: Float[Tensor, "units concepts"],
     images: Float[Tensor, "images dim"],
     embeddings: Float[Tensor, "concepts dim"],
     concepts: ConceptSet,
@@ -42,9 +43,8 @@ def name_honestly(
     *,
     summary: str,
     similarity: str,
-    prior: Float[Tensor, "concepts"] | None = None,
 ) -> tuple[Description, ...]:
-    """Each unit's best concept on the choosing half, with what the judging half says of it.
+    """Each unit's best concept by the `scores` of the choosing half, with what the judging half says of it.
 
     It becomes the unit's name if it predicts the unit better than permuted images would (false discoveries over the
     layer: .05) and no rival does so clearly better; the rival is the concept that predicts the unit best on the
@@ -52,7 +52,6 @@ def name_honestly(
     enters the choice, so what is said of the name holds for other images like these.
     """
     chosen = halves.choosing
-    scores = score_units(record, images, embeddings, summary=summary, similarity=similarity, prior=prior, chosen=chosen)
     named = name_units(record, scores, concepts, summary=summary, similarity=similarity, embeddings=embeddings)
     units = torch.tensor([unit.unit for unit in named if unit.named], dtype=torch.int64)
     if not len(units) or halves.observations["distinct"] < MINIMUM_OBSERVATIONS:

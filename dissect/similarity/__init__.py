@@ -12,13 +12,14 @@ defaults (CLIP-Dissect, Oikarinen & Weng 2023, and its code 21e7697); `claims`, 
 from collections.abc import Callable
 from functools import partial
 
+from jaxtyping import Bool, Float
 from torch import Tensor
 
-from .claims import claims, claims_prior
+from .claims import claims, claims_and_prior
 from .cosine import cosine, cosine_cubed
 from .ranks import rank_reorder
 from .shannon import jensen_shannon
-from .wpmi import scores_and_prior, soft_wpmi, wpmi, wpmi_prior
+from .wpmi import soft_wpmi, wpmi, wpmi_and_prior, wpmi_prior
 
 SIMILARITIES = {
     "claims": claims,
@@ -30,18 +31,35 @@ SIMILARITIES = {
     "wpmi": wpmi,
 }
 DEFAULT_SIMILARITY = "claims"
-PRIORS: dict[str, Callable[..., Tensor]] = {  # what is found once over a whole layer, and handed in as `prior`
-    "claims": claims_prior,
-    "soft_wpmi": partial(wpmi_prior, similarity="soft_wpmi"),
-    "wpmi": partial(wpmi_prior, similarity="wpmi"),
+WITH_PRIOR: dict[str, Callable[..., tuple[Tensor, Tensor]]] = {  # the scores, and what is handed in as `prior`
+    "claims": claims_and_prior,
+    "soft_wpmi": partial(wpmi_and_prior, similarity="soft_wpmi"),
+    "wpmi": partial(wpmi_and_prior, similarity="wpmi"),
 }
+
+
+def scores_and_prior(
+    activations: Float[Tensor, "images units"],
+    images: Float[Tensor, "images dim"],
+    concepts: Float[Tensor, "concepts dim"],
+    *,
+    similarity: str,
+    won: Bool[Tensor, "images units"] | None = None,
+) -> tuple[Float[Tensor, "units concepts"], Float[Tensor, "concepts"] | None]:
+    """The scores of a whole layer and, from the same pass, the `prior` that some of its units are scored with later.
+
+    It is `None` for a similarity that looks at each unit alone.
+    """
+    if similarity in WITH_PRIOR:
+        return WITH_PRIOR[similarity](activations, images, concepts, won=won)
+    return SIMILARITIES[similarity](activations, images, concepts, won=won), None
+
 
 __all__ = [
     "DEFAULT_SIMILARITY",
-    "PRIORS",
     "SIMILARITIES",
+    "WITH_PRIOR",
     "claims",
-    "claims_prior",
     "cosine",
     "cosine_cubed",
     "jensen_shannon",

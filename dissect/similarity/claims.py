@@ -29,7 +29,7 @@ def claims(
     power: float = POWER,
     sharpness: float = SHARPNESS,
 ) -> Float[Tensor, "units concepts"]:
-    """log of a unit's claim on a name, less the log of all units' claims on it (`prior`, by `claims_prior`).
+    """log of a unit's claim on a name, less the log of all units' claims on it (`prior`, by `claims_and_prior`).
 
         w_xk = max(0, q_xk - mean q_k)^power / sum,   over the images that count: those won, or above the smallest value
         d_k  = sum_x w_xk x - mean x                  how a unit's images differ from all images
@@ -42,23 +42,19 @@ def claims(
     d is z. Dividing by all claims is the inverted softmax against hubs (Smith et al. 2017, eq. 4).
     """
     scores = _log_claims(activations, images, concepts, won, power, sharpness)
-    speaks = supported(activations, won)
-    scores -= _demand(scores, speaks) if prior is None else prior.to(scores)
-    scores[~speaks] = 0.0
-    return scores
+    return _share(scores, supported(activations, won), prior)[0]
 
 
-def claims_prior(
+def claims_and_prior(
     activations: Float[Tensor, "images units"],
     images: Float[Tensor, "images dim"],
     concepts: Float[Tensor, "concepts dim"],
     *,
     won: Bool[Tensor, "images units"] | None = None,
-    power: float = POWER,
-    sharpness: float = SHARPNESS,
-) -> Float[Tensor, "concepts"]:
-    """How much each name is claimed over a whole layer: log(FREE + sum_k a_km), over its units with support."""
-    return _demand(_log_claims(activations, images, concepts, won, power, sharpness), supported(activations, won))
+) -> tuple[Float[Tensor, "units concepts"], Float[Tensor, "concepts"]]:
+    """`claims` of a whole layer, and its prior: how much each name is claimed over all units with support."""
+    scores = _log_claims(activations, images, concepts, won, POWER, SHARPNESS)
+    return _share(scores, supported(activations, won), None)
 
 
 def _log_claims(
@@ -100,6 +96,14 @@ def _spread(centred: Float[Tensor, "images dim"], texts: Float[Tensor, "concepts
     return (
         torch.cat([((c.double() @ covariance) * c).sum(1) for c in texts.split(4096)]).clamp(min=1e-12).sqrt().float()
     )
+
+
+def _share(log_claims: Tensor, speaks: Bool[Tensor, "units"], prior: Tensor | None) -> tuple[Tensor, Tensor]:
+    """What is left of each claim when all claims are taken from it, in place; and those."""
+    prior = _demand(log_claims, speaks) if prior is None else prior.to(log_claims)
+    log_claims -= prior
+    log_claims[~speaks] = 0.0
+    return log_claims, prior
 
 
 def _demand(log_claims: Float[Tensor, "units concepts"], speaks: Bool[Tensor, "units"]) -> Float[Tensor, "concepts"]:

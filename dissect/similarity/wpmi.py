@@ -63,13 +63,13 @@ def wpmi_prior(
     """How likely each concept is over a whole layer: logsumexp_k L_km - log K, over its units with support (fp64).
 
     For a unit with fewer than `top` images L is scaled up to `top` terms, so that it weighs as much as any other.
-    Whoever wants the scores too takes `scores_and_prior`, which finds both in one pass.
+    Whoever wants the scores too takes `wpmi_and_prior`, which finds both in one pass.
     """
     likelihood = Likelihood.of(similarity, activations, images, concepts, won, top, scale)
     return torch.cat([likelihood.prior(chunk) for _, chunk in likelihood.chunks()])
 
 
-def scores_and_prior(
+def wpmi_and_prior(
     activations: Float[Tensor, "images units"],
     images: Float[Tensor, "images dim"],
     concepts: Float[Tensor, "concepts dim"],

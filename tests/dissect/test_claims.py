@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from dissect.similarity import claims, claims_prior
+from dissect.similarity import claims, scores_and_prior
 
 N, K, M, D = 60, 4, 7, 5
 
@@ -66,12 +66,13 @@ def test_claims_are_their_formula(data, won, masking):
     mask = won if masking else None
     scores, prior = oracle(*data, mask)
     torch.testing.assert_close(claims(*data, won=mask), scores, rtol=1e-4, atol=1e-4)
-    torch.testing.assert_close(claims_prior(*data, won=mask), prior, rtol=1e-4, atol=1e-4)
+    found = scores_and_prior(*data, similarity="claims", won=mask)
+    torch.testing.assert_close(found, (scores, prior), rtol=1e-4, atol=1e-4)
 
 
 def test_with_the_layers_prior_a_few_units_score_as_all_of_them(data):
     activations, images, concepts = data
-    found = claims(activations[:, 2:3], images, concepts, prior=claims_prior(*data))
+    found = claims(activations[:, 2:3], images, concepts, prior=scores_and_prior(*data, similarity="claims")[1])
     torch.testing.assert_close(found, claims(*data)[2:3])
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from dissect.similarity import DEFAULT_SIMILARITY, PRIORS, SIMILARITIES
+from dissect.similarity import DEFAULT_SIMILARITY, SIMILARITIES, WITH_PRIOR
 
 N, K, M, D = 400, 6, 9, 32
 every = pytest.mark.parametrize("similarity", SIMILARITIES.values(), ids=SIMILARITIES)
@@ -33,7 +33,7 @@ def competing(planted):
 
 
 def test_the_default_is_one_of_them():
-    assert DEFAULT_SIMILARITY in SIMILARITIES and SIMILARITIES.keys() >= PRIORS.keys()
+    assert DEFAULT_SIMILARITY in SIMILARITIES and SIMILARITIES.keys() >= WITH_PRIOR.keys()
 
 
 @every

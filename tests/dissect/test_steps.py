@@ -94,12 +94,12 @@ def test_names_come_back_as_they_were(run):
     assert dissection.description("5", 0).win_rate is None
 
 
-def test_a_unit_that_never_won_is_unnamed_and_has_an_empty_strip(run):
+def test_a_unit_that_never_won_is_unnamed_and_has_no_strip(run):
     dissection = run()
     dead = dissection.description("1", 5)
     assert not dead.named and dead.support == 0 and dead.win_rate == 0
     assert dissection.exemplar_images("1", 5) == ()
-    assert Image.open(dissection.exemplars("1", 5)).getextrema() == ((255, 255),) * 3
+    assert not dissection.exemplars("1", 5).exists() and dissection.exemplars("1", 4).exists()
 
 
 def test_exemplars_are_the_units_best_images_in_order(run, probe):
@@ -113,10 +113,10 @@ def test_exemplars_are_the_units_best_images_in_order(run, probe):
         assert [e.rank for e in shown] == list(range(1, len(shown) + 1))
         assert [e.value for e in shown] == pytest.approx(values[best].tolist(), rel=1e-4)
     with Image.open(dissection.exemplars("5", 0)) as strip:
-        assert strip.size == (TILES * (PIXELS + 2) - 2, PIXELS)
+        assert strip.size == (len(dissection.exemplar_images("5", 0)) * (PIXELS + 2) - 2, PIXELS)
         tile = strip.crop((0, 0, PIXELS, PIXELS))
     index = probe.names.index(dissection.exemplar_images("5", 0)[0].image)
-    assert tile.getpixel((1, 1)) == probe[index].getpixel((0, 0))
+    assert tile.getpixel((1, 1)) == pytest.approx(probe[index].getpixel((0, 0)), abs=16)  # a JPEG's
 
 
 def test_a_competitions_exemplars_are_images_it_won(run, probe):

@@ -59,6 +59,17 @@ def test_the_first_of_equals_wins_here_too(value):
     torch.testing.assert_close(project_winners(h, table, None, 8), expected)
 
 
+@pytest.mark.parametrize("layout", ["strided", "adjacent"])
+def test_zeros_of_either_sign_are_equals_and_infinities_compare(layout):
+    values = torch.tensor([-torch.inf, -0.0, 0.0, torch.inf])
+    h = values[torch.randint(4, (200, 24), generator=torch.Generator().manual_seed(0))]
+    h[0] = -torch.inf
+    expected = lwta(h.nan_to_num(), 4, channel_dim=-1, layout=layout)
+    ours = project_winners(h.nan_to_num(), torch.eye(24), None, 4, layout=layout)
+    assert torch.equal(ours, expected)
+    assert not project_winners(h, torch.ones(24, 1), None, 4, layout=layout)[0].isfinite().any()
+
+
 def test_neighbours_one_ulp_apart_are_told_apart():
     h = torch.randn(500, 1).expand(500, 24).clone()
     winner = torch.randint(24, (500, 1))

@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from competition_layers import StochasticLWTA, competitions, create_model, seed_noise
+from competition_layers import StochasticLWTA, competitions, create_model, seed_noise, swap_activations
 from competition_layers.functional import ESTIMATORS
 
 
@@ -51,6 +52,31 @@ def test_a_network_compiles_without_graph_breaks_and_trains_as_it_does_uncompile
     model.compile(fullgraph=True)
     for ours, theirs in zip(eager, gradients(model, x), strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
+
+
+class Reused(nn.Module):
+    """One `relu` for two places."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second, self.relu = nn.Linear(16, 8), nn.Linear(8, 8), nn.ReLU()
+
+    def forward(self, x):
+        return self.relu(self.second(self.relu(self.first(x))))
+
+
+@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
+def test_an_activation_that_runs_twice_compiles_to_one_graph_for_all_steps(backend):
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    model, x = Reused().train(), torch.randn(4, 16)
+    swap_activations(model, {"relu.0": 4, "relu.1": 2}, noise=0.0)
+    eager = gradients(model, x)
+    model.compile(fullgraph=True, backend=backend)
+    for _ in range(3):
+        for ours, theirs in zip(eager, gradients(model, x), strict=True):
+            torch.testing.assert_close(ours, theirs)
+    assert torch._dynamo.utils.counters["stats"]["unique_graphs"] == 1
 
 
 def test_the_export_of_a_layer_equals_it():

@@ -247,6 +247,15 @@ def test_tensorboard_is_written_where_it_is_installed(train):
     assert list((run / "tensorboard").glob("events.*"))
 
 
+def test_activations_that_run_several_times_in_a_pass_are_trained_watched_and_saved_call_by_call(train):
+    dla = Classifier("dla46x_c", image_size=32, competitors=4, include="level2*", samples=2)
+    run = train("turns", classifier=dla, epochs=1)
+    names = [f"level2.tree{tree}.relu.{call}" for tree in (1, 2) for call in range(3)]
+    with (run / "competition.csv").open() as file:
+        assert [row["layer"] for row in csv.DictReader(file)] == [*names, "level2.root.relu"]
+    assert list(competitions(load_model(run))) == [*names, "level2.root.relu"]
+
+
 @pytest.mark.slow
 def test_a_compiled_network_trains_and_is_read(train, tiny):
     run = train("compiled", classifier=tiny(compile=True), epochs=1)

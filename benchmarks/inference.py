@@ -2,7 +2,7 @@
 masked path, in one run, eager and compiled.
 
     python benchmarks/inference.py [--quick] [--threads 2] [--rounds 15] [--competitors 2 4 8 24] [--batches 16 1]
-    python benchmarks/inference.py --crossover [--threads 2]
+    python benchmarks/inference.py --crossover [--threads 2] [--modes eager compiled]
 
 Each round runs every variant once, in turn, so that a busy machine slows all of them alike. `limit` is the network with
 competition and second linear map gone altogether: nothing can be faster. The last columns set each row against the
@@ -13,14 +13,13 @@ path over widths, tokens and competitors: where the rule of `sparse_inference` c
 import argparse
 import statistics
 import time
+import warnings
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
-from competition_layers import create_model, lwta, sparse_inference
-from competition_layers.projection import project_winners
+from competition_layers import StochasticLWTA, WinnerProjection, create_model, sparse_inference
 
 NAME = "deit_tiny_patch16_224"
 
@@ -41,7 +40,7 @@ def main() -> None:
     print(f"torch {torch.__version__}, {options.threads} threads, medians of {options.rounds} rounds\n")
     with torch.inference_mode():
         if options.crossover:
-            crossover(options.rounds)
+            crossover(options.modes, options.rounds)
             return
         networks = variants(options.competitors)
         for mode in options.modes:
@@ -113,28 +112,30 @@ def peak_bytes(run) -> int:
     return peak
 
 
-def crossover(rounds) -> None:
-    print(f"{'units x features':18}{'tokens':>7}{'U':>4}{'masked ms':>11}{'winners ms':>12}{'ratio':>7}")
-    for units, features in ((256, 64), (768, 192), (1536, 384), (3072, 768)):
-        for tokens in (1, 8, 64, 197, 2048):
-            for u in (2, 4, 8, 24):
-                if units % u == 0:
-                    one_pair(units, features, tokens, u, rounds)
+def crossover(modes, rounds) -> None:
+    print(f"{'mode':9}{'units x features':>17}{'tokens':>7}{'U':>4}{'masked ms':>11}{'winners ms':>12}{'ratio':>7}")
+    for mode in modes:
+        for units, features in ((256, 64), (768, 192), (1536, 384), (3072, 768)):
+            for tokens in (1, 64, 197, 2048):
+                for u in (2, 4, 8, 24):
+                    if units % u == 0:
+                        one_pair(mode, units, features, tokens, u, rounds)
 
 
-def one_pair(units, features, tokens, u, rounds) -> None:
-    h, table, bias = torch.randn(tokens, units), torch.randn(units, features) * units**-0.5, torch.zeros(features)
-    weight = table.t().contiguous()
-    seconds = medians(
-        {
-            "masked": lambda: F.linear(lwta(h, u, channel_dim=-1), weight, bias),
-            "winners": lambda: project_winners(h, table, bias, u),
-        },
-        rounds,
-    )
+def one_pair(mode, units, features, tokens, u, rounds) -> None:
+    """The masked path beside the one that `sparse_inference` puts in its place, which may have stepped aside."""
+    torch.compiler.reset()
+    pair = nn.Sequential(StochasticLWTA(u, channel_dim=-1), nn.Linear(units, features)).eval()
+    h = torch.randn(tokens, units)
+    with warnings.catch_warnings(action="ignore"):  # what is left alone
+        networks = {"masked": pair, "winners": sparse_inference(pair, h)}
+    runs = {name: run if mode == "eager" else torch.compile(run, dynamic=False) for name, run in networks.items()}
+    seconds = medians({name: lambda run=run: run(h) for name, run in runs.items()}, rounds)
     masked, winners = seconds.values()
+    aside = "" if isinstance(networks["winners"][1], WinnerProjection) else "  stepped aside"
     print(
-        f"{units:>8} x {features:<7}{tokens:7}{u:4}{masked * 1e3:11.3f}{winners * 1e3:12.3f}{masked / winners:7.2f}",
+        f"{mode:9}{units:>8} x {features:<6}{tokens:7}{u:4}{masked * 1e3:11.3f}{winners * 1e3:12.3f}"
+        f"{masked / winners:7.2f}{aside}",
         flush=True,
     )
 

@@ -11,8 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from .functional import Estimator, winners
-from .groups import Layout, grouped, winner_units
+from .groups import Layout, grouped
 from .layers import StochasticLWTA, assert_numbers
 from .readers import winner_pairs
 from .rules import load_noise_state, noise_state
@@ -25,14 +24,14 @@ def project_winners(
     competitors: int,
     *,
     layout: Layout = "strided",
-    noise: Float[Tensor, "*tokens drawn"] | None = None,
+    noise: Float[Tensor, "*tokens units"] | None = None,
     noise_scale: float = 1.0,
-    estimator: Estimator = "gumbel",
     name: str = "",
 ) -> Float[Tensor, "*tokens features"]:
     """`F.linear(lwta(h, ...), table.T, bias)`, but losers are not read: sum over groups of h_winner * table[winner].
 
     Args:
+        noise: added to `h`, times `noise_scale`, where winners are chosen (`gumbel`); their values are those of `h`.
         name: of the layer, for the error text.
 
     Raises:
@@ -44,17 +43,12 @@ def project_winners(
     """
 
     flat = h.reshape(-1, h.shape[-1])
-    if noise is None:
-        value, unit = _largest(flat, competitors, layout)
-        if len(flat):
-            most = value.amax()
-            assert_numbers(most == most, name)  # NaN is no equal of its own
-    else:
-        rules = {"channel_dim": -1, "layout": layout}
-        drawn = noise.reshape(len(flat), noise.shape[-1])
-        index = winners(flat, competitors, noise=drawn, noise_scale=noise_scale, estimator=estimator, **rules)
-        assert_numbers((index < competitors).all(), name)
-        unit = winner_units(index, competitors, **rules)
+    drawn = None if noise is None else noise.reshape(flat.shape)
+    value, unit = _largest(flat if drawn is None else flat.add(drawn, alpha=noise_scale), competitors, layout)
+    if len(flat):
+        most = value.amax()
+        assert_numbers(most == most, name)  # NaN is no equal of its own
+    if drawn is not None:
         value = flat.gather(-1, unit)
     y = F.embedding_bag(unit, table, per_sample_weights=value, mode="sum")
     return (y if bias is None else y.add_(bias)).view(*h.shape[:-1], table.shape[1])
@@ -63,9 +57,9 @@ def project_winners(
 class WinnerProjection(nn.Linear):
     """A Linear that follows `competition` and does the competing itself, when that is faster and nobody is looking.
 
-    It is so on a CPU in fp32, in evaluation, where no gradient is recorded, and where neither module has a hook. At all
-    other times the competition masks and this is the Linear it was. Weights keep their names and shapes; the matrix is
-    stored with a unit's weights side by side, so nothing is stored twice.
+    It is so on a CPU in fp32, in evaluation, where no gradient is recorded, where neither module has a hook, and unless
+    `softmax` draws the winners. At all other times the competition masks and this is the Linear it was. Weights keep
+    their names and shapes; the matrix is stored with a unit's weights side by side, so nothing is stored twice.
     """
 
     def __init__(self, linear: nn.Linear, competition: StochasticLWTA):
@@ -89,18 +83,19 @@ class WinnerProjection(nn.Linear):
             layout=layer.layout,
             noise=layer.draw(h) if layer.noisy else None,
             noise_scale=layer.noise,
-            estimator=layer.estimator,
             name=layer.name,
         )
 
     def competes(self, h: Tensor) -> bool:
         """Whether the winners of `h` are found here, and not before."""
         layer = self.competition[0]
+        watched = layer._forward_hooks or layer._forward_pre_hooks or self._forward_hooks or self._forward_pre_hooks
         return (
-            not (layer.training or self.training or torch.is_grad_enabled() or torch.is_autocast_enabled("cpu"))
+            not (watched or layer.training or self.training)
+            and not (torch.is_grad_enabled() or torch.is_autocast_enabled("cpu"))
+            and not (layer.noisy and layer.estimator == "softmax")
             and h.device.type == "cpu"
             and h.dtype == self.weight.dtype == torch.float32
-            and not any(len(hooks) for m in (layer, self) for hooks in (m._forward_hooks, m._forward_pre_hooks))
         )
 
 

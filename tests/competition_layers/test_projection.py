@@ -1,5 +1,7 @@
 """Reading winners alone changes nothing but the speed; where it cannot be done, that is said by name."""
 
+import warnings
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -8,6 +10,7 @@ from torch import nn
 from competition_layers import (
     StochasticLWTA,
     WinnerProjection,
+    competitions,
     create_model,
     inference_rule,
     lwta,
@@ -102,10 +105,43 @@ def test_a_transformer_gives_the_same_by_either_rule(vit):
         assert not torch.allclose(vit(x), drawn)
 
 
+FAMILIES = {  # name: other options, pairs of competition and Linear
+    "mixer_s32_224": ({}, 16),
+    "swin_tiny_patch4_window7_224": ({"embed_dim": 24, "depths": (1, 1, 2, 1)}, 5),
+    "convnext_atto": ({"depths": (1, 1, 1, 1)}, 0),
+    "convnext_tiny": ({"depths": (1, 1, 2, 1), "dims": (24, 24, 48, 48)}, 5),
+}
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+@torch.no_grad()
+def test_families_give_the_same_by_either_rule_or_say_what_is_left_alone(name):
+    torch.manual_seed(0)
+    options, pairs = FAMILIES[name]
+    model = create_model(name, competitors=4, num_classes=5, image_size=32, **options).eval()
+    nn.init.normal_(model.get_classifier().weight)  # zero in some families
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        fast = sparse_inference(model)
+    assert sum(isinstance(m, WinnerProjection) for m in fast.modules()) == pairs
+    left_alone = winner_pairs(model).left_alone
+    assert len(left_alone) == len(competitions(model)) - pairs
+    assert all(f"{name}: {reason}" in str(told[0].message) for name, reason in left_alone.items())
+    x = torch.randn(2, 3, 32, 32)
+    for rule in ("argmax", "sample"):
+        with inference_rule(model, rule), inference_rule(fast, rule):
+            for network in (model, fast):
+                seed_noise(network, 3)
+            expected = model(x)
+            torch.testing.assert_close(fast(x), expected, atol=1e-5, rtol=1e-5)
+            assert expected.std() > 0.1
+
+
 @pytest.mark.parametrize("estimator", ESTIMATORS)
 @torch.no_grad()
 def test_every_estimator_gives_the_same_with_the_same_noise(estimator):
     model = pair(estimator=estimator, inference="sample", noise=0.7)
+    assert sparse(model)[-1].competes(X) == (estimator != "softmax")
     torch.testing.assert_close(sparse(model)(X), model(X), atol=1e-5, rtol=1e-5)
 
 

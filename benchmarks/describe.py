@@ -29,7 +29,7 @@ from dissect import ConceptSet, describe, load_encoder, open_probe
 from dissect.activations import default_transform
 from dissect.passes import shared_batches
 from dissect.probe import ProbeImages
-from dissect.recording import SHARD
+from dissect.shards import LARGEST
 from dissect.steps import record_share
 
 PHRASES = 3000
@@ -110,7 +110,7 @@ def recorded(images: int) -> dict[str, float]:
     options = {"layers": ["1", "3"], "transform": to_tensor, "share": (0, 1)}
     with TemporaryDirectory() as folder:
         place = Path(folder)
-        few = open_probe(write_pictures(place / "few.safetensors", 2 * SHARD))
+        few = open_probe(write_pictures(place / "few.safetensors", 2 * LARGEST))
         record_share(model, few, MeanColour(), out=place / "few", **options)  # what torch allocates once
         write_pictures(place / "images.safetensors", images)
         start = time.perf_counter()

@@ -36,16 +36,17 @@ class Dissection:
         """Read a dissection folder.
 
         Raises:
-            FileNotFoundError: none there, or unfinished. ValueError: a newer format.
+            FileNotFoundError: none there, or unfinished. ValueError: another format.
         """
         folder = Path(folder)
         path = folder / "manifest.json"
         if not path.is_file():
             raise FileNotFoundError(f"Expected a finished dissection (manifest.json) in {str(folder)!r} but got none")
         manifest = json.loads(path.read_text())
-        if manifest["format"] > FORMAT:
+        if manifest["format"] != FORMAT:
+            what = "a newer lwta reads it" if manifest["format"] > FORMAT else "describe again"
             raise ValueError(
-                f"Expected a dissection of format {FORMAT} or older but got {manifest['format']} in {str(folder)!r}"
+                f"Expected a dissection of format {FORMAT} but got {manifest['format']} in {str(folder)!r}; {what}"
             )
         return cls(folder, MappingProxyType(manifest), MappingProxyType(read_descriptions(folder)))
 

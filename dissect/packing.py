@@ -1,52 +1,47 @@
-"""A record as it lies on disk: where one unit of each group won, its index and its value are enough.
+"""A record as it lies on disk: of a competition which units won, and the values of those alone.
 
-A competition's values are kept in fp16 (in fp32 where fp16 would overflow). With one winner a group and image these are
-3 bytes a group, against 2 U for all units in fp16. Over several positions a unit's win rate and mean value when winning
-are kept, whose product is the mean. Layers that do not compete are kept as they are.
+Values are kept in fp16 (in fp32 where fp16 would overflow), win rates as counts of positions. With one winner a group
+and image who won is a uint8 index, 3 bytes a group in all, against 2 U for all its units in fp16. Over the positions of
+a map several units of a group win: who did is a bit a unit, and a winner's count and mean value there, whose product is
+the mean, take 3 bytes (up to 255 positions). Layers that do not compete are kept as they are.
 """
 
 from collections.abc import Iterable, Mapping
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, UInt8
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from competition_layers import StochasticLWTA, winner_mask, winners
-from competition_layers.groups import LAYOUTS
+from competition_layers.groups import LAYOUTS, Layout
 
 from .records import LayerRecord
 from .summaries import SUMMARIES
+
+Groups = tuple[int, Layout]
 
 
 def pack(record: LayerRecord, layer: object) -> dict[str, Tensor]:
     """The tensors of a file, from a record and the module it is of; `unpack` reads them back."""
     order = torch.tensor([SUMMARIES.index(summary) for summary in record.summaries], dtype=torch.uint8)
-    if record.won is None or record.win_rate is None or record.value_when_winning is None:
+    if record.won is None or record.win_rate is None or record.value_when_winning is None or record.positions is None:
         return {"summaries": order, **{f"summary.{name}": values for name, values in record.summaries.items()}}
     assert isinstance(layer, StochasticLWTA)
-    groups = layer.competitors, layer.layout
-    flat = {"summaries": order, "competition": torch.tensor([layer.competitors, LAYOUTS.index(layer.layout)])}
-    product, anywhere = record.win_rate * record.value_when_winning, record.win_rate > 0
-    if _one_a_group(record.win_rate, groups):
-        flat |= _indexed("wins", anywhere, record.value_when_winning, groups)
-    else:
-        flat |= {"win_rate": _half(record.win_rate), "value_when_winning": _half(record.value_when_winning)}
+    groups, units = (layer.competitors, layer.layout), record.win_rate.shape[1]
+    flat = {"summaries": order, "competition": torch.tensor([groups[0], LAYOUTS.index(groups[1]), units])}
+    anywhere = record.win_rate > 0
+    flat |= {"positions": _small(record.positions), **_mask("wins", anywhere, groups)}
+    if not bool((record.win_rate[anywhere] == 1).all()):
+        flat["count.wins"] = _small((record.win_rate * record.positions[:, None])[anywhere].round().int())
+    flat["value.wins"] = _half(record.value_when_winning[anywhere])
     for summary, values in record.summaries.items():
-        won = record.won[summary]
-        same = torch.equal(won, anywhere)
-        if (
-            same
-            and ("win_rate" not in flat or summary == "mean")
-            and torch.allclose(values, product, rtol=1e-4, atol=1e-6)
-        ):
+        same = torch.equal(record.won[summary], anywhere)
+        if same and torch.allclose(values, record.win_rate * record.value_when_winning, rtol=1e-4, atol=1e-6):
             continue
-        if _one_a_group(won.float(), groups):
-            flat |= _indexed(summary, won, values, groups)
-        else:
-            flat[f"summary.{summary}"] = _half(values)
-            if not same:
-                flat[f"won.{summary}"] = torch.from_numpy(np.packbits(won.cpu().numpy(), axis=1))
+        if not same:
+            flat |= _mask(summary, record.won[summary], groups)
+        flat[f"value.{summary}"] = _half(values[record.won[summary]])
     return flat
 
 
@@ -55,26 +50,18 @@ def unpack(flat: Mapping[str, Tensor]) -> dict[str, Tensor]:
     order = [SUMMARIES[i] for i in flat["summaries"].tolist()]
     if "competition" not in flat:
         return {f"summary.{summary}": flat[f"summary.{summary}"] for summary in order}
-    competitors, layout = flat["competition"].tolist()
-    groups = competitors, LAYOUTS[layout]
-    if "index.wins" in flat:
-        anywhere, value = _dense("wins", flat, groups)
-        rate = anywhere.float()
-    else:
-        rate, value = flat["win_rate"].float(), flat["value_when_winning"].float()
-        anywhere = rate > 0
+    anywhere = _won("wins", flat)
+    value = _placed(flat["value.wins"], anywhere)
+    rate = anywhere.float()
+    if "count.wins" in flat:
+        rate = _placed(flat["count.wins"], anywhere) / flat["positions"][:, None]
     made: dict[str, Tensor] = {}
     for summary in order:
-        won, values = anywhere, rate * value
-        if f"index.{summary}" in flat:
-            won, values = _dense(summary, flat, groups)
-        elif f"summary.{summary}" in flat:
-            values = flat[f"summary.{summary}"].float()
-            if f"won.{summary}" in flat:
-                bits = np.unpackbits(flat[f"won.{summary}"].numpy(), axis=1, count=rate.shape[1])
-                won = torch.from_numpy(bits).bool()
+        own = f"index.{summary}" in flat or f"bits.{summary}" in flat
+        won = _won(summary, flat) if own else anywhere
+        values = _placed(flat[f"value.{summary}"], won) if f"value.{summary}" in flat else rate * value
         made |= {f"summary.{summary}": values, f"won.{summary}": won}
-    return {**made, "win_rate": rate, "value_when_winning": value}
+    return {**made, "win_rate": rate, "value_when_winning": value, "positions": flat["positions"].int()}
 
 
 def joined(parts: Iterable[tuple[range, Mapping[str, Tensor]]], images: int) -> dict[str, Tensor]:
@@ -88,34 +75,29 @@ def joined(parts: Iterable[tuple[range, Mapping[str, Tensor]]], images: int) -> 
     return whole
 
 
-def _one_a_group(won: Float[Tensor, "images units"], groups: tuple) -> bool:
-    """Whether exactly one unit of each group won in each image, wherever something did."""
-    return bool(((won == 0) | (won == 1)).all()) and bool((_grouped_sum(won, groups) == 1).all())
-
-
-def _grouped_sum(won: Tensor, groups: tuple) -> Tensor:
-    competitors, layout = groups
-    return (
-        won.unflatten(1, (competitors, -1)).sum(1)
-        if layout == "strided"
-        else won.unflatten(1, (-1, competitors)).sum(2)
-    )
-
-
-def _indexed(name: str, won: Bool[Tensor, "images units"], values: Tensor, groups: tuple) -> dict[str, Tensor]:
+def _mask(name: str, won: Bool[Tensor, "images units"], groups: Groups) -> dict[str, Tensor]:
+    """Who won: where that is one unit of each group its index, else a bit a unit."""
     competitors, layout = groups
     index = winners(won.float(), competitors, channel_dim=1, layout=layout)
-    winning = _grouped_sum(values.masked_fill(~won, 0.0), groups)
-    return {f"index.{name}": index, f"value.{name}": _half(winning)}
+    if torch.equal(winner_mask(index, competitors, channel_dim=1, layout=layout).bool(), won):
+        return {f"index.{name}": index}
+    return {f"bits.{name}": torch.from_numpy(np.packbits(won.cpu().numpy(), axis=1))}
 
 
-def _dense(name: str, flat: Mapping[str, Tensor], groups: tuple) -> tuple[Bool[Tensor, "images units"], Tensor]:
-    competitors, layout = groups
-    index: UInt8[Tensor, "images groups"] = flat[f"index.{name}"]
-    won = winner_mask(index, competitors, channel_dim=1, layout=layout)
-    value = flat[f"value.{name}"].float()
-    spread = value.repeat(1, competitors) if layout == "strided" else value.repeat_interleave(competitors, 1)
-    return won, torch.where(won, spread, 0.0)
+def _won(name: str, flat: Mapping[str, Tensor]) -> Bool[Tensor, "images units"]:
+    competitors, layout, units = flat["competition"].tolist()
+    if f"index.{name}" in flat:
+        return winner_mask(flat[f"index.{name}"], competitors, channel_dim=1, layout=LAYOUTS[layout]).bool()
+    return torch.from_numpy(np.unpackbits(flat[f"bits.{name}"].numpy(), axis=1, count=units)).bool()
+
+
+def _placed(values: Tensor, won: Bool[Tensor, "images units"]) -> Float[Tensor, "images units"]:
+    """The values in the places that won, row by row; 0 elsewhere."""
+    return torch.zeros(won.shape).masked_scatter_(won, values.float())
+
+
+def _small(counts: Int[Tensor, "counts"]) -> Tensor:
+    return counts.to(torch.uint8) if int(counts.max()) < 256 else counts
 
 
 def _half(values: Tensor) -> Tensor:

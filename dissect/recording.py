@@ -14,14 +14,14 @@ from .packing import joined
 from .passes import Transform, shared_batches
 from .probe import ProbeImages
 from .records import LayerRecord
+from .shards import shards_of
+from .store import digest
 from .tops import Tops, merged
-
-SHARD = 1024  # images: what a killed run loses at most, and what recording holds in memory
 
 
 @dataclass(frozen=True)
 class Shard:
-    """What one shard of the images did: the layers' records, and the encoder's embeddings."""
+    """What one shard of the images did: the layers' records, which count from its first image, and the embeddings."""
 
     images: range
     records: Mapping[str, LayerRecord]
@@ -54,20 +54,15 @@ def record_activations(
     """
     transform = transform or default_transform(model)
     with recording(model, layers, summaries) as recorder:
-        shards = list(record_shards(recorder, None, probe, transform, shards_of(len(probe)), batch_size=batch_size))
+        shards = list(record_shards(recorder, None, probe, transform, shards_of(probe.hashes), batch_size=batch_size))
     return {
         name: LayerRecord.from_tensors(
             name,
             joined(((shard.images, shard.records[name].tensors()) for shard in shards), len(probe)),
-            merged([shard.records[name].tops for shard in shards]),
+            merged([tops.moved(shard.images.start) for shard in shards if (tops := shard.records[name].tops)]),
         )
         for name in recorder.layers
     }
-
-
-def shards_of(images: int) -> list[range]:
-    """The images of each shard."""
-    return [range(at, min(at + SHARD, images)) for at in range(0, images, SHARD)]
 
 
 def record_shards(
@@ -79,33 +74,31 @@ def record_shards(
     *,
     batch_size: int,
 ) -> Iterator[Shard]:
-    """The shards one by one; each picture is decoded once for both, and shards do not depend on one another."""
+    """The shards one by one; each picture is decoded once for both, and a shard depends on its own images alone."""
     transforms = [transform] * (recorder is not None) + ([] if encoder is None else [encoder.preprocess])
-    starts = [(at, shard.stop) for shard in shards for at in range(shard.start, shard.stop, batch_size)]
-    runs = [range(at, min(at + batch_size, stop)) for at, stop in starts]
-    ends = {shard.stop: shard for shard in shards}
+    batches = [(shard, shard[at : at + batch_size]) for shard in shards for at in range(0, len(shard), batch_size)]
     rows: dict[str, list[tuple[range, dict[str, Tensor]]]] = {}
     embeddings: list[Tensor] = []
     total = sum(map(len, shards))
     with tqdm(total=total, desc="record", unit="image", disable=None, leave=False) as steps:
-        for run, inputs in shared_batches(probe, transforms, runs) if transforms else ():
+        inputs_of = shared_batches(probe, transforms, [batch for _, batch in batches]) if transforms else ()
+        for (shard, batch), (_, inputs) in zip(batches, inputs_of, strict=bool(transforms)):
             if recorder is not None:
-                if run.start % SHARD == 0:
-                    recorder.restart(run.start // SHARD)
-                for name, flat in recorder(inputs[0], run).items():
-                    rows.setdefault(name, []).append((run, flat))
+                if batch.start == shard.start:
+                    recorder.restart(int(digest(probe.hashes[shard.start : shard.stop])[:8], 16))
+                own = range(batch.start - shard.start, batch.stop - shard.start)
+                for name, flat in recorder(inputs[0], own).items():
+                    rows.setdefault(name, []).append((own, flat))
             if encoder is not None:
                 embeddings.append(encoder.encode_batch(inputs[-1]))
-            steps.update(len(run))
-            if run.stop in ends:
-                tops = {} if recorder is None else recorder.tops
-                yield _shard(ends[run.stop], rows, tops, embeddings)
+            steps.update(len(batch))
+            if batch.stop == shard.stop:
+                yield _shard(shard, rows, {} if recorder is None else recorder.tops, embeddings)
                 rows, embeddings = {}, []
 
 
 def _shard(images: range, rows: Mapping, tops: Mapping[str, Tops], embeddings: Sequence[Tensor]) -> Shard:
-    records = {}
-    for name, parts in rows.items():
-        local = ((range(run.start - images.start, run.stop - images.start), flat) for run, flat in parts)
-        records[name] = LayerRecord.from_tensors(name, joined(local, len(images)), tops[name])
+    records = {
+        name: LayerRecord.from_tensors(name, joined(parts, len(images)), tops[name]) for name, parts in rows.items()
+    }
     return Shard(images, records, torch.cat(list(embeddings)) if embeddings else None)

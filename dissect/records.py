@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from .similarity.support import speaking
@@ -16,7 +16,7 @@ class LayerRecord:
 
     `summaries` maps the names of `SUMMARIES` to values. For a competition, `won` says under the same names which images
     a unit won (`cls`: on the class token; `tokens`: on another one; the others: at some position); `win_rate` and
-    `value_when_winning` are over all positions, or the class token where `cls` is the only summary. Other layers have
+    `value_when_winning` are over all `positions`, or the class token where `cls` is the only summary. Other layers have
     `None` there. `tops` are each unit's top images by the first summary.
     """
 
@@ -26,6 +26,7 @@ class LayerRecord:
     win_rate: Float[Tensor, "images units"] | None = None
     value_when_winning: Float[Tensor, "images units"] | None = None
     tops: Tops | None = None
+    positions: Int[Tensor, "images"] | None = None
 
     def support(self, summary: str) -> Tensor:
         """On how many images each unit speaks: those it won, or (no competition) those above its smallest value."""
@@ -36,7 +37,7 @@ class LayerRecord:
         flat = {f"summary.{name}": values for name, values in self.summaries.items()}
         if self.won is not None:
             flat |= {f"won.{name}": mask for name, mask in self.won.items()}
-            flat |= {"win_rate": self.win_rate, "value_when_winning": self.value_when_winning}
+            flat |= {name: getattr(self, name) for name in ("win_rate", "value_when_winning", "positions")}
         return flat
 
     @classmethod
@@ -49,4 +50,5 @@ class LayerRecord:
             win_rate=flat.get("win_rate"),
             value_when_winning=flat.get("value_when_winning"),
             tops=tops,
+            positions=flat.get("positions"),
         )

@@ -1,7 +1,8 @@
 """The recorded shards of a dissection folder: which are there under the right key, which are missing, all of one layer.
 
-activations/LAYER/00000.safetensors, embeddings/images/00000.safetensors, ...: a file a shard of the images, written
-whole. tops/LAYER.safetensors: the top images of all shards, merged when the last one is there.
+activations/LAYER/START-KEY.safetensors, tops/LAYER/..., embeddings/images/...: a file a shard of the images, written
+whole. Its key is of the shard's own content, so that it stays what it is when other images come or go: then only the
+place where its images begin changes. tops/LAYER.safetensors: the top images of all shards, merged when all are there.
 """
 
 import shutil
@@ -12,10 +13,13 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
+from competition_layers.files import write_file
+
 from .packing import joined, pack, unpack
 from .probe import ProbeImages
-from .recording import Shard, shards_of
+from .recording import Shard
 from .records import LayerRecord
+from .shards import shards_of
 from .store import digest, holds, load_tensors, save_tensors
 from .tops import Tops, merged
 
@@ -30,15 +34,18 @@ class Shelf:
     made_from: str
     encoder: str
 
-    @property
+    @cached_property
     def shards(self) -> list[range]:
-        return shards_of(len(self.probe))
+        return shards_of(self.probe.hashes)
 
     def missing(self, shards: Sequence[range]) -> tuple[list[str], bool, list[range]]:
         """What is not there for all of `shards`: layers, whether embeddings, and of which shards."""
-        recorded = {name: self._recorded(name, shards) for name in self.layers}
+        recorded = {
+            name: {s for s in shards if self._activations(name, s).find() and self._tops(name, s).find()}
+            for name in self.layers
+        }
         layers = [name for name, there in recorded.items() if len(there) < len(shards)]
-        embedded = {shard for shard in shards if holds(*self._embeddings(shard))}
+        embedded = {shard for shard in shards if self._embeddings(shard).find()}
         whole = embedded.intersection(*(recorded[name] for name in layers))
         return layers, len(embedded) < len(shards), [shard for shard in shards if shard not in whole]
 
@@ -46,58 +53,79 @@ class Shelf:
         """Write one shard: each of its files whole."""
         for name, record in shard.records.items():
             assert record.tops is not None
-            path, key = self._tops(name, shard.images)
-            save_tensors(path, record.tops.tensors(), key=key)
-            path, key = self._activations(name, shard.images)
-            save_tensors(path, pack(record, model.get_submodule(name)), key=key)
+            self._tops(name, shard.images).save(record.tops.tensors())
+            self._activations(name, shard.images).save(pack(record, model.get_submodule(name)))
         if shard.embeddings is not None:
             self.put_embeddings(shard.images, shard.embeddings)
 
     def put_embeddings(self, shard: range, embeddings: Tensor) -> None:
-        path, key = self._embeddings(shard)
-        save_tensors(path, {"embeddings": embeddings}, key=key)
+        self._embeddings(shard).save({"embeddings": embeddings})
 
     def settle(self) -> None:
-        """When all shards are there: merge their top images, and remove files of shards that are no more."""
+        """When all shards are there: their files where they belong and no others, and their top images merged."""
+        _settle([self._embeddings(shard) for shard in self.shards])
         for name in self.layers:
-            path, key = self._all_tops(name)
+            tops = [self._tops(name, shard) for shard in self.shards]
+            _settle([self._activations(name, shard) for shard in self.shards])
+            _settle(tops)
+            path, key = self.folder / "tops" / f"{name}.safetensors", digest([(file.start, file.key) for file in tops])
             if not holds(path, key):
-                parts = (Tops.from_tensors(load_tensors(self._tops(name, shard)[0]) or {}) for shard in self.shards)
+                parts = (Tops.from_tensors(load_tensors(file.path) or {}).moved(file.start) for file in tops)
                 whole = reduce(lambda left, right: merged([left, right]), parts)
                 save_tensors(path, whole.tensors(), key=key)
-            shutil.rmtree(self.folder / "tops" / name, ignore_errors=True)
-        places = [self.folder / "activations" / name for name in self.layers]
-        for place in [*places, self.folder / "embeddings" / "images"]:
-            for file in sorted(place.glob("*.safetensors"))[len(self.shards) :]:
-                file.unlink()
-
-    def _recorded(self, layer: str, shards: Sequence[range]) -> set[range]:
-        merged_already = holds(*self._all_tops(layer))
-        return {
-            shard
-            for shard in shards
-            if holds(*self._activations(layer, shard)) and (merged_already or holds(*self._tops(layer, shard)))
-        }
 
     @cached_property
     def _contents(self) -> dict[int, str]:
         return {shard.start: digest(self.probe.hashes[shard.start : shard.stop]) for shard in self.shards}
 
-    def _key(self, *made_from: str, shard: range) -> str:
-        return digest(*made_from, shard.start, self._contents[shard.start])
+    def _activations(self, layer: str, shard: range) -> "_File":
+        return self._file("activations", layer, shard, self.made_from)
 
-    def _activations(self, layer: str, shard: range) -> tuple[Path, str]:
-        return self.folder / "activations" / layer / _name(shard), self._key(layer, self.made_from, shard=shard)
+    def _tops(self, layer: str, shard: range) -> "_File":
+        return self._file("tops", layer, shard, self.made_from)
 
-    def _tops(self, layer: str, shard: range) -> tuple[Path, str]:
-        return self.folder / "tops" / layer / _name(shard), self._activations(layer, shard)[1]
+    def _embeddings(self, shard: range) -> "_File":
+        return self._file("embeddings", "images", shard, self.encoder)
 
-    def _all_tops(self, layer: str) -> tuple[Path, str]:
-        keys = [self._activations(layer, shard)[1] for shard in self.shards]
-        return self.folder / "tops" / f"{layer}.safetensors", digest(keys)
+    def _file(self, what: str, name: str, shard: range, made_from: str) -> "_File":
+        key = digest(name, made_from, self._contents[shard.start])
+        return _File(self.folder / what / name, shard.start, key)
 
-    def _embeddings(self, shard: range) -> tuple[Path, str]:
-        return self.folder / "embeddings" / "images" / _name(shard), self._key(self.encoder, shard=shard)
+
+@dataclass(frozen=True)
+class _File:
+    """What is kept of one shard in the folder `place`; its images begin at `start` now."""
+
+    place: Path
+    start: int
+    key: str
+
+    @property
+    def path(self) -> Path:
+        return self.place / f"{self.start:09d}-{self.key}.safetensors"
+
+    def find(self) -> Path | None:
+        """The file, wherever its images began when it was written; `None` without a whole one."""
+        if holds(self.path, self.key):
+            return self.path
+        return next((file for file in self.place.glob(f"*-{self.key}.safetensors") if holds(file, self.key)), None)
+
+    def save(self, tensors: Mapping[str, Tensor]) -> None:
+        save_tensors(self.path, tensors, key=self.key)
+
+
+def _settle(files: Sequence[_File]) -> None:
+    """Every file of a folder under its name, and no other ones there."""
+    for file in files:
+        found = file.find()
+        assert found is not None
+        if found != file.path:
+            with write_file(file.path) as temporary:
+                shutil.copyfile(found, temporary)
+    wanted = {file.path for file in files}
+    for path in files[0].place.glob("*.safetensors"):
+        if path not in wanted:
+            path.unlink()
 
 
 def read_record(folder: Path, layer: str) -> LayerRecord:
@@ -139,11 +167,7 @@ def _joined(place: Path, *, unpacked: bool) -> dict[str, Tensor]:
         if flat is None:
             raise FileNotFoundError(f"Expected {str(file)!r} to be whole but it is not; describe again")
         flat = unpack(flat) if unpacked else flat
-        start = int(file.stem)
+        start = int(file.stem.partition("-")[0])
         return range(start, start + len(next(iter(flat.values())))), flat
 
     return joined(map(read, files), read(files[-1])[0].stop)
-
-
-def _name(shard: range) -> str:
-    return f"{shard.start:09d}.safetensors"

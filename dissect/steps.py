@@ -78,8 +78,8 @@ def describe(
         texts = _embed_phrases(out / "embeddings" / "concepts.safetensors", encoder, concepts)
         shelf = _shelf(out, model, probe, encoder, options)
         _record_and_embed(shelf, model, encoder, transform, batch_size, shelf.shards, options["summary"])
-        shelf.settle()
         (out / "manifest.json").unlink(missing_ok=True)  # unfinished from here on: the manifest is written last
+        shelf.settle()
         images = read_embeddings(out)
         halves = halve(images)
         manifest |= {"observations": halves.observations, "layers": {}}

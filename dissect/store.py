@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from competition_layers.files import write_file
 
-FORMAT = 1  # of the dissection folder and of every file in it
+FORMAT = 2  # of the dissection folder and of every file in it
 
 
 def digest(*parts: object) -> str:

@@ -71,6 +71,7 @@ def of_competition(
     wins = won.sum(2)
     flat["win_rate"] = wins / won.shape[2]
     flat["value_when_winning"] = y.sum(2, dtype=torch.float32) / wins.clamp(min=1)
+    flat["positions"] = torch.full((len(won),), won.shape[2], dtype=torch.int32)
     return flat
 
 

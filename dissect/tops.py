@@ -1,7 +1,7 @@
 """Each unit's top images, kept while they pass: their values, and where in the picture the unit spoke."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from math import isqrt
 
 import torch
@@ -27,6 +27,10 @@ class Tops:
 
     def tensors(self) -> dict[str, Tensor]:
         return {field.name: getattr(self, field.name).cpu() for field in fields(self)}
+
+    def moved(self, start: int) -> "Tops":
+        """The same, of images that begin at `start`."""
+        return replace(self, images=torch.where(self.images < 0, self.images, self.images + start))
 
     @classmethod
     def from_tensors(cls, flat: Mapping[str, Tensor]) -> "Tops":

@@ -120,7 +120,12 @@ def test_a_dense_layer_supports_where_it_rises_above_its_smallest_value():
 
 def test_tensors_and_back():
     record = LayerRecord(
-        "a", {"mean": torch.ones(2, 3)}, {"mean": torch.ones(2, 3).bool()}, torch.ones(2, 3), torch.ones(2, 3)
+        "a",
+        {"mean": torch.ones(2, 3)},
+        {"mean": torch.ones(2, 3).bool()},
+        torch.ones(2, 3),
+        torch.ones(2, 3),
+        positions=torch.ones(2).int(),
     )
     again = LayerRecord.from_tensors("a", record.tensors())
     assert again.won.keys() == {"mean"} and torch.equal(again.win_rate, record.win_rate)

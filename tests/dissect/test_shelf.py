@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 from safetensors import SafetensorError
 from torch import nn
 from torch.nn.functional import normalize
 
 from competition_layers import StochasticLWTA
 from competition_layers.files import remove_leftovers
-from dissect import ConceptSet, Dissection, describe, open_probe, recording, store
+from dissect import ConceptSet, Dissection, describe, open_probe, recording, shards, store
 from dissect.lock import locked
 from dissect.steps import record_share
 from dissect.tops import KEPT
@@ -57,7 +58,8 @@ def network(rule="argmax"):
 
 @pytest.fixture
 def small_shards(monkeypatch):
-    monkeypatch.setattr(recording, "SHARD", 4)
+    monkeypatch.setattr(shards, "SMALLEST", 4)
+    monkeypatch.setattr(shards, "LARGEST", 4)
 
 
 @pytest.fixture
@@ -106,21 +108,57 @@ def test_a_record_on_disk_is_the_record_in_memory(probe, given, tmp_path):
             torch.testing.assert_close(read.tensors()[name], values, rtol=2e-3, atol=1e-6)
 
 
-def test_a_changed_image_ends_with_the_files_of_a_fresh_run(given, tmp_path):
-    from PIL import Image
-
+@pytest.fixture
+def pictures(tmp_path):
+    """Thirty pictures in a folder, no two alike."""
     folder = tmp_path / "images"
     folder.mkdir()
-    for i in range(10):
-        Image.new("RGB", (8, 8), (i * 20, 0, 255 - i * 20)).save(folder / f"{i}.png")
-    describe(network(), open_probe(folder), CONCEPTS, ColourEncoder(), out=tmp_path / "out", **given)
-    Image.new("RGB", (8, 8), "white").save(folder / "5.png")
-    encoder = ColourEncoder()
-    dissection = describe(network(), open_probe(folder), CONCEPTS, encoder, out=tmp_path / "out", **given)
-    expected = ColourEncoder().encode_images(open_probe(folder))
-    torch.testing.assert_close(dissection.image_embeddings(), expected)
-    describe(network(), open_probe(folder), CONCEPTS, ColourEncoder(), out=tmp_path / "anew", **given)
+    for i in range(30):
+        Image.new("RGB", (8, 8), (i * 8, 0, 255 - i * 8)).save(folder / f"{i:02d}.png")
+    return folder
+
+
+def whiten(pictures):
+    Image.new("RGB", (8, 8), "white").save(pictures / "05.png")
+
+
+def add_in_front(pictures):
+    Image.new("RGB", (8, 8), "white").save(pictures / "00-before-01.png")
+
+
+def remove(pictures):
+    (pictures / "05.png").unlink()
+
+
+def rename(pictures):
+    (pictures / "05.png").rename(pictures / "05-b.png")
+
+
+@pytest.mark.parametrize("rule", ["argmax", "sample"])
+@pytest.mark.parametrize("change, most", [(whiten, 12), (add_in_front, 12), (remove, 12), (rename, 0)])
+def test_an_image_that_comes_goes_or_changes_costs_its_shard_and_ends_with_the_files_of_a_fresh_run(
+    pictures, given, tmp_path, monkeypatch, rule, change, most
+):
+    monkeypatch.setattr(shards, "SMALLEST", 2)
+    monkeypatch.setattr(shards, "LARGEST", 6)
+    monkeypatch.setattr(shards, "_ONE_IN", 2)
+    describe(network(rule), open_probe(pictures), CONCEPTS, ColourEncoder(), out=tmp_path / "out", **given)
+    change(pictures)
+    again = ColourEncoder()
+    describe(network(rule), open_probe(pictures), CONCEPTS, again, out=tmp_path / "out", **given)
+    assert (0 < sum(again.batches) <= most) if most else not again.batches  # of 30
+    describe(network(rule), open_probe(pictures), CONCEPTS, ColourEncoder(), out=tmp_path / "anew", **given)
     assert named(tmp_path / "out") == named(tmp_path / "anew")
+
+
+def test_two_shards_of_the_same_pictures_are_two_files(given, tmp_path):
+    folder = tmp_path / "images"
+    folder.mkdir()
+    for i in range(8):  # two shards of four, alike
+        Image.new("RGB", (8, 8), (i % 4 * 60, 0, 0)).save(folder / f"{i}.png")
+    one = describe(network(), open_probe(folder), CONCEPTS, ColourEncoder(), out=tmp_path / "out", **given)
+    values = one.record("1").summaries["mean"]
+    assert torch.equal(values[:4], values[4:]) and len(list((tmp_path / "out" / "activations" / "1").iterdir())) == 2
 
 
 def test_fewer_images_leave_no_shard_behind(probe, given, tmp_path):

@@ -11,7 +11,7 @@ from safetensors.torch import save_file
 from torch import nn
 from torchvision import models
 
-from dissect import recording
+from dissect import shards
 from dissect.activations import default_transform
 from lwta import describe
 from lwta.processes import own_share
@@ -99,7 +99,8 @@ def command(own):
 
 
 def test_ones_own_network_goes_through_the_whole_command_in_shares(command, own, capsys, monkeypatch):
-    monkeypatch.setattr(recording, "SHARD", 5)
+    monkeypatch.setattr(shards, "SMALLEST", 2)
+    monkeypatch.setattr(shards, "LARGEST", 5)
     options = [*command, '--layers=["1", "4"]']
     describe.main([*options, "--out=one"])
     for shard in ("0/2", "1/2"):

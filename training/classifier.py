@@ -36,7 +36,7 @@ from .conversion import Conversion, Converting
 from .initial import load_initial_weights, scale_initial_weights
 from .optimisation import optimisation
 from .quiet import tell
-from .readings import Readings
+from .readings import IN_THE_BAR, WATCHED_BATCHES, Readings
 
 
 class Classifier(LightningModule):
@@ -261,14 +261,12 @@ class Classifier(LightningModule):
     def _read(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         images, labels = batch
         fitting = self.trainer.state.fn == TrainerFn.FITTING
-        look = {"every_rule": not fitting, "watch": batch_idx < 4, "closely": batch_idx == 0}
+        look = {"every_rule": not fitting, "watch": batch_idx < WATCHED_BATCHES, "closely": batch_idx == 0}
         self.readings.update(self.model, self._laid_out(images), labels, **look)
 
     def _report(self, split: str) -> None:
         for name, value in self.readings.results().items():
-            self.log(
-                f"{split}_{name}", value, prog_bar=name in ("accuracy", "density", "dead_units"), rank_zero_only=False
-            )
+            self.log(f"{split}_{name}", value, prog_bar=name in IN_THE_BAR, rank_zero_only=False)
 
     def _laid_out(self, images: Tensor) -> Tensor:
         return images.contiguous(memory_format=torch.channels_last) if self.channels_last else images

@@ -13,7 +13,7 @@ from PIL import Image
 _WIDTH, _MARGIN, _GAP = 960, 56, 64  # pixels
 _COLUMNS, _LEGEND = 4, 150
 _STRIP = 110  # height of one layer's strip of win rates
-_QUANTILES = 32  # rows of a strip: units are many, and sorted
+_ROWS = 55  # of a strip, two pixels each: of more units, so many are drawn, evenly spread
 _STRIPS = 24  # of more layers, so many are drawn, evenly spread
 _EPOCHS = 200  # of more epochs, so many are drawn
 _SHALLOW, _DEEP = np.array([253.0, 179, 66]), np.array([74.0, 20, 134])  # line colours, by depth
@@ -37,24 +37,22 @@ def competition_svg(rows: Sequence[Mapping[str, str]], *, title: str) -> str:
             soft=True,
         ),
     ]
-    for x, column, heading, scale in (
-        (_MARGIN, "winner_entropy", "Winner entropy (1: a group's units win alike)", 1.0),
-        (right, "dead_units", "Dead units (% that won nowhere)", 100.0),
-    ):
-        lines = {
-            layer: [(int(row["epoch"]), scale * float(row[column])) for row in rows if row["layer"] == layer]
-            for layer in layers
-        }
-        top = 1.0 if scale == 1 else _round_up(max(y for line in lines.values() for _, y in line))
-        parts.append(_lines(x, 96, plot_width, 190, lines, colours, heading=heading, top=top, epochs=epochs))
+    evenness, dead = (_by_layer(rows, column) for column in ("winner_entropy", "dead_units"))
+    least, most = min(y for _, y in _points(evenness)), max(y for _, y in _points(dead))
+    span = (next(bottom for bottom in (0.96, 0.8, 0.6, 0.2, 0) if least >= bottom), 1)
+    heading = "Winner entropy (1: a group's units win alike)"
+    parts.append(_lines(_MARGIN, 96, plot_width, 190, evenness, colours, heading=heading, span=span))
+    span = (0, next(top for top in (0.01, 0.02, 0.04, 0.1, 0.2, 0.4, 0.6, 0.8, 1) if most <= top))
+    heading = "Dead units (won nowhere)"
+    parts.append(_lines(right, 96, plot_width, 190, dead, colours, heading=heading, span=span, percent=True))
     parts.append(_layer_legend(right + plot_width + 24, 96, layers, colours))
     y = 372
-    parts.append(_text(_MARGIN, y, "Win rates of each layer's units, sorted at every epoch", size=13, weight=600))
+    parts.append(_text(_MARGIN, y, "Win rates of each layer's units over the epochs", size=13, weight=600))
     parts.append(
         _text(
             _MARGIN,
             y + 17,
-            "columns: epochs; rows: units, the most frequent winner on top; at the right, units and U",
+            "columns: epochs; rows: units, by their wins in the last epoch; at the right, units and U",
             soft=True,
         )
     )
@@ -76,19 +74,36 @@ def competition_svg(rows: Sequence[Mapping[str, str]], *, title: str) -> str:
     )
 
 
-def _lines(x, y, width, height, lines, colours, *, heading, top, epochs):
-    first, last = epochs[0], max(epochs[-1], epochs[0] + 1)
-    across = {epoch: x + width * (epoch - first) / (last - first) for epoch in range(first, last + 1)}
+def _by_layer(rows, column):
+    """Each layer's points: an epoch, and what stands in the column."""
+    lines: dict[str, list] = {}
+    for row in rows:
+        lines.setdefault(row["layer"], []).append((int(row["epoch"]), float(row[column])))
+    return lines
+
+
+def _points(lines):
+    return [point for line in lines.values() for point in line]
+
+
+def _lines(x, y, width, height, lines, colours, *, heading, span, percent=False):
+    epochs = [epoch for epoch, _ in _points(lines)]
+    first, last = min(epochs), max(epochs)
+    across = {epoch: x + width * (epoch - first) / max(1, last - first) for epoch in range(first, last + 1)}
+
+    def up(value):
+        return y + height * (1 - (value - span[0]) / (span[1] - span[0]))
+
     parts = [_text(x, y - 12, heading, size=12, weight=600)]
-    for i in range(5):
-        at = y + height * (1 - i / 4)
-        parts.append(f'<path d="M{x:.1f} {at:.1f}h{width:.1f}" stroke="#ddd"/>')
-        parts.append(_text(x - 6, at + 4, f"{top * i / 4:.3g}", anchor="end", soft=True))
-    ticks = sorted({first + round((epochs[-1] - first) * i / 4) for i in range(5)})
+    for value in np.linspace(span[0], span[1], 5):
+        words = f"{100 * value:.3g}%" if percent else f"{value:.3g}"
+        parts.append(f'<path d="M{x:.1f} {up(value):.1f}h{width:.1f}" stroke="#ddd"/>')
+        parts.append(_text(x - 6, up(value) + 4, words, anchor="end", soft=True))
+    ticks = sorted({first + round((last - first) * i / 4) for i in range(5)})
     parts += [_text(across[epoch], y + height + 16, epoch, anchor="middle", soft=True) for epoch in ticks]
     parts.append(_text(x + width / 2, y + height + 32, "epoch", anchor="middle", soft=True))
     for layer, line in lines.items():
-        points = [(across[epoch], y + height * (1 - value / top)) for epoch, value in line]
+        points = [(across[epoch], up(value)) for epoch, value in line]
         path = " ".join(f"{px:.1f},{py:.1f}" for px, py in points)
         name = f"<title>{escape(layer)}</title>"
         if len(points) > 1:
@@ -128,14 +143,12 @@ def _rate_legend(x, y):
 def _strip(x, y, width, layer, rows):
     mine = [row for row in rows if row["layer"] == layer]
     mine = [mine[i] for i in _spread(len(mine), _EPOCHS)]
-    columns = []
-    for row in mine:
-        rates = np.sort(np.array(row["win_rates"].split(), dtype=float) * int(row["competitors"]))[::-1]
-        columns.append(rates[_spread(len(rates), _QUANTILES)])
+    rates = np.array([row["win_rates"].split() for row in mine], dtype=float) * int(mine[-1]["competitors"])
+    units = rates.shape[1]
+    order = np.argsort(-rates[-1], kind="stable")[_spread(units, _ROWS)]
     file = io.BytesIO()
-    Image.fromarray(rate_colours(np.stack(columns, axis=1))).save(file, "PNG", optimize=True)
+    Image.fromarray(rate_colours(rates[:, order].T)).save(file, "PNG", optimize=True)
     picture = base64.b64encode(file.getvalue()).decode()
-    units = len(mine[-1]["win_rates"].split())
     return (
         _text(x, y - 6, _short(layer, 19))
         + _text(x + width, y - 6, f"{units}, U = {mine[-1]['competitors']}", anchor="end", soft=True)
@@ -161,10 +174,6 @@ def _by_depth(count: int) -> list[str]:
 
 def _spread(count: int, at_most: int) -> list[int]:
     return np.linspace(0, count - 1, min(count, at_most)).round().astype(int).tolist()
-
-
-def _round_up(value: float) -> float:
-    return next(top for top in (1, 2, 4, 10, 20, 40, 60, 80, 100) if value <= top)
 
 
 def _short(name: str, length: int) -> str:

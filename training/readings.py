@@ -14,6 +14,9 @@ from competition_layers.sparsity import Density, WinRate, dead_units, effective_
 
 from .sampling import NOT_COUNTED
 
+# of what is read, what the progress bar tells; the log has all of it
+IN_THE_BAR = ("accuracy", "density", "effective_density", "dead_units", "winner_entropy", "agreement")
+WATCHED_BATCHES = 4  # of a validation, its first ones
 _CLOSELY = 64  # images of the first batch that the effective density is taken of: it costs a backward pass
 
 

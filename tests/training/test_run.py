@@ -6,6 +6,7 @@ import json
 import pytest
 import torch
 import yaml
+from lightning import Callback
 from lightning.pytorch.callbacks import EMAWeightAveraging
 from safetensors.torch import load_file
 
@@ -35,8 +36,6 @@ def same(one, other):
 
 
 def kill_at(epoch):
-    from lightning import Callback
-
     class Kill(Callback):
         def on_train_epoch_start(self, trainer, pl_module):
             if trainer.current_epoch == epoch:
@@ -239,6 +238,18 @@ def test_reestimated_statistics_are_what_a_run_leaves(train):
     differing = {k for k, v in weights(plain).items() if not torch.equal(v, weights(anew)[k])}
     assert differing
     assert all("running" in k or "tracked" in k for k in differing)
+
+
+def test_the_log_and_the_progress_bar_tell_how_units_compete(train):
+    class Bar(Callback):
+        def on_train_epoch_end(self, trainer, pl_module):
+            self.shown = {name: float(value) for name, value in trainer.progress_bar_metrics.items()}
+
+    bar = Bar()
+    row = rows(train("told", epochs=1, trainer_args={"callbacks": [bar]}))[0]
+    for name in ("density", "effective_density", "dead_units", "winner_entropy", "agreement"):
+        assert bar.shown[f"val_{name}"] == pytest.approx(float(row[f"val_{name}"]), rel=1e-5), name
+    assert bar.shown["val_density"] == 1 / 8 and 0 < bar.shown["val_effective_density"] <= 1 / 8
 
 
 def test_tensorboard_is_written_where_it_is_installed(train):

@@ -16,6 +16,10 @@ from .layers import StochasticLWTA, assert_numbers
 from .readers import winner_pairs
 from .rules import load_noise_state, noise_state
 
+# Below so many products a compiled masked path, which is a single kernel and the dense product, is through sooner
+# (benchmarks/inference.py --crossover). In eager mode the masked path has more kernels of its own than this one.
+_FEWEST_COMPILED = 2**21
+
 
 def project_winners(
     h: Float[Tensor, "*tokens units"],
@@ -58,8 +62,9 @@ class WinnerProjection(nn.Linear):
     """A Linear that follows `competition` and does the competing itself, when that is faster and nobody is looking.
 
     It is so on a CPU in fp32, in evaluation, where no gradient is recorded, where neither module has a hook, and unless
-    `softmax` draws the winners. At all other times the competition masks and this is the Linear it was. Weights keep
-    their names and shapes; the matrix is stored with a unit's weights side by side, so nothing is stored twice.
+    `softmax` draws the winners or a compiled graph has only a few tokens. At all other times the competition masks and
+    this is the Linear it was. Weights keep their names and shapes; the matrix is stored with a unit's weights side by
+    side, so nothing is stored twice.
     """
 
     def __init__(self, linear: nn.Linear, competition: StochasticLWTA):
@@ -94,6 +99,7 @@ class WinnerProjection(nn.Linear):
             not (watched or layer.training or self.training)
             and not (torch.is_grad_enabled() or torch.is_autocast_enabled("cpu"))
             and not (layer.noisy and layer.estimator == "softmax")
+            and not (torch.compiler.is_compiling() and h.numel() * self.out_features < _FEWEST_COMPILED)
             and h.device.type == "cpu"
             and h.dtype == self.weight.dtype == torch.float32
         )

@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.profiler import ProfilerActivity, profile
 
 from competition_layers import (
     StochasticLWTA,
@@ -15,6 +16,7 @@ from competition_layers import (
     inference_rule,
     lwta,
     observe,
+    projection,
     readers,
     seed_noise,
     sparse_inference,
@@ -218,11 +220,15 @@ def test_other_types_take_the_masked_path():
         assert not fast[-1].competes(X)
 
 
+@pytest.mark.parametrize("fewest", [0, projection._FEWEST_COMPILED])
 @torch.no_grad()
-def test_a_compiled_copy_gives_the_same():
+def test_a_compiled_copy_gives_the_same_and_steps_aside_for_few_tokens(fewest, monkeypatch):
+    monkeypatch.setattr(projection, "_FEWEST_COMPILED", fewest)
     torch._dynamo.reset()
     compiled = torch.compile(sparse(pair()), fullgraph=True, backend="aot_eager")
-    torch.testing.assert_close(compiled(X), pair()(X), atol=1e-5, rtol=1e-5)
+    with profile(activities=[ProfilerActivity.CPU]) as seen:
+        torch.testing.assert_close(compiled(X), pair()(X), atol=1e-5, rtol=1e-5)
+    assert any("embedding_bag" in event.name for event in seen.events()) == (fewest == 0)
 
 
 class Both(nn.Module):

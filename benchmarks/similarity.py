@@ -3,11 +3,15 @@
     python benchmarks/similarity.py [--data DIR] [--seeds 3] [--quick]
 
 A made problem: 1,000 classes are real CLIP text embeddings (of 1,203 LVIS names; `cluster` draws them together like
-breeds of a dog). The images of a class lie at the mean image, plus covariance times its text (so do those of CIFAR-10:
-the first line printed), plus what only its pictures share, companions of other classes, and noise with the covariance
-of real images. A network of its own features, sharing part of what CLIP sees, gives the logits. Right is the class's
-own name among 1,000. The settings stand around the difficulty of ImageNet; none of them is ImageNet. The variants are
-`claims` with one thing changed: what was tried and not taken. CIFAR-10: images 0 to 249 only.
+breeds of a dog). The images of a class lie at the mean image, plus covariance^along times its text (0: along the text;
+1: Haufe et al. 2014, eq. 6; for CIFAR-10's class means, the first lines printed, between), plus looks that the name
+does not tell, of the class and of its family, plus companions of other classes, and noise with the covariance of real
+images. Some names say little (`vague`: crane, drumstick). A network with features of its own, sharing part of what CLIP
+sees, gives the logits. Right is the class's own name among 1,000.
+
+Of a real ImageNet network it is known that soft_wpmi is right for 72 %, wpmi and cosine_cubed for 69 %, cosine for
+28 %. The first setting comes near these four; the others differ from it in a respect or two. The variants are `claims`
+with one thing changed: what was tried and not taken. CIFAR-10: images 0 to 249 only.
 """
 
 import argparse
@@ -22,26 +26,27 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from dissect import SIMILARITIES, open_probe, record_activations
-from dissect.similarity.claims import FREE, POWER, SHARPNESS
+from dissect.similarity.claims import FREE, RIDGE, SHARPNESS, TILT
 
-CLASSES_MADE, FEATURES = 1000, 256
+CLASSES_MADE = 1000
 BASELINES = ("soft_wpmi", "wpmi", "cosine_cubed", "cosine")
 VARIANTS: dict[str, dict] = {
     "claims, literally": {},
+    "names not told apart": {"whiten": 0.0},
+    "told apart twice as much": {"whiten": 0.5},
+    "whitened": {"whiten": 1.0},
+    "a third of the ridge": {"ridge": RIDGE / 3},
     "no sharing of names": {"free": None},
-    "no free claim": {"free": 0.0},
-    "ten times the free claim": {"free": 10 * FREE},
-    "lean not divided": {"metric": "none"},
-    "divided by the text's length": {"metric": "length"},
-    "spread moderated by its mean": {"metric": "moderated"},
-    "spread and length (ridge)": {"metric": "ridge"},
-    "whitened images": {"metric": "whitened"},
-    "power 1": {"power": 1.0},
+    "a third of the free claim": {"free": FREE / 3},
+    "three times the free claim": {"free": 3 * FREE},
+    "power 2": {"power": 2.0},
     "power 3": {"power": 3.0},
-    "power 7": {"power": 7.0},
+    "power 5": {"power": 5.0},
     "weights 1 / rank, top 100": {"power": None},
-    "sharpness 2": {"sharpness": 2.0},
-    "sharpness 6": {"sharpness": 6.0},
+    "half the tilt": {"tilt": TILT / 2},
+    "one and a half times the tilt": {"tilt": 1.5 * TILT},
+    "sharpness 1.5": {"sharpness": 1.5},
+    "sharpness 4": {"sharpness": 4.0},
 }
 
 
@@ -52,21 +57,32 @@ class Setting:
     per_class: int = 5
     present: int = CLASSES_MADE
     images: int = 0
-    cluster: float = 0.6
-    aligned: float = 0.3
-    own: float = 0.1
-    within: float = 0.4
+    cluster: float = 0.3
+    families: int = 60
+    along: float = 0.5
+    told: float = 0.85  # cosine of a class's looks with what its name tells
+    vague: float = 0.2  # so many names tell nothing, or `vague_told`
+    vague_told: float = 0.0
+    within: float = 0.3
+    shared: float = 0.75  # of the network's features with what CLIP sees
     network_noise: float = 2.0
-    straight: bool = False  # class means along the text itself, not along covariance times text
+    network_families: float = 0.4
+    features: int = 256
 
 
 SETTINGS = {
-    "1 image a class": Setting(1, cluster=0.3, aligned=0.4, own=0.05, within=0.3, network_noise=1.0),
-    "5 images a class": Setting(5),
-    "20 images a class": Setting(20, cluster=0.7, own=0.2),
-    "long tail, 5,000 images": Setting(images=5000, cluster=0.3, own=0.05),
+    "5 images a class": Setting(),
+    "3 a class, less noise between pictures": Setting(
+        3, within=0.2, shared=0.9, network_noise=2.5, network_families=0.0
+    ),
+    "10 a class, much alike": Setting(10, cluster=0.6, families=20, vague=0.3, vague_told=0.2, within=0.2),
+    "30 a class, names that tell less": Setting(30, cluster=0.6, told=0.7, vague=0.3, vague_told=0.2),
+    "10 a class, a network that sees much more": Setting(10, told=0.7, vague=0.3, vague_told=0.4, features=1024),
+    "1 image a class": Setting(1),
+    "long tail, 5,000 images": Setting(images=5000),
     "100 of 1,000 classes, 40 images": Setting(40, present=100),
-    "class means along the text": Setting(5, cluster=0.5, own=0.2, within=0.25, network_noise=1.5, straight=True),
+    "class means along covariance x text": Setting(along=1.0),
+    "class means along the text": Setting(along=0.0),
 }
 
 
@@ -92,80 +108,73 @@ def make(setting: Setting, real: Tensor, labels: Tensor, names: Tensor, seed: in
     def draw(*shape: int) -> Tensor:
         return torch.randn(*shape, generator=generator)
 
-    def unit(x: Tensor) -> Tensor:  # mean square length 1
-        return x / x.square().sum(1).mean().sqrt()
-
     texts = names[torch.randperm(len(names), generator=generator)[:CLASSES_MADE]]
-    t = texts - names.mean(0)
-    parents = torch.multinomial(1 / (torch.arange(200.0) + 5), len(t), replacement=True, generator=generator)
-    t = setting.cluster**0.5 * t[parents] + (1 - setting.cluster) ** 0.5 * t
+    t, k = texts - names.mean(0), len(texts)
+    family = torch.multinomial(1 / (torch.arange(setting.families) + 3.0), k, replacement=True, generator=generator)
+    t = setting.cluster**0.5 * t[family] + (1 - setting.cluster) ** 0.5 * t
     texts = normalize(names.mean(0) + t, dim=1)
     t = texts - texts.mean(0)
     means = torch.stack([real[labels == label].mean(0) for label in range(10)])
     all_images, residuals = _blend(real - real.mean(0), names), _blend(real - means[labels], names)
 
-    seen = unit(_root(all_images, draw(len(t), 512)))
-    alike = unit(_root(all_images, unit(t @ draw(512, 512))))  # near texts, near pictures
-    own = setting.own**0.5 * (0.8**0.5 * alike + 0.2**0.5 * seen)
-    visual = setting.aligned * (t if setting.straight else unit(t @ all_images)) + own
+    vague = torch.rand(k, 1, generator=generator) < setting.vague
+    told = (setting.told + 0.15 * draw(k, 1)).clamp(0, 0.98).where(~vague, torch.tensor(setting.vague_told))
+    untold = 0.3**0.5 * draw(setting.families, 512)[family] + 0.7**0.5 * draw(k, 512)
+    looks = told * _unit(t @ _power(all_images, setting.along))
+    looks += (1 - told**2).sqrt() * _unit(untold @ _power(all_images, 0.5))
+    visual = 0.23**0.5 * looks
     if setting.images:
-        tail = (1 / (torch.arange(float(len(t))) + 10))[torch.randperm(len(t), generator=generator)]
+        tail = (1 / (torch.arange(float(k)) + 10))[torch.randperm(k, generator=generator)]
         kind = torch.multinomial(tail, setting.images, replacement=True, generator=generator)
     else:
         kind = torch.arange(setting.present).repeat_interleave(setting.per_class)
     n = len(kind)
-    usual = torch.randint(0, len(t), (len(t), 3), generator=generator)[
-        kind, torch.randint(0, 3, (n,), generator=generator)
-    ]
-    any_other = torch.randint(0, len(t), (n,), generator=generator)
-    companion = torch.where(torch.rand(n, generator=generator) < 0.6, usual, any_other)
-    strength = 0.5 * torch.rand(n, 1, generator=generator)
+    usual = torch.randint(0, k, (k, 3), generator=generator)[kind, torch.randint(0, 3, (n,), generator=generator)]
+    any_other = torch.randint(0, k, (n,), generator=generator)
+    companion = torch.where(torch.rand(n, generator=generator) < 0.5, usual, any_other)
+    strength = 0.4 * torch.rand(n, 1, generator=generator)
     hard = torch.exp(0.25 * draw(n, 1))  # some pictures are harder
-    noise = unit(_root(residuals, draw(n, 512))) * hard
-    centre = 0.75 * normalize(real.mean(0), dim=0)
+    noise = _unit(draw(n, 512) @ _power(residuals, 0.5)) * hard
+    centre = 0.52**0.5 * normalize(real.mean(0), dim=0)
     images = normalize(centre + visual[kind] + strength * visual[companion] + setting.within**0.5 * noise, dim=1)
 
-    features = draw(512, FEATURES) / FEATURES**0.5
-    units = 0.5**0.5 * unit(visual) @ features + 0.5**0.5 * draw(len(t), FEATURES) / FEATURES**0.5
-    shared = noise + 2 * strength * visual[companion]
-    private = 0.5**0.5 * shared @ features + 0.5**0.5 * hard * draw(n, FEATURES) / FEATURES**0.5
-    logits = (units[kind] + 0.5 * strength * units[companion] + setting.network_noise * private) @ units.T
+    features = draw(512, setting.features) / setting.features**0.5
+    own = (1 - setting.network_families) ** 0.5 * draw(k, setting.features)
+    own += setting.network_families**0.5 * draw(setting.families, setting.features)[family]
+    units = setting.shared**0.5 * _unit(visual) @ features + ((1 - setting.shared) / setting.features) ** 0.5 * own
+    units -= units.mean(0)
+    wrong = 0.6**0.5 * noise @ features + (0.4 / setting.features) ** 0.5 * hard * draw(n, setting.features)
+    logits = (units[kind] + strength * units[companion] + setting.network_noise * wrong) @ units.T
     accuracy = (logits.argmax(1) == kind).double().mean().item()
-    logits = (logits - logits.mean(0)) / logits.std(0).mean() + 0.05 * draw(len(t))
+    logits = (logits - logits.mean(0)) / logits.std(0).mean() + 0.05 * draw(k)
     return Problem(logits, images, texts, setting.present, accuracy)
 
 
 def variant(
     problem: Problem,
     *,
-    power: float | None = POWER,
-    metric: str = "spread",
+    power: float | None = -1.0,
+    tilt: float = TILT,
+    whiten: float = 0.25,
+    ridge: float = RIDGE,
     sharpness: float = SHARPNESS,
     free: float | None = FREE,
 ) -> Tensor:
     """`claims` written with whole matrices, and what else was tried."""
-    a, images = problem.activations, problem.images - problem.images.mean(0)
-    texts = problem.texts - problem.texts.mean(0)
+    a = problem.activations
+    excess = (a - a.mean(0)).clamp(min=0)
     if power is None:
         rank = a.argsort(0, descending=True).argsort(0)
-        weights = (rank < 100) / (rank + 1)
+        weights = (rank < 100) / (rank + 3.5)
     else:
-        weights = ((a - a.mean(0)) / (a.amax(0) - a.mean(0))).clamp(min=0) ** power
-    directions = (weights / weights.sum(0)).T @ images
-    covariance = images.T @ images / len(images)
-    isotropic = covariance.trace() / len(covariance) * torch.eye(len(covariance))
-    if metric == "whitened":
-        texts = texts @ torch.linalg.inv(covariance + isotropic)
-    spread, length = ((texts @ covariance) * texts).sum(1), texts.square().sum(1)
-    squares = {
-        "spread": spread,
-        "none": torch.ones_like(spread),
-        "length": length,
-        "moderated": spread + spread.mean(),
-        "ridge": spread + isotropic[0, 0] * length,
-        "whitened": ((texts @ (covariance + isotropic)) * texts).sum(1),
-    }[metric]
-    z = directions @ (texts / squares.sqrt()[:, None]).T
+        highest = excess.amax(0)
+        weights = (excess / highest) ** (tilt * highest / a.std(0, correction=0) if power < 0 else power)
+    p = (problem.images - problem.images.mean(0)) @ (problem.texts - problem.texts.mean(0)).T
+    values, vectors = torch.linalg.eigh((p.T @ p).double() / len(p))
+    values = values.clamp(min=0)
+    scale = ridge * values.square().sum() / values.sum()
+    p = p @ ((vectors * (1 + values / scale) ** -whiten) @ vectors.T).float()
+    z = (weights / weights.sum(0)).T @ p / p.square().mean(0).sqrt()
     z = (z - z.mean(1, keepdim=True)) / z.std(1, correction=0, keepdim=True)
     logs = (sharpness * z).log_softmax(1)
     return logs if free is None else logs - (free + logs.exp().sum(0)).log()
@@ -184,17 +193,20 @@ def cifar10(data: Path, names: Tensor) -> dict[str, Problem]:
     return problems
 
 
-def alignment(real: Tensor, labels: Tensor, names: Tensor, words: list[str]) -> tuple[float, float]:
-    """Cosine of CIFAR-10's class means with covariance times text, and with the text; each from the other half."""
+def alignment(real: Tensor, labels: Tensor, names: Tensor, words: list[str], along: float) -> float:
+    """Cosine of CIFAR-10's class means with covariance^along times text, the covariance within classes, of the other
+    half of the images (with the classes in it, it would tell where their means lie)."""
     common = {"automobile": "car (automobile)"}
     known = [i for i, name in enumerate(CLASSES) if common.get(name, name) in words]
-    texts = (names - names.mean(0))[[words.index(common.get(CLASSES[i], CLASSES[i])) for i in known]]
+    texts = names[[words.index(common.get(CLASSES[i], CLASSES[i])) for i in known]]
+    texts = texts - texts.mean(0)
     found = []
     for parity in (0, 1):
-        here, there = torch.arange(len(real)) % 2 == parity, torch.arange(len(real)) % 2 != parity
-        means = torch.stack([real[here & (labels == i)].mean(0) for i in known]) - real[here].mean(0)
-        found.append([torch.cosine_similarity(means, x).mean() for x in (texts @ torch.cov(real[there].T), texts)])
-    return tuple(torch.tensor(found).mean(0).tolist())
+        means = torch.stack([_of(real, labels, parity, i).mean(0) for i in known])
+        apart = torch.cat([(x := _of(real, labels, 1 - parity, i)) - x.mean(0) for i in range(10)])
+        expected = texts @ _power(apart.T @ apart / len(apart), along)
+        found.append(torch.cosine_similarity(means - means.mean(0), expected - expected.mean(0)).mean())
+    return float(torch.stack(found).mean())
 
 
 def score(problem: Problem, method: str) -> Tensor:
@@ -210,9 +222,19 @@ def _blend(images: Tensor, texts: Tensor) -> Tensor:
     return 0.45 * parts[0] + 0.45 * parts[1] + 0.1 * torch.eye(len(parts[0])) / len(parts[0])
 
 
-def _root(covariance: Tensor, noise: Tensor) -> Tensor:
+def _power(covariance: Tensor, exponent: float) -> Tensor:
+    """A symmetric power; directions without variance count as a fiftieth of the mean, so that 0 is the identity."""
     values, vectors = torch.linalg.eigh(covariance.double())
-    return noise @ (vectors * values.clamp(min=0).sqrt()).float().T
+    return ((vectors * (values / values.mean() + 0.02).clamp(min=0.02) ** exponent) @ vectors.T).float()
+
+
+def _unit(x: Tensor) -> Tensor:
+    """Mean square length 1."""
+    return x / x.square().sum(1).mean().sqrt()
+
+
+def _of(real: Tensor, labels: Tensor, parity: int, label: int) -> Tensor:
+    return real[(torch.arange(len(real)) % 2 == parity) & (labels == label)]
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -226,8 +248,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     real, labels = known["embeddings"].float()[:250], known["labels"][:250].long()
     names = next(iter(load_file(data / "clip-text" / "lvis1203.safetensors").values())).float()
     words = (data / "clip-text" / "lvis1203.txt").read_text("utf-8").splitlines()
-    along, straight = alignment(real, labels, names, words)
-    print(f"held-out class means of CIFAR-10: cosine {along:.2f} with covariance x text, {straight:.2f} with the text")
+    for along in (0.0, 0.25, 0.5, 0.75, 1.0):
+        cosine = alignment(real, labels, names, words, along)
+        print(f"class means of CIFAR-10: cosine {cosine:.2f} with covariance^{along} x text")
     methods = ["claims", *BASELINES, *([] if options.quick else VARIANTS)]
     for title, setting in list(SETTINGS.items())[: 1 if options.quick else None]:
         seeds = range(1 if options.quick else options.seeds)

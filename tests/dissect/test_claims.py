@@ -31,12 +31,23 @@ def mean(values):
     return sum(values) / len(values)
 
 
-def oracle(activations, images, concepts, won, power=5.0, sharpness=4.0, free=0.1):
-    """P whole; the lean of a unit towards a concept as a weighted mean over the images of P, less its plain mean."""
+def told_apart(p, ridge=0.03):
+    """P (1 + S / s)^-1/4: of a matrix whose eigenvalues and vectors are known, the power of those."""
+    p = p - p.mean(0)
+    s = p.T @ p / len(p)
+    values, vectors = torch.linalg.eigh(s)
+    scale = ridge * (s @ s).trace() / s.trace()
+    return p @ sum(
+        (1 + max(value, 0.0) / scale) ** -0.25 * torch.outer(vector, vector)
+        for value, vector in zip(values.tolist(), vectors.T, strict=True)
+    )
+
+
+def oracle(activations, images, concepts, won, tilt=0.7, sharpness=2.5, free=0.3):
+    """P whole; how far a unit's images lean towards each name, as a weighted mean of its column."""
     p = (images.double() @ concepts.double().T).tolist()
-    p = [[row[m] - mean(row) for m in range(M)] for row in p]  # texts centred
-    middles = [mean([row[m] for row in p]) for m in range(M)]
-    columns = [[p[n][m] - middles[m] for n in range(N)] for m in range(M)]  # images centred
+    p = torch.tensor([[row[m] - mean(row) for m in range(M)] for row in p], dtype=torch.float64)  # texts centred
+    columns = told_apart(p).T.tolist()
     logs = []
     for k in range(K):
         q = activations[:, k].double().tolist()
@@ -45,16 +56,19 @@ def oracle(activations, images, concepts, won, power=5.0, sharpness=4.0, free=0.
             logs.append(None)
             continue
         middle = mean([q[n] for n in counted])
-        weights = {n: max(0.0, q[n] - middle) ** power for n in counted}
-        if not sum(weights.values()):
+        deviation = math.sqrt(mean([(q[n] - middle) ** 2 for n in counted]))
+        if deviation:
+            highest = max((q[n] - middle) / deviation for n in counted)
+            weights = {n: (max(0.0, q[n] - middle) / deviation / highest) ** (tilt * highest) for n in counted}
+        else:
             weights = dict.fromkeys(counted, 1.0)
         total = sum(weights.values())
         z = [
             sum(w * c[n] for n, w in weights.items()) / total / math.sqrt(mean([value * value for value in c]))
             for c in columns
         ]
-        deviation = math.sqrt(mean([(value - mean(z)) ** 2 for value in z]))
-        odds = [math.exp(sharpness * (value - mean(z)) / deviation) for value in z]
+        spread = math.sqrt(mean([(value - mean(z)) ** 2 for value in z]))
+        odds = [math.exp(sharpness * (value - mean(z)) / spread) for value in z]
         logs.append([math.log(value / sum(odds)) for value in odds])
     prior = [math.log(free + sum(math.exp(row[m]) for row in logs if row)) for m in range(M)]
     scores = [[row[m] - prior[m] if row else 0.0 for m in range(M)] for row in logs]
@@ -122,3 +136,27 @@ def test_a_concept_of_which_the_images_say_nothing_is_no_trouble(data):
     assert claims(activations, p, torch.eye(M)).isfinite().all()
     alike = images[:1].expand(N, D)
     assert claims(activations, alike, concepts).isfinite().all()
+
+
+def test_relatives_are_told_apart():
+    """Two concepts share most of what they say; what a unit does follows the first, and half of that the second."""
+    generator = torch.Generator().manual_seed(6)
+    directions = torch.linalg.qr(torch.randn(24, 24, generator=generator)).Q
+    shared, own, other = directions[:3]
+    concepts = normalize(torch.stack([shared + 0.6 * own, shared + 0.6 * other, *directions[3:12]]), dim=1)
+    traits = torch.randn(4000, 24, generator=generator) * torch.tensor([2.0, *[1.0] * 23])
+    unit = (traits[:, 0] + 2 * traits[:, 1] + traits[:, 2])[:, None]
+    first, second = (unit * (traits @ directions @ concepts[:2].T)).mean(0)
+    assert first < 1.35 * second  # hardly ahead as it stands
+    lead = claims(unit, traits @ directions, concepts)[0, :2].diff()
+    assert lead < math.log(2 / 3)
+
+
+def test_units_that_carry_one_concept_all_keep_it():
+    generator = torch.Generator().manual_seed(7)
+    concepts = normalize(torch.randn(30, 64, generator=generator), dim=1)
+    kind = torch.arange(600) % 30
+    images = normalize(concepts[kind] + 0.1 * torch.randn(600, 64, generator=generator), dim=1)
+    carried = torch.tensor([0] * 12 + [1, 2, 3, 4])
+    activations = 4.0 * (kind[:, None] == carried) + torch.randn(600, 16, generator=generator)
+    assert torch.equal(claims(activations, images, concepts).argmax(1), carried)

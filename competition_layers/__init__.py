@@ -1,9 +1,10 @@
 """Stochastic local-winner-takes-all layers for any timm backbone."""
 
-from .functional import competition_kl, draw_noise, gumbel_noise, lwta, winners
+from .functional import competition_kl, draw_noise, lwta, winners
 from .groups import winner_mask, winner_units
 from .layers import StochasticLWTA
 from .layouts import convert_layout
+from .noise import gumbel_noise
 from .observe import observe
 from .projection import WinnerProjection, sparse_inference
 from .rules import held_noise, inference_rule, load_noise_state, noise_state, predict, seed_noise

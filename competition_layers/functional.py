@@ -2,7 +2,7 @@
 
 In each group of U competitors one unit wins and passes its value with its sign; the others give 0
 (Panousis & Chatzis 2023, "DISCOVER", sec. 3; Panousis et al. 2019, "Nonparametric Bayesian Deep Networks with Local
-Competition"). Nothing here draws random numbers but `draw_noise`.
+Competition"). Nothing here is random: noise comes from a key (`noise.py`).
 
 With noise scale s, temperature tau and G = dL/dy, one formula holds for every estimator:
 
@@ -26,6 +26,7 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from .groups import Layout, along, grouped
+from .noise import Key, gumbel_noise, uniform_noise
 
 Estimator = Literal["gumbel", "softmax", "relaxed", "argmax"]
 ESTIMATORS: tuple[Estimator, ...] = ("gumbel", "softmax", "relaxed", "argmax")
@@ -37,7 +38,7 @@ def lwta(
     *,
     channel_dim: int,
     layout: Layout = "strided",
-    noise: Float[Tensor, "*drawn"] | None = None,
+    noise: Float[Tensor, "*drawn"] | Key | None = None,
     noise_scale: float = 1.0,
     temperature: float = 1.0,
     estimator: Estimator = "gumbel",
@@ -48,7 +49,8 @@ def lwta(
         h: pre-activations; `channel_dim` holds the K = groups x competitors units.
         competitors: U, the units in a group; must divide K.
         layout: `strided`: group b holds channels b, b+B, b+2B, ...; `adjacent`: channels bU .. bU+U-1 (the papers').
-        noise: what `draw_noise` gives for the estimator, drawn by the caller; `None` for the deterministic argmax.
+        noise: a key, from which `draw_noise` draws forward and once more backward; or what it gave, which is kept for
+            backward; `None` for the deterministic argmax.
         noise_scale: s.
         temperature: tau.
 
@@ -73,7 +75,7 @@ def compete(
     *,
     channel_dim: int,
     layout: Layout = "strided",
-    noise: Float[Tensor, "*drawn"] | None = None,
+    noise: Float[Tensor, "*drawn"] | Key | None = None,
     noise_scale: float = 1.0,
     temperature: float = 1.0,
     estimator: Estimator = "gumbel",
@@ -88,7 +90,7 @@ def winners(
     *,
     channel_dim: int,
     layout: Layout = "strided",
-    noise: Float[Tensor, "*drawn"] | None = None,
+    noise: Float[Tensor, "*drawn"] | Key | None = None,
     noise_scale: float = 1.0,
     estimator: Estimator = "gumbel",
 ) -> UInt8[Tensor, "*groups"]:
@@ -100,6 +102,7 @@ def winners(
     tensor([1, 0], dtype=torch.uint8)
     """
     z, axis = grouped(h, competitors, channel_dim=channel_dim, layout=layout)
+    noise = draw_noise(h, competitors, noise, channel_dim=channel_dim, estimator=estimator)
     return _one_winner(z, axis, noise, noise_scale, estimator)[1]
 
 
@@ -119,38 +122,35 @@ def competition_kl(
 def draw_noise(
     h: Float[Tensor, "*shape"],
     competitors: int,
+    key: Key | Float[Tensor, "*drawn"] | None,
     *,
     channel_dim: int,
     estimator: Estimator = "gumbel",
-    generator: torch.Generator | None = None,
 ) -> Float[Tensor, "*drawn"] | None:
-    """What an estimator needs: Gumbel noise in the shape of `h`, a uniform number a group for `softmax`, or nothing."""
+    """What an estimator needs: Gumbel noise in the shape of `h`, a uniform number a group for `softmax`, or nothing.
+
+    What is no key is given back as it is.
+    """
+    if key is None or key.is_floating_point():
+        return key
     if estimator == "argmax":
         return None
-    if estimator == "softmax":
-        shape = list(h.shape)
-        shape[channel_dim] //= competitors
-        return torch.rand(shape, device=h.device, generator=generator)
-    return gumbel_noise(h, generator=generator)
-
-
-def gumbel_noise(h: Float[Tensor, "*shape"], *, generator: torch.Generator | None = None) -> Float[Tensor, "*shape"]:
-    """Standard Gumbel noise in the shape of `h`, in fp32 whatever `h` is: -log(-log R), R ~ U(0, 1).
-
-    R is kept above the smallest normal float, so the result is finite (the published form overflows in fp16).
-    """
-    r = torch.rand(h.shape, device=h.device, dtype=torch.float32, generator=generator)
-    return r.clamp_min_(torch.finfo(torch.float32).tiny).log_().neg_().log_().neg_()
+    shape = list(h.shape)
+    if estimator != "softmax":
+        return gumbel_noise(shape, key, h.device)
+    shape[channel_dim] //= competitors
+    return uniform_noise(shape, key, h.device)
 
 
 class _Competition(torch.autograd.Function):
-    """The formula above written out; keeps h, the noise (where l needs it) and one byte a group for backward."""
+    """The formula above written out; keeps h, the noise or its key (where l needs it) and one byte a group."""
 
     generate_vmap_rule = True
 
     @staticmethod
     def forward(h, noise, scale, competitors, channel_dim, layout, temperature, estimator):
         z, axis = grouped(h, competitors, channel_dim=channel_dim, layout=layout)
+        noise = draw_noise(h, competitors, noise, channel_dim=channel_dim, estimator=estimator)
         passed, index = _one_winner(z, axis, noise, scale, estimator)
         if estimator == "relaxed":
             passed = _soft(z, axis, noise, scale, temperature, estimator)
@@ -170,6 +170,7 @@ class _Competition(torch.autograd.Function):
         h, noise, index = ctx.saved_tensors
         scale, competitors, channel_dim, layout, temperature, estimator = ctx.options
         z, axis = grouped(h, competitors, channel_dim=channel_dim, layout=layout)
+        noise = draw_noise(h, competitors, noise, channel_dim=channel_dim, estimator=estimator)
         soft = _soft(z, axis, noise, scale, temperature, estimator)
         grad_y = grad_y.reshape(z.shape).to(soft.dtype)
         products = grad_y * z

@@ -2,13 +2,13 @@
 
 from typing import Any, Literal
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from .functional import ESTIMATORS, Estimator, compete, draw_noise, winners
 from .groups import LAYOUTS, Layout, divisors
 from .names import nearest
+from .noise import Key, NoiseStream, key_of
 
 Rule = Literal["argmax", "sample"]
 RULES: tuple[Rule, ...] = ("argmax", "sample")
@@ -34,7 +34,7 @@ class StochasticLWTA(nn.Module):
     Raises:
         ValueError: a width that U does not divide. RuntimeError: a NaN came in (on a GPU: an assertion on the device).
 
-    The noise comes from a stream of the layer's own, never from torch's global generator: `seed` sets it.
+    The noise comes from a stream of the layer's own, `stream`, never from torch's global generator.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class StochasticLWTA(nn.Module):
         self.inference: Rule = inference
         self.estimator: Estimator = estimator
         self.name = ""  # the dotted name in its model, for error texts
-        self._seed, self._passes = 0, 0
+        self.stream = NoiseStream()
         self.held: int | None = None  # a seed: every pass and every image (axis 0) meets one noise, see `held_noise`
 
     def forward(self, h: Tensor) -> Tensor:
@@ -92,54 +92,27 @@ class StochasticLWTA(nn.Module):
         """Whether the next forward pass draws noise."""
         return self.noise > 0 and self.estimator != "argmax" and (self.training or self.inference == "sample")
 
-    def draw(self, h: Tensor) -> Tensor | None:
-        """The noise of a new pass, see `functional.draw_noise`.
+    def draw(self, h: Tensor) -> Key | Tensor | None:
+        """The noise of a new pass over `h`, as `functional.lwta` takes it."""
+        return self.drawn(h) if self.held is not None else self.stream.next(h, self.name)
 
-        It is a function of (seed, number of the pass), so activation checkpointing meets it again when it runs the
-        layer once more inside the backward pass: that takes the noise of the latest pass. While a graph is compiled or
-        exported the noise comes from torch's stream, which compiled checkpointing knows how to repeat.
-        """
-        if torch.compiler.is_compiling():
-            return self._noise(h, None)
-        if self.held is None and torch._C._current_graph_task_id() == -1:  # not inside a backward pass
-            self._passes += 1
-        return self.drawn(h)
-
-    def drawn(self, h: Tensor) -> Tensor | None:
+    def drawn(self, h: Tensor) -> Key | Tensor | None:
         """The noise of the latest pass, whose input was `h`, once more."""
-        key = (self._seed, self._passes) if self.held is None else (self.held,)
-        generator = torch.Generator(h.device).manual_seed(int(np.random.SeedSequence(key).generate_state(1)[0]))
         if self.held is None:
-            return self._noise(h, generator)
-        noise = self._noise(h[:1], generator)
+            return self.stream.latest()
+        rules = {"channel_dim": self.channel_dim, "estimator": self.estimator}
+        noise = draw_noise(h[:1], self.competitors, key_of(self.held), **rules)
         return None if noise is None else noise.expand(len(h), *noise.shape[1:])
 
     def winners(self, h: Tensor) -> Tensor:
         """Who won in the latest pass, whose input was `h`: `functional.winners` with this layer's numbers."""
         return winners(h, self.competitors, noise=self.drawn(h) if self.noisy else None, **self._rules())
 
-    def seed(self, seed: int) -> None:
-        """Restart this layer's noise at `seed`."""
-        self.restore(seed, 0)
-
-    def stream(self) -> tuple[int, int]:
-        """Where the noise stands: the seed, and how many passes drew from it."""
-        return self._seed, self._passes
-
-    def restore(self, seed: int, passes: int) -> None:
-        """Put the noise where `stream` found it."""
-        self._seed, self._passes = seed, passes
-
     def extra_repr(self) -> str:
         return (
             f"{self.competitors}, channel_dim={self.channel_dim}, layout={self.layout!r}, "
             f"temperature={self.temperature:g}, noise={self.noise:g}, inference={self.inference!r}, "
             f"estimator={self.estimator!r}"
-        )
-
-    def _noise(self, h: Tensor, generator: torch.Generator | None) -> Tensor | None:
-        return draw_noise(
-            h, self.competitors, channel_dim=self.channel_dim, estimator=self.estimator, generator=generator
         )
 
     def _rules(self) -> dict[str, Any]:

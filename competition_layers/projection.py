@@ -11,8 +11,10 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from .functional import draw_noise
 from .groups import Layout, grouped
 from .layers import StochasticLWTA, assert_numbers
+from .noise import Key
 from .readers import winner_pairs
 from .rules import load_noise_state, noise_state
 
@@ -28,7 +30,7 @@ def project_winners(
     competitors: int,
     *,
     layout: Layout = "strided",
-    noise: Float[Tensor, "*tokens units"] | None = None,
+    noise: Float[Tensor, "*tokens units"] | Key | None = None,
     noise_scale: float = 1.0,
     name: str = "",
 ) -> Float[Tensor, "*tokens features"]:
@@ -47,8 +49,9 @@ def project_winners(
     """
 
     flat = h.reshape(-1, h.shape[-1])
-    drawn = None if noise is None else noise.reshape(flat.shape)
-    value, unit = _largest(flat if drawn is None else flat.add(drawn, alpha=noise_scale), competitors, layout)
+    drawn = draw_noise(h, competitors, noise, channel_dim=-1)
+    noisy = flat if drawn is None else flat.add(drawn.reshape(flat.shape), alpha=noise_scale)
+    value, unit = _largest(noisy, competitors, layout)
     if len(flat):
         most = value.amax()
         assert_numbers(most == most, name)  # NaN is no equal of its own

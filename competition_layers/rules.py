@@ -3,11 +3,11 @@
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from .layers import RULES, Rule
+from .noise import key_of
 from .surgery import competitions
 
 
@@ -58,12 +58,12 @@ def predict(
 def seed_noise(model: nn.Module, seed: int, *, rank: int = 0) -> None:
     """Restart the noise of every competition: independent streams by layer, `seed` and `rank`."""
     for i, layer in enumerate(competitions(model).values()):
-        layer.seed(int(np.random.SeedSequence([seed, rank, i]).generate_state(1, np.uint64)[0] >> 1))
+        layer.stream.restore(int(key_of(seed, rank, i)))
 
 
 def noise_state(model: nn.Module) -> dict[str, tuple[int, int]]:
     """Where each competition's noise stands, for a checkpoint."""
-    return {name: layer.stream() for name, layer in competitions(model).items()}
+    return {name: layer.stream.state() for name, layer in competitions(model).items()}
 
 
 def load_noise_state(model: nn.Module, state: Mapping[str, tuple[int, int]]) -> None:
@@ -71,8 +71,8 @@ def load_noise_state(model: nn.Module, state: Mapping[str, tuple[int, int]]) -> 
     layers = competitions(model)
     if state.keys() != layers.keys():
         raise ValueError(f"Expected noise for the layers {sorted(layers)} but got {sorted(state)}")
-    for name, (seed, passes) in state.items():
-        layers[name].restore(seed, passes)
+    for name, stood in state.items():
+        layers[name].stream.restore(*stood)
 
 
 @contextmanager

@@ -9,11 +9,13 @@ from competition_layers.functional import (
     ESTIMATORS,
     competition_kl,
     draw_noise,
-    gumbel_noise,
     lwta,
     winners,
 )
 from competition_layers.groups import divisors, grouped, winner_mask, winner_units
+from competition_layers.noise import gumbel_noise, key_of
+
+KEY = key_of(5)
 
 SHAPES = {
     "vector": ((5, 12), -1),
@@ -67,7 +69,7 @@ def test_value_and_gradient_are_the_estimator_s_formula(shape, channel_dim, layo
     """Against autograd through h (stopgrad(hard - soft) + soft), and through h soft for `relaxed`, in float64."""
     tau, scale = 0.7, 0.5
     h = torch.randn(shape, dtype=torch.float64, requires_grad=True)
-    g, grad_y = draw_noise(h, 4, channel_dim=channel_dim, estimator=estimator), torch.randn_like(h)
+    g, grad_y = draw_noise(h, 4, KEY, channel_dim=channel_dim, estimator=estimator), torch.randn_like(h)
     options = {"channel_dim": channel_dim, "layout": layout, "noise": g, "noise_scale": scale, "estimator": estimator}
     z, axis = grouped(h, 4, channel_dim=channel_dim, layout=layout)
     if estimator in ("gumbel", "relaxed"):
@@ -89,7 +91,7 @@ def test_value_and_gradient_are_the_estimator_s_formula(shape, channel_dim, layo
 
 
 def test_temperature_never_changes_who_wins():
-    h, g = torch.randn(64, 24), gumbel_noise(torch.zeros(64, 24))
+    h, g = torch.randn(64, 24), gumbel_noise((64, 24), KEY)
     outputs = [lwta(h, 8, channel_dim=-1, noise=g, temperature=tau) for tau in (0.01, 0.67, 1.67)]
     assert torch.equal(outputs[0], outputs[1]) and torch.equal(outputs[1], outputs[2])
 
@@ -100,8 +102,7 @@ def test_winners_follow_the_softmax(estimator, scale):
     """P(u wins) = softmax(h/s)_u; 40,000 draws, so a share is off by more than 0.015 with probability below 1e-8."""
     logits = torch.tensor([1.0, 0.0, -1.0, 2.0])
     h = logits.expand(40_000, 4)
-    noise = draw_noise(h, 4, channel_dim=-1, estimator=estimator, generator=torch.Generator().manual_seed(0))
-    index = winners(h, 4, channel_dim=-1, noise=noise, noise_scale=scale, estimator=estimator)
+    index = winners(h, 4, channel_dim=-1, noise=KEY, noise_scale=scale, estimator=estimator)
     shares = torch.bincount(index.flatten().long(), minlength=4) / len(h)
     torch.testing.assert_close(shares, (logits / scale).softmax(0), rtol=0, atol=0.015)
 
@@ -126,24 +127,16 @@ def test_a_negative_winner_keeps_its_sign():
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_is_finite_forward_and_backward(dtype):
     h = (torch.randn(256, 48) * 30).to(dtype).requires_grad_()
-    y = lwta(h, 24, channel_dim=-1, noise=gumbel_noise(h), temperature=0.1)
+    y = lwta(h, 24, channel_dim=-1, noise=KEY, temperature=0.1)
     y.sum().backward()
     assert y.dtype == dtype and h.grad.dtype == dtype
     assert y.isfinite().all() and h.grad.isfinite().all()
 
 
-def test_gumbel_noise_is_finite_and_standard():
-    """Mean = Euler's gamma, variance = pi^2/6; two million draws."""
-    g = gumbel_noise(torch.empty(2_000_000, dtype=torch.float16), generator=torch.Generator().manual_seed(1))
-    assert g.dtype == torch.float32 and g.isfinite().all()
-    assert abs(g.mean().item() - 0.5772157) < 0.005
-    assert abs(g.var().item() - math.pi**2 / 6) < 0.01
-
-
 @pytest.mark.parametrize("estimator", ESTIMATORS)
 def test_nan_is_passed_on_and_never_counted_as_a_winner(estimator):
     h = torch.tensor([[1.0, float("nan"), 3.0, 2.0]])
-    options = {"noise": draw_noise(h, 2, channel_dim=-1, estimator=estimator), "estimator": estimator}
+    options = {"noise": KEY, "estimator": estimator}
     assert lwta(h, 2, channel_dim=-1, **options).isnan().any()
     index = winners(h, 2, channel_dim=-1, **options)
     assert index[0, 0] < 2 and index[0, 1] == 2, "group 1 holds the NaN: index U, which no unit has"
@@ -181,16 +174,34 @@ def test_a_width_that_does_not_divide_is_refused_with_the_divisors():
     assert divisors(12) == [2, 3, 4, 6, 12]
 
 
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_a_key_is_its_noise_drawn_again_and_keeps_a_byte_a_group(estimator):
+    h, results, kept = torch.randn(64, 24), [], []
+    for noise in (KEY, draw_noise(h, 8, KEY, channel_dim=-1, estimator=estimator)):
+        x, saved = h.clone().requires_grad_(), []
+        with torch.autograd.graph.saved_tensors_hooks(lambda t, to=saved: to.append(t.nbytes) or t, lambda t: t):
+            y = lwta(x, 8, channel_dim=-1, noise=noise, noise_scale=0.5, estimator=estimator)
+        results.append((y, *torch.autograd.grad(y.square().sum(), x)))
+        kept.append(sum(saved))
+    for ours, theirs in zip(*results, strict=True):
+        assert torch.equal(ours, theirs)
+    groups, key = h.numel() // 8, 8
+    assert kept[0] <= h.nbytes + groups + key
+
+
 @pytest.mark.filterwarnings("ignore:There is a performance drop")  # vmap has no rule for comparisons in place
 @pytest.mark.parametrize("estimator", ESTIMATORS)
-def test_vmap_and_functional_grad_agree_with_autograd(estimator):
-    h = torch.randn(5, 12)
-    g = draw_noise(h, 4, channel_dim=-1, estimator=estimator)
+@pytest.mark.parametrize("drawn", [False, True], ids=["key", "noise"])
+def test_vmap_and_functional_grad_agree_with_autograd(estimator, drawn):
+    h, noise = torch.randn(5, 12), torch.stack([key_of(i) for i in range(5)])
+    if drawn:
+        each = [draw_noise(row, 4, key, channel_dim=-1, estimator=estimator) for row, key in zip(h, noise, strict=True)]
+        noise = None if each[0] is None else torch.stack(each)
 
     def loss(row, noise):
         return (lwta(row, 4, channel_dim=-1, noise=noise, estimator=estimator) ** 2).sum()
 
-    mapped = torch.func.vmap(torch.func.grad(loss), in_dims=(0, None if g is None else 0))(h, g)
+    mapped = torch.func.vmap(torch.func.grad(loss), in_dims=(0, None if noise is None else 0))(h, noise)
     x = h.clone().requires_grad_()
-    loss(x, g).backward()
+    sum(loss(x[i], None if noise is None else noise[i]) for i in range(5)).backward()
     torch.testing.assert_close(mapped, x.grad)

@@ -85,11 +85,11 @@ def test_a_sampled_record_repeats_and_leaves_the_noise_where_it_was(probe, to_te
     model = conv_net(inference="sample")
     x = torch.randn(2, 3, 8, 8)
     model(x)
-    before = model[1].stream()
+    before = model[1].stream.state()
     first = record_activations(model, probe, "1", transform=to_tensor)["1"]
     second = record_activations(model, probe, "1", transform=to_tensor)["1"]
     assert torch.equal(first.won["mean"], second.won["mean"])
-    assert model[1].stream() == before
+    assert model[1].stream.state() == before
 
 
 def test_several_layers_come_from_one_pass_and_modes_are_restored(probe, to_tensor):

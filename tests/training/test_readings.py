@@ -106,9 +106,9 @@ def test_looking_closely_leaves_the_noise_where_it_was():
     model = Decided()
     model.act.noise, model.act.inference = 1.0, "sample"
     model.eval()
-    before = model.act.stream()
+    before = model.act.stream.state()
     decision_density(model, torch.randn(4, 6, 1, 1), "act")
-    assert model.act.stream() == before
+    assert model.act.stream.state() == before
 
 
 def _read_in_process(rank, world, folder):

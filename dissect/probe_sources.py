@@ -89,7 +89,13 @@ def named(name: str, root: str | Path, split: str) -> Found:
     """A data set that timm makes from its name, with pictures by their place: `torch/cifar10`, `hfds/OWNER/NAME`."""
     from timm.data import create_dataset  # seconds to import, and only these sources need it
 
-    dataset = create_dataset(name, root=str(root), split=split)
+    try:
+        dataset = create_dataset(name, root=str(root), split=split)
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"Expected the package {error.name!r} for {name!r} but it is not installed; pip install {error.name}",
+            name=error.name,
+        ) from error
     classes = getattr(dataset, "classes", None) or []
     digits = len(str(len(dataset) - 1))
 

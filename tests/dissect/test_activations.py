@@ -1,5 +1,7 @@
 """Recording: what a unit said about an image, and what it won, held against loops over images, units and positions."""
 
+from math import ceil, isqrt
+
 import pytest
 import torch
 from torch import nn
@@ -135,15 +137,44 @@ def test_tensors_and_back():
 class TokenNet(nn.Module):
     """A class token, then a competition in every token."""
 
-    def __init__(self) -> None:
+    def __init__(self, size: int = 4) -> None:
         super().__init__()
         self.cls_token = nn.Parameter(torch.randn(1, 1, 6))
-        self.patch = nn.Conv2d(3, 6, 4, 4)
+        self.patch = nn.Conv2d(3, 6, size, size)
         self.act = StochasticLWTA(3, channel_dim=-1)
 
     def forward(self, x):
         tokens = self.patch(x).flatten(2).transpose(1, 2)
         return self.act(torch.cat([self.cls_token.expand(len(x), -1, -1), tokens], 1))[:, 0]
+
+
+def summary_by_loop(summary, values, counted, won):
+    """Of one unit and image: `values` are its outputs, `counted` those it won (no competition: all of them)."""
+    loud = sorted((float(v) for v, c in zip(values, counted, strict=True) if c), reverse=True)
+    if summary in ("max", "quantile"):
+        at = 0 if summary == "max" else ceil(0.05 * len(loud)) - 1
+        return (loud[at] if loud else 0.0), any(won)
+    part = {"mean": slice(None), "cls": slice(0, 1), "tokens": slice(1, None)}[summary]
+    return float(values[part].mean()), any(won[part])
+
+
+@pytest.mark.parametrize("layer", ["act", "patch"])
+@pytest.mark.parametrize("tokens", [4, 64])  # of which 5 % are one position, or four
+def test_every_summary_is_its_definition(probe, to_tensor, layer, tokens):
+    torch.manual_seed(1)
+    model = TokenNet(size=8 // isqrt(tokens)).eval()
+    names = SUMMARIES if layer == "act" else ("mean", "max", "quantile")
+    record = record_activations(model, probe, layer, summaries=names, transform=to_tensor, batch_size=3)[layer]
+    assert record.positions is None or record.positions.tolist() == [tokens + 1] * 10
+    for i in range(len(probe)):
+        maps = model.patch(to_tensor(probe[i])[None])[0].flatten(1)
+        h = torch.cat([model.cls_token[0].T, maps], 1) if layer == "act" else maps
+        won = winners_by_loop(h, 3, "strided") if layer == "act" else torch.ones_like(h).bool()
+        for unit in range(6):
+            for summary in names:
+                value, spoke = summary_by_loop(summary, torch.where(won, h, 0)[unit].detach(), won[unit], won[unit])
+                assert float(record.summaries[summary][i, unit]) == pytest.approx(value, abs=1e-5)
+                assert layer == "patch" or bool(record.won[summary][i, unit]) == spoke
 
 
 def test_the_class_token_is_the_first_and_its_wins_are_its_own(probe, to_tensor):

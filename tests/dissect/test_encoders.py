@@ -1,6 +1,7 @@
 """Encoders: unit vectors from any open_clip model, from the bundled one, from files; rows never slip."""
 
 import sys
+from math import isfinite
 from types import SimpleNamespace
 
 import open_clip
@@ -8,9 +9,10 @@ import pytest
 import torch
 from safetensors.torch import save_file
 from torch import nn
-from torch.nn.functional import normalize
+from torch.nn.functional import interpolate, normalize
 
-from dissect import ConceptSet, ImageTextEncoder, load_concepts, load_encoder, open_probe
+from dissect import SIMILARITIES, ConceptSet, ImageTextEncoder, describe, load_concepts, load_encoder, open_probe
+from dissect.describers.concept_match import MINIMUM_SUPPORT
 from dissect.encoders import ClipEncoder, PrecomputedEncoder
 
 
@@ -120,6 +122,55 @@ def test_an_open_clip_model_from_a_folder(tmp_path, probe):
     with torch.no_grad():
         expected = model.eval().encode_text(open_clip.get_tokenizer("ViT-B-32")(["boat", "sun"], context_length=16))
     torch.testing.assert_close(texts, normalize(expected, dim=1))
+
+
+@pytest.fixture
+def siglip(tmp_path, probe, to_tensor):
+    """A small SigLIP in open_clip's own format, weights at random: a timm tower with an attention pool, texts read both
+    ways, a bias in the logits. Its cosines are negative, as those of trained ones mostly are."""
+    import json
+
+    config = {
+        "embed_dim": 192,  # the pool's own width: nothing is projected
+        "init_logit_bias": -10,
+        "custom_text": True,
+        "vision_cfg": {
+            "image_size": 224,
+            "timm_model_name": "vit_tiny_patch16_224",
+            "timm_model_pretrained": False,
+            "timm_pool": "map",
+            "timm_proj": "none",
+        },
+        "text_cfg": {
+            **{"context_length": 16, "vocab_size": 49408, "width": 192, "heads": 1, "layers": 1},
+            **{"no_causal_mask": True, "proj_bias": True, "pool_type": "last", "norm_kwargs": {"eps": 1e-6}},
+        },
+    }
+    torch.manual_seed(0)
+    model = open_clip.CustomTextCLIP(**{k: v for k, v in config.items() if k != "custom_text"}).eval()
+    with torch.no_grad():
+        pictures = interpolate(torch.stack([to_tensor(probe[i]) for i in range(10)]), size=224, mode="bicubic")
+        image = normalize(model.encode_image(pictures, normalize=True).mean(0), dim=0)
+        model.text.text_projection.bias.copy_(
+            -9 * model.encode_text(torch.zeros(1, 16, dtype=torch.int64)).norm() * image
+        )
+    save_file(model.state_dict(), tmp_path / "open_clip_model.safetensors")
+    preprocess = {"mean": [0.5] * 3, "std": [0.5] * 3, "interpolation": "bicubic", "resize_mode": "squash"}
+    (tmp_path / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": preprocess}))
+    return load_encoder(f"local-dir:{tmp_path}")
+
+
+def test_a_siglip_with_negative_cosines_names_by_every_similarity(siglip, probe, to_tensor, tmp_path):
+    words = ConceptSet(("boat", "palm", "red sun", "house", "wave", "cloud"))
+    images, texts = siglip.encode_images(probe), siglip.encode_texts(words)
+    assert images.shape == (10, 192) and texts.shape == (6, 192) and (images @ texts.T).max() < 0
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU()).eval()
+    for similarity in SIMILARITIES:
+        options = {"out": tmp_path / "out", "layers": "1", "transform": to_tensor, "similarity": similarity}
+        dissection = describe(model, probe, words, siglip, **options)
+        units = [dissection.description("1", unit) for unit in range(8)]
+        spoke = [unit for unit in units if unit.support >= MINIMUM_SUPPORT]
+        assert len(spoke) > 2 and all(isfinite(unit.similarity) and unit.candidates for unit in spoke)
 
 
 @pytest.mark.parametrize("name, quick", [("ViT-B-32/openai", True), ("ViT-B-32/laion2b_s34b_b79k", False)])

@@ -1,5 +1,6 @@
 """Probe images: every odd picture becomes RGB or is named, before work starts."""
 
+import sys
 import tarfile
 from dataclasses import replace
 from io import BytesIO
@@ -215,6 +216,25 @@ def test_a_named_data_set_is_a_probe_with_bad_images_listed(tmp_path):
     assert probe.labels == ("cat", "dog") and probe.positions == (0, 2)
     assert [name for name, _ in probe.skipped] == ["1"]
     assert np.array_equal(probe[1], noise(4, seed=2))
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")  # timm's reader leaves files open
+def test_a_data_set_of_the_hubs_library_is_a_probe(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    pytest.importorskip("datasets", reason="hfds/ needs `pip install datasets`")
+    for i, name in enumerate(("validation/cat/1.png", "validation/dog/2.png", "train/cat/3.png")):
+        save(tmp_path / "set" / name, noise(4, seed=i))
+    probe = open_probe(f"hfds/{tmp_path / 'set'}", root=tmp_path / "cache")
+    assert len(probe) == 2 and np.array_equal(probe[1], noise(4, seed=1))
+
+
+def test_a_data_set_of_a_library_that_is_not_there_says_which(monkeypatch):
+    monkeypatch.setitem(sys.modules, "datasets", None)
+    monkeypatch.delitem(sys.modules, "timm.data.readers.reader_hfds", raising=False)
+    with pytest.raises(
+        ModuleNotFoundError, match=r"Expected the package 'datasets' for 'hfds/a/b'.*pip install datasets"
+    ):
+        open_probe("hfds/a/b")
 
 
 def test_an_image_that_breaks_after_the_check_is_named(tmp_path):

@@ -216,6 +216,39 @@ def test_killed_at_any_moment_it_goes_on_and_ends_with_the_same_files(probe, giv
     assert content(tmp_path / "whole") == content(tmp_path / "killed")
 
 
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_shares_killed_at_any_moment_go_on_side_by_side_and_end_with_the_files_of_one(probe, given, tmp_path):
+    def share(i):
+        record_share(network(), probe, Slow(), out=tmp_path / "shared", share=(i, 2), **given)
+
+    def both(seconds):
+        processes = [get_context("fork").Process(target=share, args=(i,)) for i in range(2)]
+        for process in processes:
+            process.start()
+        for process in processes:
+            process.join(seconds)
+        for process in processes:
+            process.kill()
+            process.join()
+        return [process.exitcode for process in processes]
+
+    describe(network(), probe, CONCEPTS, ColourEncoder(), out=tmp_path / "one", **given)
+    began = time.monotonic()
+    assert both(60) == [0, 0]
+    duration = time.monotonic() - began
+    shutil.rmtree(tmp_path / "shared")
+    random, killed = torch.Generator().manual_seed(0), 0
+    for _ in range(10):
+        ends = both(float(torch.rand((), generator=random)) * duration / 3)
+        killed += ends.count(-signal.SIGKILL)
+        if ends == [0, 0]:  # both came to their end: anew
+            shutil.rmtree(tmp_path / "shared")
+    assert killed and both(60) == [0, 0]
+    joining = ColourEncoder()
+    describe(network(), probe, CONCEPTS, joining, out=tmp_path / "shared", **given)
+    assert joining.batches == [] and named(tmp_path / "one") == named(tmp_path / "shared")
+
+
 @pytest.mark.parametrize(
     "full", [OSError(errno.ENOSPC, "No space left"), SafetensorError("I/O error: No space left (os error 28)")]
 )

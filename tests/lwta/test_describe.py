@@ -9,6 +9,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from competition_layers import create_model, save_model
+from dissect import Dissection
 from dissect.steps import check_choices
 from lwta import describe
 from lwta.parsing import call_parser
@@ -80,6 +81,17 @@ def test_layers_by_glob_and_bad_images_by_name(place, capsys):
 def test_slips_are_answered_with_the_nearest(place, changed, match):
     with pytest.raises(ValueError, match=match):
         describe.main(arguments(place, **changed))
+
+
+def test_the_networks_own_classes_are_concepts_and_pixels_go_through_the_bundled_encoder(place):
+    names = ["beach", "city", "farm"]
+    model = create_model("resnet10t", competitors=4, num_classes=3, image_size=32, label_names=names)
+    save_model(model, place / "named")
+    command = {"model": place / "named", "concepts": "classes", "clip": "bundled", "out": place / "classes"}
+    describe.main([*arguments(place, **command), "--templates=a {}"])
+    dissection = Dissection.open(place / "classes")
+    assert list(dissection.concepts) == names and dissection.concept_embeddings().shape[0] == 3
+    assert {c.description for d in dissection.descriptions.values() for c in d.candidates} <= set(names)
 
 
 def test_refusing_bad_images_stops_before_work(place):

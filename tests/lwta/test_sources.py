@@ -1,12 +1,14 @@
 """A network from anywhere: torchvision's names, and a function of one's own; shares of a command."""
 
+import os
+import signal
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import torch
-from pictures import paint
 from safetensors.torch import save_file
 from torch import nn
 from torchvision import models
@@ -16,6 +18,7 @@ from dissect.activations import default_transform
 from lwta import describe
 from lwta.processes import own_share
 from lwta.sources import class_names, open_dissected, open_model
+from pictures import paint
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -98,37 +101,67 @@ def command(own):
     return ["--model=my_networks:with_transform", "--probe=probe", "--concepts=words.txt", "--clip=images.safetensors"]
 
 
-def test_ones_own_network_goes_through_the_whole_command_in_shares(command, own, capsys, monkeypatch):
+@pytest.fixture
+def small_shards(monkeypatch):
     monkeypatch.setattr(shards, "SMALLEST", 2)
     monkeypatch.setattr(shards, "LARGEST", 5)
+
+
+def contents(folder):
+    return {p.relative_to(folder): p.read_bytes() for p in sorted(folder.rglob("[!.]*")) if p.is_file()}
+
+
+def test_ones_own_network_goes_through_the_whole_command_in_shares(command, own, capsys, small_shards):
     options = [*command, '--layers=["1", "4"]']
     describe.main([*options, "--out=one"])
     for shard in ("0/2", "1/2"):
         describe.main([*options, "--out=two", f"--shard={shard}"])
         assert f"Recorded share {shard} into two" in capsys.readouterr().out
     describe.main([*options, "--out=two"])
-    files = {
-        out: {p.relative_to(own / out): p.read_bytes() for p in sorted((own / out).rglob("[!.]*")) if p.is_file()}
-        for out in ("one", "two")
-    }
-    assert files["one"] == files["two"] and len(files["one"]) > 12
+    files = contents(own / "one")
+    assert files == contents(own / "two") and len(files) > 12
     dissection, network = open_dissected(own / "one")
     assert dissection.layers == ("1", "4") and network[4].out_features == 2
 
 
+@pytest.fixture
+def program(own, small_shards):
+    """A script that describes with the tests' own network and shards, for processes of their own."""
+    (own / "run.py").write_text(f"""
+import sys
+sys.path[:0] = {[str(ROOT), str(own)]!r}
+from dissect import shards
+from lwta import describe
+shards.SMALLEST, shards.LARGEST = 2, 5
+describe.main(sys.argv[1:])
+""")
+    return [sys.executable, "run.py"]
+
+
 @pytest.mark.slow
-def test_torchruns_processes_give_the_files_of_one(command, own):
+def test_torchruns_processes_killed_and_started_again_give_the_files_of_one(command, own, program):
     options = [*command, "--layers=1"]
     describe.main([*options, "--out=one"])
-    script = (
-        f"import sys; sys.path[:0] = {[str(ROOT), str(own)]!r}; from lwta import describe; describe.main(sys.argv[1:])"
-    )
-    (own / "run.py").write_text(script)
-    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone", "run.py"]
+    launch = [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node=2", "--standalone", *program[1:]]
+    for seconds in (6, 9, 12):  # while they import, record, meet
+        process = subprocess.Popen([*launch, *options, "--out=two"], start_new_session=True, stderr=subprocess.DEVNULL)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(seconds)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
     subprocess.run([*launch, *options, "--out=two"], check=True, capture_output=True)
-    for path in sorted((own / "one").rglob("[!.]*")):
-        if path.is_file():
-            assert path.read_bytes() == (own / "two" / path.relative_to(own / "one")).read_bytes()
+    assert contents(own / "one") == contents(own / "two")
+
+
+@pytest.mark.slow
+def test_shares_of_a_plain_scheduler_at_the_same_time_give_the_files_of_one(command, own, program):
+    options = [*command, '--layers=["1", "4"]']
+    describe.main([*options, "--out=one"])
+    shares = [subprocess.Popen([*program, *options, "--out=two", f"--shard={i}/2"]) for i in range(2)]
+    assert [share.wait() for share in shares] == [0, 0]
+    describe.main([*options, "--out=two"])
+    assert contents(own / "one") == contents(own / "two")
 
 
 def test_shares_are_read_from_the_option_or_from_torchrun(monkeypatch):

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from competition_layers.names import nearest
 
-from .describers.description import Description
+from .describers.description import OUTCOMES, Description
 from .exemplars import Exemplar
 from .records import LayerRecord
 from .shelf import read_embeddings, read_record, read_tops
@@ -67,6 +67,11 @@ class Dissection:
         if not 0 <= unit < self.units(layer):
             raise ValueError(f"Expected a unit of layer {layer!r} between 0 and {self.units(layer) - 1} but got {unit}")
         return self.descriptions[layer, unit]
+
+    def outcomes(self, layer: str) -> dict[str, int]:
+        """How many units of `layer` are named, and how many are not for which reason, see `Description.outcome`."""
+        found = [self.description(layer, unit).outcome for unit in range(self.units(layer))]
+        return {outcome: found.count(outcome) for outcome in OUTCOMES}
 
     def exemplars(self, layer: str, unit: int) -> Path:
         """The strip of the unit's top images, side by side, best first; no file where it has none."""

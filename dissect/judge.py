@@ -86,11 +86,10 @@ def _layer(dissection: Dissection, layer: str, truth: Mapping[str, Tensor] | Non
     units = [dissection.description(layer, unit) for unit in range(dissection.units(layer))]
     evidence = [unit.evidence for unit in units if unit.evidence]
     named = [unit for unit in units if unit.named]
-    outcomes = [unit.outcome for unit in units]
     answers = answers_of(dissection, layer)
     return LayerQuality(
         layer=layer,
-        outcomes={outcome: outcomes.count(outcome) for outcome in ("named", "chance", "rival", "too few images")},
+        outcomes=dissection.outcomes(layer),
         distinct=len({unit.description for unit in named}),
         predictability=_mean([one.predictability for one in evidence]),
         named_predictability=_mean([one.predictability for one in evidence if one.stands]),

@@ -1,7 +1,7 @@
 """Networks against each other on the same images: accuracy, sparsity, cost."""
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -16,6 +16,7 @@ from competition_layers.sparsity import deciding_units
 
 from .activations import default_transform
 from .contributions import Method, contributions, logits_without
+from .dissection import Dissection
 from .passes import batches
 from .probe import ProbeImages
 
@@ -52,6 +53,24 @@ class Sparsity:
 
 
 @dataclass(frozen=True)
+class Names:
+    """How many units of one layer are named, or why not (`Description.outcome`), and how many names there are."""
+
+    layer: str
+    outcomes: Mapping[str, int]
+    distinct: int
+
+    @property
+    def units(self) -> int:
+        return sum(self.outcomes.values())
+
+    @property
+    def share(self) -> float:
+        """Of units that have a name."""
+        return self.outcomes["named"] / self.units
+
+
+@dataclass(frozen=True)
 class NetworkFigures:
     """One network of a comparison."""
 
@@ -64,6 +83,7 @@ class NetworkFigures:
     parameters: int
     milliseconds: float  # an image: median of `TIMED_RUNS` runs, taken in turns with the other networks
     training_seconds: float | None  # None where it is not known
+    names: tuple[Names, ...] = ()  # of each layer of its dissection, where there is one
 
 
 @dataclass(frozen=True)
@@ -76,6 +96,7 @@ class Comparison:
     samples: int  # draws behind `Accuracy.samples`
     batch: int  # images in a timed run
     device: str
+    names_differ: str = ""  # what the dissections differ in: their counts are then no comparison
 
 
 def compare(
@@ -86,6 +107,7 @@ def compare(
     samples: int = 8,
     batch_size: int = 64,
     training_seconds: Mapping[str, float] | None = None,
+    dissections: Mapping[str, Dissection] | None = None,
 ) -> Comparison:
     """The figures of `models` (by name) on the labelled images `data`, each by the same method at the same layer.
 
@@ -93,6 +115,7 @@ def compare(
         layer: where sparsity is measured; by default each network's last site.
         samples: draws that are averaged over; every draw is seeded.
         training_seconds: what training took, by the same names, where it is known.
+        dissections: by the same names, where there are any: how many units have a name is counted.
 
     Raises:
         ValueError: no network, images without labels, or a label that a network does not know (the nearest is offered).
@@ -116,6 +139,7 @@ def compare(
                 parameters=sum(parameter.numel() for parameter in model.parameters()),
                 milliseconds=milliseconds[name],
                 training_seconds=(training_seconds or {}).get(name),
+                names=_names(dissections[name]) if dissections and name in dissections else (),
             )
         )
     return Comparison(
@@ -125,7 +149,28 @@ def compare(
         samples=samples,
         batch=min(batch_size, len(data)),
         device=_device_name(next(iter(models.values()))),
+        names_differ=_different([*(dissections or {}).values()]),
     )
+
+
+def _names(dissection: Dissection) -> tuple[Names, ...]:
+    found = []
+    for layer in dissection.layers:
+        units = (dissection.description(layer, unit) for unit in range(dissection.units(layer)))
+        distinct = len({unit.description for unit in units if unit.named})
+        found.append(Names(layer, dissection.outcomes(layer), distinct))
+    return tuple(found)
+
+
+def _different(dissections: Sequence[Dissection]) -> str:
+    """In what that decides about names the dissections differ: in words, nothing where they are alike."""
+    parts = {
+        "probe images": lambda made: made["probe"]["fingerprint"],
+        "concepts": lambda made: made["concepts"]["fingerprint"],
+        "encoder": lambda made: made["encoder"],
+        "similarity": lambda made: made["options"]["similarity"],
+    }
+    return ", ".join(name for name, part in parts.items() if len({part(d.manifest) for d in dissections}) > 1)
 
 
 def _accuracy(model: nn.Module, passes: Iterator[Tensor], targets: Int[Tensor, "images"], samples: int) -> Accuracy:

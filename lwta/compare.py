@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .parsing import parse_call
-from .sources import training_seconds
+from .sources import open_dissected, recall_model, training_seconds
 
 
 def main(argv: Sequence[str]) -> int:
@@ -23,10 +23,11 @@ def compare(
     device: str | None = None,
     out: Path = Path("comparison.html"),
 ) -> None:
-    """Compare networks on the same images: accuracy, density, effective density, training and inference time.
+    """Compare networks on the same images: accuracy, densities, named units, training and inference time.
 
     Args:
-        runs: run folders, model folders, or whatever else `lwta describe --model` takes.
+        runs: run folders, model folders, hub names; or folders that `lwta describe` wrote, whose named and unnamed
+            units are then counted too.
         data: a folder of test images, one folder a class.
         layer: where densities are measured; by default each network's last site.
         samples: draws to average over, where units compete.
@@ -46,17 +47,27 @@ def compare(
     for name, reason in images.skipped:
         print(f"skipped {name}: {reason}")
     where = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    names = short_names(runs)
+    networks, dissections, seconds = {}, {}, {}
+    for name, run in zip(short_names(runs), runs, strict=True):
+        if (Path(run) / "manifest.json").is_file():
+            dissections[name], network = open_dissected(Path(run))
+            run = recall_model(Path(run))
+        else:
+            network = load_model(run)
+        networks[name] = network.to(where)
+        if (spent := training_seconds(run)) is not None:
+            seconds[name] = spent
     comparison = compare_networks(
-        {name: load_model(run).to(where) for name, run in zip(names, runs, strict=True)},
+        networks,
         images,
         layer=layer,
         samples=samples,
         batch_size=batch_size,
-        training_seconds={name: s for name, run in zip(names, runs, strict=True) if (s := training_seconds(run))},
+        training_seconds=seconds,
+        dissections=dissections,
     )
     print(comparison_text(comparison))
-    print(f"The page is {render_report(out, comparison=comparison, title='Side by side')}")
+    print(f"The page is {render_report(out, comparison=comparison, title='Networks compared')}")
 
 
 def short_names(runs: Sequence[str]) -> list[str]:

@@ -101,6 +101,7 @@ def run_demo(out: Path, settings: Settings, *, overwrite: bool = False) -> dict[
         {name: networks[name] for name in ("sparse", "dense")},
         open_probe(scenes / "test"),
         training_seconds={name: training_seconds(str(out / name)) for name in networks},
+        dissections=dissections,
     )
     page = render_report(
         out / "report.html",

@@ -1,6 +1,5 @@
 """`lwta describe`: name the units of a network."""
 
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -101,7 +100,7 @@ def summarise(dissection, rules: dict[str, str]) -> list[str]:
     lines = [f"{'layer':{width}}  units  named  chance  rival  too few images  rule"]
     for layer in dissection.layers:
         units = [dissection.description(layer, unit) for unit in range(dissection.units(layer))]
-        count = Counter(unit.outcome for unit in units)
+        count = dissection.outcomes(layer)
         counts = f"{count['named']:5}  {count['chance']:6}  {count['rival']:5}  {count['too few images']:14}"
         lines.append(f"{layer:{width}}  {len(units):5}  {counts}  {rules.get(layer, 'does not compete')}")
         surest = sorted((unit for unit in units if unit.named), key=lambda unit: -unit.evidence.predictability)[:5]

@@ -1,6 +1,5 @@
 """`lwta explain`: the few units that decided about an image, and what each of them did."""
 
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -100,11 +99,11 @@ def how_many_named(dissection: Any) -> str:
     """Of each layer how many units have a name, and why the others have none."""
     said = []
     for layer in dissection.layers:
-        count = Counter(dissection.description(layer, unit).outcome for unit in range(dissection.units(layer)))
+        count = dissection.outcomes(layer)
         said.append(
-            f"{layer}: {count['named']} of {count.total()} units are named; of the others {count['chance']} follow "
-            f"their best concept no better than chance, {count['rival']} follow a rival better, "
-            f"{count['too few images']} speak on too few images."
+            f"{layer}: {count['named']} of {dissection.units(layer)} units are named; of the others "
+            f"{count['chance']} follow their best concept no better than chance, "
+            f"{count['rival']} follow a rival better, {count['too few images']} speak on too few images."
         )
     return " ".join(said)
 

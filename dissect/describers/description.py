@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from ..naming.evidence import FALSE_DISCOVERIES, Evidence
 
+OUTCOMES = ("named", "chance", "rival", "too few images")
+
 
 @dataclass(frozen=True)
 class Candidate:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from ..describers.description import OUTCOMES
 from ..explanation import Explanation
 from ..networks import Comparison
 from .numbers import duration, percent, signed
@@ -42,7 +43,7 @@ def explanation_text(explanation: Explanation) -> str:
 
 
 def comparison_text(comparison: Comparison) -> str:
-    """One line a network."""
+    """One line a network; with dissections one a layer too: how many of its units have a name."""
     rows = [
         (
             *("network", "U", "accuracy", "argmax", "1 draw", f"{comparison.samples} draws", "density", "eff. density"),
@@ -64,7 +65,22 @@ def comparison_text(comparison: Comparison) -> str:
                 f"{network.parameters:,}".replace(",", " "),
             )
         )
-    return "\n".join(_aligned(rows, left=(0,)))
+    lines = _aligned(rows, left=(0,))
+    counts = [(network.name, names) for network in comparison.networks for names in network.names]
+    if counts:
+        header = ("network", "layer", "units", "named", "unnamed:", *OUTCOMES[1:], "distinct names")
+        rows = [
+            (
+                *(name, names.layer, str(names.units), f"{names.outcomes['named']} ({percent(names.share)})", ""),
+                *(str(names.outcomes[why]) for why in OUTCOMES[1:]),
+                str(names.distinct),
+            )
+            for name, names in counts
+        ]
+        lines += ["", *_aligned([header, *rows], left=(0, 1))]
+    if comparison.names_differ:
+        lines.append(f"  The dissections differ in their {comparison.names_differ}: these counts are no comparison.")
+    return "\n".join(lines)
 
 
 def _aligned(rows: Sequence[Sequence[str]], *, left: Sequence[int]) -> list[str]:

@@ -14,7 +14,7 @@ from PIL import Image, ImageFilter
 
 from dissect import render_report
 from dissect.explanation import ClassScore, Explanation, SwitchOff, UnitEffect
-from dissect.networks import Accuracy, Comparison, NetworkFigures, Sparsity
+from dissect.networks import Accuracy, Comparison, Names, NetworkFigures, Sparsity
 from dissect.report import comparison_text, explanation_text
 
 MINUS = "\N{MINUS SIGN}"
@@ -200,6 +200,21 @@ def test_the_terminal_says_the_same():
     table = comparison_text(comparison()).splitlines()
     line = " ".join(table[1].split())
     assert line == "sparse 2 91.0 % 91.0 % 88.0 % 90.0 % 50.0 % 12.5 % 96.0 % (11 %) 0.51 1 234 567"
+
+
+def test_the_comparison_counts_named_and_unnamed_units_a_layer_and_says_where_counts_do_not_compare(tmp_path):
+    names = Names("layer4.0.act2", {"named": 3, "chance": 4, "rival": 1, "too few images": 0}, distinct=2)
+    sparse, dense = comparison().networks
+    figures = comparison(networks=(dataclasses.replace(sparse, names=(names,)), dense), names_differ="encoder")
+    *_, header, line, warning = comparison_text(figures).splitlines()
+    assert " ".join(header.split()) == "network layer units named unnamed: chance rival too few images distinct names"
+    assert line.split() == ["sparse", "layer4.0.act2", "8", "3", "(38", "%)", "4", "1", "0", "2"]
+    assert warning == "  The dissections differ in their encoder: these counts are no comparison."
+    page = render_report(tmp_path / "p.html", comparison=figures).read_text("utf-8")
+    text = " ".join(re.sub(r"<[^>]*>", " ", page).split())
+    assert "sparse layer4.0.act2 8 3 38 % 4 1 0 2" in text.replace("\u202f", " ").replace("\xa0", " ")
+    assert "differ in their encoder: these counts are no comparison" in text
+    assert "Units with a name" not in render_report(tmp_path / "q.html", comparison=comparison()).read_text("utf-8")
 
 
 def test_a_browser_opens_it_without_errors_or_requests(page, chromium, tmp_path):

@@ -104,6 +104,13 @@ def test_the_commands_take_what_the_manual_says(tiny, tmp_path, capsys):
     said = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in said[:3]] == ["network", "sparse", "dense"]
     assert "Side by side" in page.read_text("utf-8")
+    runs = [str(out / "names-sparse"), str(out / "names-dense")]  # dissections: named and unnamed units are counted too
+    assert compare.main([*runs, "--data", str(out / "scenes" / "test"), "--limit", "12", "--out", str(page)]) == 0
+    counted = [line.split() for line in capsys.readouterr().out.splitlines()[5:-1]]
+    assert {line[0] for line in counted} == {"names-sparse", "names-dense"}
+    for _, _, units, named, _, _, chance, rival, few, distinct in counted:
+        assert int(units) == sum(map(int, (named, chance, rival, few))) and int(distinct) <= int(named)
+    assert "Units with a name" in page.read_text("utf-8")
     folder = str(out / "scenes" / "test" / "beach")
     options = ["--dissection", str(out / "names-sparse"), "--top", "3", "--out", str(tmp_path / "page.html")]
     assert lwta_explain.main([folder, *options]) == 0

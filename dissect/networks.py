@@ -10,7 +10,7 @@ from jaxtyping import Int
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from competition_layers import StochasticLWTA, competitions, predict, spec_of
+from competition_layers import StochasticLWTA, competitions, predict
 from competition_layers.names import nearest
 from competition_layers.sparsity import deciding_units
 
@@ -19,6 +19,7 @@ from .contributions import Method, contributions, logits_without
 from .dissection import Dissection
 from .passes import batches
 from .probe import ProbeImages
+from .subject import architecture, default_layer, label_names
 
 TIMED_RUNS = 7
 
@@ -126,12 +127,12 @@ def compare(
     milliseconds = _milliseconds(models, data, batch_size)
     networks = []
     for name, model in models.items():
-        spec, where = spec_of(model.eval()), layer or spec_of(model).sites[-1].name
+        where = layer or default_layer(model.eval(), next(_passes("", model, data, 1)))
         rules = sorted({competition.inference for competition in competitions(model).values()})
         networks.append(
             NetworkFigures(
                 name=name,
-                architecture=spec.architecture,
+                architecture=architecture(model),
                 competitors=getattr(model.get_submodule(where), "competitors", 1),
                 rule=" and ".join(rules) or "nothing competes",
                 accuracy=_accuracy(model, _passes(name, model, data, batch_size), targets[name], samples),
@@ -234,7 +235,12 @@ def _targets(name: str, model: nn.Module, data: ProbeImages) -> Int[Tensor, "ima
     """The class index of every image."""
     if data.labels is None:
         raise ValueError(f"Expected a folder for each class in {data.source!r} but got images without labels")
-    labels = spec_of(model).label_names or tuple(str(i) for i in range(spec_of(model).num_classes))
+    labels = label_names(model) or tuple(map(str, range(getattr(getattr(model, "lwta", None), "num_classes", 0))))
+    if not labels:
+        raise ValueError(
+            f"Expected network {name!r} to say the names of its classes but it does not; set label_names on it, in the "
+            "order of its outputs"
+        )
     shown = ", ".join(labels[:8]) + (", ..." if len(labels) > 8 else "")
     for label in sorted(set(data.labels) - set(labels)):
         raise ValueError(

@@ -11,15 +11,16 @@ from jaxtyping import Bool, Float
 from PIL import Image
 from torch import Tensor, nn
 
-from competition_layers import StochasticLWTA, competitions, data_config, inference_rule, spec_of
+from competition_layers import StochasticLWTA, competitions, data_config, inference_rule
 from competition_layers.layers import Rule
 from competition_layers.pictures import read_rgb, to_rgb, why_unreadable
 from competition_layers.sparsity import deciding_units
 
-from .activations import default_transform
+from .activations import class_tokens, default_transform
 from .contributions import Contributions, contributions, logits_without
 from .dissection import Dissection
 from .explanation import ClassScore, Explanation, Grid, SwitchOff, UnitEffect
+from .subject import architecture, default_layer, label_names
 
 CLASSES = 5  # shown with their probabilities
 
@@ -37,7 +38,7 @@ def explain(
     """What the units of `layer` did to the prediction for `image`: the `top` ones by their share in the margin.
 
     Args:
-        layer: a module of the model, by default its last site.
+        layer: a module of the model, by default the last place where units compete, or could.
         dissection: gives the units names and exemplars.
         top: so many units are shown, and switched off one by one and together, in one batch.
         rule: `argmax`, or `sample` (one draw, the same in every pass); by default the rule saved with the model.
@@ -47,14 +48,13 @@ def explain(
     """
     if top < 1:
         raise ValueError(f"Expected top >= 1 but got {top}")
-    spec = spec_of(model)
-    layer = layer or spec.sites[-1].name
-    labels = spec.label_names or tuple(f"class {i}" for i in range(spec.num_classes))
     was_training = model.training
     x = network_input(model.eval(), image)
     try:
+        layer = layer or default_layer(model, x)
         with inference_rule(model, rule):
             found = contributions(model, x, layer)
+            labels = label_names(model) or tuple(f"class {i}" for i in range(found.logits.shape[1]))
             strength = found.to_margin[0].abs()
             units = strength.topk(min(top, int((strength > 0).sum()))).indices.tolist()
             offs = _switch_off(model, x, layer, found, units, labels)
@@ -78,7 +78,7 @@ def explain(
     return Explanation(
         image=str(image) if isinstance(image, str | Path) else "image",
         picture=_png(_seen(model, x[0])),
-        architecture=spec.architecture,
+        architecture=architecture(model),
         competitors=getattr(module, "competitors", 1),
         rule=" and ".join(rules) or "nothing competes",
         layer=layer,
@@ -179,7 +179,7 @@ def _grid(model: nn.Module, found: Contributions) -> tuple[int, int] | None:
     """Rows and columns of the layer's places on the picture; None where they are no square (or a single place)."""
     if len(found.places) == 2:
         return found.places
-    tokens = found.output.shape[1] - getattr(model, "num_prefix_tokens", 0)
+    tokens = found.output.shape[1] - class_tokens(model)
     side = isqrt(max(tokens, 0))
     return (side, side) if side * side == tokens > 1 else None
 
@@ -201,7 +201,10 @@ def _margin(logits: Float[Tensor, "images classes"], found: Contributions) -> li
 
 
 def _seen(model: nn.Module, x: Float[Tensor, "channels height width"]) -> Image.Image:
-    """The network's input as a picture again."""
+    """The network's input as a picture again; where its mean and standard deviation are not known, at full contrast."""
+    if not hasattr(model, "pretrained_cfg"):
+        x = (x - x.min()) / (x.max() - x.min()).clamp(min=1e-6)
+        return Image.fromarray((x * 255).round().byte().expand(3, -1, -1).permute(1, 2, 0).cpu().numpy())
     config = data_config(model)
     mean, std = (x.new_tensor(config[key])[:, None, None] for key in ("mean", "std"))
     pixels = ((x * std + mean).clamp(0, 1) * 255).round().byte().expand(3, -1, -1)

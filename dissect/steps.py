@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from competition_layers import activation_sites, competitions
+from competition_layers import competitions
 from competition_layers.files import remove_leftovers, write_file
 from competition_layers.names import match_names, nearest
 
@@ -29,6 +29,7 @@ from .shelf import Shelf, read_embeddings, read_record
 from .similarity import DEFAULT_SIMILARITY, SIMILARITIES
 from .store import FORMAT, digest, load_tensors, model_fingerprint, save_tensors, transform_fingerprint
 from .strips import STRIPS, showing
+from .subject import architecture, default_layer, label_names
 from .summaries import SUMMARIES
 from .tables import write_descriptions
 
@@ -138,12 +139,6 @@ def check_choices(similarity: str, summary: str) -> None:
             raise ValueError(f"Expected a {what} among {', '.join(known)} but got {value!r}{nearest(value, known)}")
 
 
-def default_layer(model: nn.Module, inputs: Tensor | None = None) -> str:
-    """The last place where units compete, or in a dense network the last where they could, found by one pass."""
-    sites = getattr(getattr(model, "lwta", None), "sites", ()) or activation_sites(model, inputs=inputs)
-    return sites[-1].name
-
-
 def inference_rules(model: nn.Module) -> dict[str, str]:
     """How each competition of `model` picks its winners, in words."""
     return {
@@ -154,13 +149,12 @@ def inference_rules(model: nn.Module) -> dict[str, str]:
 
 def _inputs(model: nn.Module, probe: ProbeImages, concepts: ConceptSet, encoder: ImageTextEncoder) -> dict[str, Any]:
     """What the manifest says of the inputs: their content hashes, and a few words for people."""
-    spec = getattr(model, "lwta", None)
     return {
         "format": FORMAT,
         "model": {
             "fingerprint": model_fingerprint(model),
-            "architecture": getattr(spec, "architecture", type(model).__name__),
-            "label_names": list(getattr(spec, "label_names", ())),
+            "architecture": architecture(model),
+            "label_names": list(label_names(model)),
             "rules": inference_rules(model),
         },
         "probe": {

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .parsing import parse_call
-from .sources import open_dissected, recall_model, training_seconds
+from .sources import open_dissected, open_model, recall_model, training_seconds
 
 
 def main(argv: Sequence[str]) -> int:
@@ -38,7 +38,6 @@ def compare(
     """
     import torch
 
-    from competition_layers import load_model
     from dissect import compare as compare_networks
     from dissect import open_probe, render_report
     from dissect.report import comparison_text
@@ -53,7 +52,7 @@ def compare(
             dissections[name], network = open_dissected(Path(run))
             run = recall_model(Path(run))
         else:
-            network = load_model(run)
+            network = open_model(run)
         networks[name] = network.to(where)
         if (spent := training_seconds(run)) is not None:
             seconds[name] = spent

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from .parsing import parse_call
-from .sources import open_dissected
+from .sources import open_dissected, open_model
 
 
 def main(argv: Sequence[str]) -> int:
@@ -36,7 +36,6 @@ def explain(
         rule: how winners are picked; by default the rule saved with the network.
         out: the page; by default report.html in the dissection's folder.
     """
-    from competition_layers import load_model
     from dissect import explain as explain_image
     from dissect import render_report
     from dissect.report import explanation_text
@@ -49,7 +48,7 @@ def explain(
     if twin is not None and (Path(twin) / "manifest.json").is_file():
         twin_names, twin_network = open_dissected(Path(twin))
     elif twin is not None:
-        twin_network = load_model(twin)
+        twin_network = open_model(twin)
     explanations, twins = [], []
     for file in files:
         options = {"top": top, "rule": rule}
@@ -88,11 +87,11 @@ def readable_images(names: Sequence[str]) -> list[Path]:
     return readable
 
 
-def twin_layer(dissection: Any, network: Any, layer: str) -> str:
-    """The same layer where the twin has it (and its dissection knows it), else its last one."""
+def twin_layer(dissection: Any, network: Any, layer: str) -> str | None:
+    """The same layer where the twin has it (and its dissection knows it), else its last one (`None`: its default)."""
     if dissection is not None:
         return layer if layer in dissection.layers else dissection.layers[-1]
-    return layer if layer in dict(network.named_modules()) else network.lwta.sites[-1].name
+    return layer if layer in dict(network.named_modules()) else None
 
 
 def how_many_named(dissection: Any) -> str:

@@ -40,7 +40,9 @@ def class_names(model: Any) -> tuple[str, ...]:
     Raises:
         ValueError: it does not say them.
     """
-    names = tuple(getattr(getattr(model, "lwta", None), "label_names", ()) or getattr(model, "label_names", ()))
+    from dissect.subject import label_names
+
+    names = label_names(model)
     if not names:
         raise ValueError(
             f"Expected a network that says the names of its classes but {type(model).__name__} does not; write them "

@@ -14,6 +14,7 @@ from torch.nn.functional import normalize
 from competition_layers import StochasticLWTA
 from dissect import ConceptSet, Dissection, describe, steps
 from dissect.strips import PIXELS
+from dissect.subject import default_layer
 from dissect.tops import KEPT as TILES
 
 CONCEPTS = ConceptSet(("boat", 'palm, "tall"', "<sun>", "=1+1"), source="words")
@@ -252,6 +253,6 @@ def test_refused_words_stop_before_the_pass_and_leave_what_was_there(run):
 
 def test_the_default_layer_is_the_last_competition(model, run):
     # in a network that says nothing: the last activation that could compete
-    assert steps.default_layer(model, torch.zeros(1, 3, 8, 8)) == "4"
+    assert default_layer(model, torch.zeros(1, 3, 8, 8)) == "4"
     model.lwta = type("Spec", (), {"sites": (type("Site", (), {"name": "1", "channel_dim": 1})(),)})()
     assert run(layers=None).layers == ("1",)

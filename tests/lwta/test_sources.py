@@ -13,9 +13,11 @@ from safetensors.torch import save_file
 from torch import nn
 from torchvision import models
 
-from dissect import shards
+from dissect import compare as compare_networks
+from dissect import explain as explain_image
+from dissect import open_probe, shards
 from dissect.activations import default_transform
-from lwta import describe
+from lwta import compare, describe, explain
 from lwta.processes import own_share
 from lwta.sources import class_names, open_dissected, open_model
 from pictures import paint
@@ -107,6 +109,27 @@ def small_shards(monkeypatch):
     monkeypatch.setattr(shards, "LARGEST", 5)
 
 
+def test_ones_own_network_is_explained_and_compared(command, own, capsys):
+    describe.main([*command, "--layers=1", "--out=out"])
+    explain.main(["probe/blue/0.png", "--dissection=out", "--twin=my_networks:with_transform"])
+    said = capsys.readouterr().out
+    assert "boat" in said and (own / "out" / "report.html").is_file()
+    for name in ("blue", "red"):
+        (own / "probe" / name).rename(own / "probe" / {"blue": "boat", "red": "palm"}[name])
+    compare.main(["my_networks:with_transform", "--data=probe"])
+    assert "my_networks:with_transform" in capsys.readouterr().out and (own / "comparison.html").is_file()
+
+
+def test_a_network_without_class_names_is_explained_by_numbers_but_not_compared(own):
+    model, _ = (open_model("my_networks:with_transform"), paint(own / "probe", each=2))
+    object.__setattr__(model, "label_names", ())
+    picture = own / "probe" / "blue" / "0.png"
+    assert explain_image(model, picture, layer="1").label in ("class 0", "class 1")
+    assert explain_image(model, picture).layer == "1"  # the last where units could compete
+    with pytest.raises(ValueError, match=r"Expected network 'mine' to say the names of its classes .*set label_names"):
+        compare_networks({"mine": model}, open_probe(own / "probe"))
+
+
 def contents(folder):
     return {p.relative_to(folder): p.read_bytes() for p in sorted(folder.rglob("[!.]*")) if p.is_file()}
 
@@ -130,7 +153,9 @@ def program(own, small_shards):
     (own / "run.py").write_text(f"""
 import sys
 sys.path[:0] = {[str(ROOT), str(own)]!r}
-from dissect import shards
+from dissect import compare as compare_networks
+from dissect import explain as explain_image
+from dissect import open_probe, shards
 from lwta import describe
 shards.SMALLEST, shards.LARGEST = 2, 5
 describe.main(sys.argv[1:])

@@ -7,8 +7,9 @@ Every variant runs in a process of its own. The time is that from embeddings to 
 whole image x concept matrix first: that is in its time). Peak memory is the highest resident size of the process above
 that with the inputs loaded, less the result. The published loops over units are timed on 64 random units and scaled to
 all of them; what does not depend on their number (the matrix, softmax) is measured apart, by a run of 8 units, and the
-prior's share by itself. With `--peer PATH`, the functions of a checkout of CLIP-Dissect are run, instead of the same
-formulas as written here.
+prior's share by itself. `limit` is the time of the matrix products alone that no way can do without: the highest ratio
+there is. With `--peer PATH`, the functions of a checkout of CLIP-Dissect are run, instead of the same formulas as
+written here.
 
 The embeddings are synthetic, 512 numbers of length 1: a common direction (as CLIP's have), 200 clusters, and noise. A
 unit's activations are its own mixture of three clusters, rectified, and noise.
@@ -83,6 +84,8 @@ def compare(name: str, k: int, options: argparse.Namespace) -> None:
         f"{name:16}{ours['seconds']:9.1f}s{published['seconds']:11.1f}s{faster:7.1f}x{aim:>6}"
         f"{ours['megabytes']:12.0f}{published['megabytes']:12.0f}{smaller:7.1f}x"
     )
+    limit = in_a_process("limit", name, k, options)["seconds"]
+    print(f"{'':16}limit: {limit:.2f} s for the products alone, {published['seconds'] / limit:.1f}x")
     if name in LOOPED:
         print(f"{'':16}published: {few['seconds']:.1f} s for {FEW} units, {a_unit * 1e3:.0f} ms each further one")
     if name in ("soft_wpmi", "wpmi"):
@@ -107,7 +110,7 @@ def measure(side: str, name: str, units: str, options: argparse.Namespace) -> di
     few = torch.randperm(k, generator=torch.Generator().manual_seed(1))[: int(units)].sort().values
     activations = activations[:, few] if len(few) < k else activations
     warm_up(activations, images, concepts)
-    run = {"ours": ours, "published": published, "prior": prior_share}[side]
+    run = {"ours": ours, "published": published, "prior": prior_share, "limit": products}[side]
     before = resident()
     peak = Peak()
     start = time.perf_counter()
@@ -137,6 +140,15 @@ def warm_up(activations: torch.Tensor, images: torch.Tensor, concepts: torch.Ten
 
 def ours(name, activations, images, concepts, options) -> torch.Tensor:
     return scores_and_prior(activations, images, concepts, similarity=name)[0]
+
+
+def products(name, activations, images, concepts, options) -> torch.Tensor:
+    """What every way from embeddings to scores multiplies: by way of the images' space, or P in chunks."""
+    if name == "cosine":
+        return (activations.T @ images) @ concepts.T
+    for chunk in concepts.split(512):
+        p = images @ chunk.T
+    return p
 
 
 def prior_share(name, activations, images, concepts, options) -> torch.Tensor:

@@ -23,7 +23,8 @@ def cosine(
     not used.
     """
     q, wide, t = winning(activations, won), images.float(), concepts.float()
-    seen = (q.T @ wide).div_(q.norm(dim=0).clamp(min=_TINY)[:, None])
+    lengths = sum(part.square().sum(0) for part in q.split(1024)).sqrt()  # `norm` over axis 0 takes three times as long
+    seen = (q.T @ wide).div_(lengths.clamp(min=_TINY)[:, None])
     seen[~supported(activations, won)] = 0.0
     return seen @ (t / _lengths(wide, t)[:, None]).T
 

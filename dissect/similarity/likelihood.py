@@ -90,17 +90,21 @@ class Likelihood:
         )
 
     def chunks(self) -> Iterator[tuple[slice, Float[Tensor, "units chunk"]]]:
-        """L - chance, for a slice of the concepts."""
+        """L - chance, for a slice of the concepts; the next chunk is written over it."""
+        s, evidence, product, picked = (self.images.new_empty(0) for _ in range(4))  # pages fresh for each cost time
         total = torch.full((len(self.images),), -torch.inf, device=self.images.device)
         for _, concepts in chunks(self.concepts, rows=len(self.images)):  # one pass for the softmax's normaliser
-            total = torch.logaddexp(total, (self.images @ concepts.T).logsumexp(1))
+            torch.mm(self.images, concepts.T, out=s.resize_(len(self.images), len(concepts)))
+            most = s.amax(1)
+            total = torch.logaddexp(total, s.sub_(most[:, None]).exp_().sum(1).log_().add_(most))
         even_growth = _sums((total.new_tensor(self.weights, dtype=torch.float64) / len(self.concepts)).log1p())
         units = self.order.shape[1]
         for where, concepts in chunks(self.concepts, rows=2 * len(self.images) + 4 * units):
-            s = torch.zeros(len(self.images) + 1, len(concepts), device=self.images.device)
+            s.resize_(len(self.images) + 1, len(concepts))[-1] = 0.0
             torch.mm(self.images, concepts.T, out=s[:-1]).sub_(total[:, None]).exp_()
-            evidence = s.new_zeros(units, len(concepts))
-            product, picked = torch.empty_like(evidence), torch.empty_like(evidence)
+            for room in (evidence, product, picked):
+                room.resize_(units, len(concepts))
+            evidence.zero_()
             for ranks in self._runs(s.max().item()):
                 expected = (
                     even_growth[self.counts.clamp(max=ranks.stop)] - even_growth[self.counts.clamp(max=ranks.start)]

@@ -38,16 +38,19 @@ def top_images(
 
     Only images on which the unit says something count: a loser's 0 never outranks a negative winner.
     """
-    counted = speaking(activations, won)
-    values = activations.float().masked_fill(~counted, -torch.inf)
-    k = min(k, len(values))
-    return values.topk(k, dim=0).indices, counted.sum(0).clamp(max=k)
+    values = torch.where(speaking(activations, won), activations.float(), -torch.inf)
+    best = values.topk(min(k, len(values)), dim=0)
+    return best.indices, (best.values > -torch.inf).sum(0)
 
 
 def chunks(
     concepts: Float[Tensor, "concepts dim"], *, rows: int, budget: int = 2**22
 ) -> Iterator[tuple[slice, Tensor]]:
-    """Slices of the concepts, such that `rows` numbers a concept stay within `budget` numbers."""
+    """Slices of the concepts, such that `rows` numbers a concept stay within `budget` numbers.
+
+    In multiples of 64, where there is room for so many: other widths cost a product up to a fifth of its time.
+    """
     size = max(1, budget // max(1, rows))
+    size -= size % 64 if size > 64 else 0
     for start in range(0, len(concepts), size):
         yield slice(start, start + size), concepts[start : start + size].float()

@@ -133,13 +133,31 @@ def show(out: Path, names: Sequence[str], similarities: Sequence[str]) -> None:
             if not path.is_file():
                 print(f"{name:10} {similarity}: missing")
                 continue
-            for row in json.loads(path.read_text()):
+            rows = json.loads(path.read_text())
+            for row in [*rows, *(over_layers(rows, which) for which in ("all", "named"))]:
                 figures = [row.get(key) for key in ("right", "auc", "precision", "lift", "iou", "detectors")]
                 cells = " ".join("     " if figure is None else f"{figure:5.2f}" for figure in figures)
                 print(
                     f"{name:10} {row['layer']:16} {similarity:16} {row['which']:6} {row['units']:5} "
                     f"{row['checked']:7}  {cells}"
                 )
+
+
+def over_layers(rows: Sequence[Mapping[str, Any]], which: str) -> dict[str, Any]:
+    """The means over the units of every layer."""
+    some = [row for row in rows if row["which"] == which]
+
+    def mean(key: str, by: str) -> float | None:
+        known = [(row[key], row[by]) for row in some if row.get(key) is not None]
+        return sum(value * units for value, units in known) / sum(units for _, units in known) if known else None
+
+    return {
+        "layer": "every layer",
+        "which": which,
+        **{key: sum(row[key] for row in some) for key in ("units", "checked")},
+        **{key: mean(key, "checked") for key in ("right", "auc", "precision", "lift")},
+        **{key: mean(key, "with_place") for key in ("iou", "detectors")},
+    }
 
 
 def main(argv: Sequence[str] | None = None) -> None:

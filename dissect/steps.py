@@ -166,6 +166,7 @@ def _inputs(model: nn.Module, probe: ProbeImages, concepts: ConceptSet, encoder:
         "concepts": {
             "fingerprint": concepts.fingerprint,
             "names": list(concepts.names),
+            "templates": list(concepts.templates),
             "count": len(concepts),
             "source": Path(concepts.source).name,
         },

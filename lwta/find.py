@@ -32,6 +32,10 @@ def find(
     from competition_layers.names import match_names
     from dissect import ConceptSet, Dissection, find_units, load_encoder
 
+    if not phrase.strip():
+        raise ValueError(f"Expected a phrase, a few words, but got {phrase!r}")
+    if top < 1:
+        raise ValueError(f"Expected --top of at least 1 but got {top}")
     described = Dissection.open(dissection)
     where = match_names(layers, described.layers, what="layer") if layers else described.layers
     name = clip or recall_encoder(dissection)
@@ -49,7 +53,8 @@ def find(
             "precomputed embeddings know no other phrase"
         )
     else:
-        embedding = encoder.encode_texts(ConceptSet((phrase,), source="the command line"))[0]
+        prompts = tuple(described.manifest["concepts"]["templates"])
+        embedding = encoder.encode_texts(ConceptSet((phrase,), prompts, source="the command line"))[0]
     answers = find_units(described, embedding, layers=where, top=top)
     width = max(map(len, ("layer", *(answer.layer for answer in answers))))
     print(f"{'layer':{width}}   unit      r   95 % interval  precision       p       q  name")

@@ -14,6 +14,7 @@ from ..naming.null import DRAWS
 from ..naming.predict import LEVEL, RESAMPLES, TOP_SHARE, best_predictors, unit_answers
 from ..naming.synonyms import NEAR_SYNONYM, plain_form
 from ..records import LayerRecord
+from ..similarity.claims import FREE, RIDGE, SHARPNESS, TILT
 from .concept_match import name_units
 from .description import Description
 
@@ -30,6 +31,7 @@ NAMING = {
     "level": LEVEL,
     "top_share": TOP_SHARE,
     "outdone": OUTDONE,
+    "claims": [TILT, RIDGE, SHARPNESS, FREE],
 }
 
 

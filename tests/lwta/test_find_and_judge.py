@@ -50,6 +50,28 @@ def test_unknown_words_and_layers_and_another_encoder_are_refused_by_name(place)
         manifest.write_text(before)
 
 
+def test_find_reads_the_phrase_in_the_prompts_that_the_concepts_were_read_in(place, tmp_path, capsys):
+    concepts = load_concepts("scenes", templates=["a boat beside {}"])
+    model: nn.Module = create_model("resnet10t", competitors=4, num_classes=10, image_size=32)
+    out = tmp_path / "names"
+    dissection = describe(model, open_probe(place / "scenes" / "probe"), concepts, load_encoder("bundled"), out=out)
+    assert dissection.manifest["concepts"]["templates"] == ["a boat beside {}"]
+    known = concepts.names[0]
+    found = []
+    for phrase in (known, f" {known}"):  # as one of the concepts, and as words that are none
+        find.main([phrase, "--dissection", str(out), "--top", "3"])
+        found.append(capsys.readouterr().out.splitlines()[1:4])
+    assert found[0] == found[1]
+
+
+def test_no_phrase_and_no_units_are_refused(place):
+    folder = str(place / "names")
+    with pytest.raises(ValueError, match="Expected a phrase, a few words, but got ' '"):
+        find.main([" ", "--dissection", folder])
+    with pytest.raises(ValueError, match="Expected --top of at least 1 but got 0"):
+        find.main(["a red boat", "--dissection", folder, "--top", "0"])
+
+
 def test_the_encoder_is_remembered(place, tmp_path):
     from lwta.sources import recall_encoder
 

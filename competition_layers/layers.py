@@ -90,7 +90,12 @@ class StochasticLWTA(nn.Module):
     @property
     def noisy(self) -> bool:
         """Whether the next forward pass draws noise."""
-        return self.noise > 0 and self.estimator != "argmax" and (self.training or self.inference == "sample")
+        return self.stochastic and (self.training or self.inference == "sample")
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether noise can say who wins."""
+        return self.noise > 0 and self.estimator != "argmax"
 
     def draw(self, h: Tensor) -> Key | Tensor | None:
         """The noise of a new pass over `h`, as `functional.lwta` takes it."""
@@ -104,9 +109,14 @@ class StochasticLWTA(nn.Module):
         noise = draw_noise(h[:1], self.competitors, key_of(self.held), **rules)
         return None if noise is None else noise.expand(len(h), *noise.shape[1:])
 
-    def winners(self, h: Tensor) -> Tensor:
-        """Who won in the latest pass, whose input was `h`: `functional.winners` with this layer's numbers."""
-        return winners(h, self.competitors, noise=self.drawn(h) if self.noisy else None, **self._rules())
+    def winners(self, h: Tensor, *, sampled: bool | None = None) -> Tensor:
+        """Who won in the latest pass, whose input was `h`: `functional.winners` with this layer's numbers.
+
+        Args:
+            sampled: whether winners met noise; by default as in that pass.
+        """
+        noisy = self.noisy if sampled is None else sampled and self.stochastic
+        return winners(h, self.competitors, noise=self.drawn(h) if noisy else None, **self._rules())
 
     def extra_repr(self) -> str:
         return (

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torchmetrics import MeanMetric, Metric
 from torchmetrics.classification import MulticlassAccuracy
 
-from competition_layers import StochasticLWTA, competitions, held_noise, observe, predict, winner_mask, winners
+from competition_layers import StochasticLWTA, competitions, held_noise, observe, predict, winner_mask
 from competition_layers.sparsity import Density, WinRate, dead_units, effective_density, winner_entropy
 
 from .sampling import NOT_COUNTED
@@ -113,10 +113,7 @@ class Readings(nn.Module):
         """Who wins in one layer: by `argmax`, and whether a sample agrees with it."""
         h = h.detach()
         how = {"channel_dim": layer.channel_dim, "layout": layer.layout}
-        best = winners(h, layer.competitors, **how)
-        sampled = layer.drawn(h) if layer.noise > 0 and layer.estimator != "argmax" else None
-        drawn = best if sampled is None else winners(h, layer.competitors, noise=sampled, **how)
-        best, drawn = _of(best, counted), _of(drawn, counted)
+        best, drawn = (_of(layer.winners(h, sampled=sampled), counted) for sampled in (False, True))
         self.agreement.update((best == drawn).float())
         won = winner_mask(drawn if layer.noisy else best, layer.competitors, **how).movedim(layer.channel_dim, -1)
         if name not in self.watched:

@@ -48,11 +48,13 @@ def test_images_that_fill_up_a_batch_win_nothing():
     assert seen["dead_units"] == 0.5
 
 
-def test_a_sample_agrees_with_argmax_as_often_as_the_softmax_says():
+@pytest.mark.parametrize("noise", [1.0, 0.5])
+@pytest.mark.parametrize("estimator", ["gumbel", "softmax", "relaxed"])
+def test_a_sample_agrees_with_argmax_as_often_as_the_softmax_says(estimator, noise):
     images = torch.tensor([1.0, 1.0, 0.0, 0.0]).expand(4000, 4)[:, :, None, None]
-    readings = Readings(4, samples=1)
-    readings.update(Known(noise=1.0).eval(), images, torch.zeros(4000, dtype=torch.long), every_rule=False, watch=True)
-    expected = torch.sigmoid(torch.tensor(1.0)).item()
+    readings, network = Readings(4, samples=1), Known(noise=noise, estimator=estimator).eval()
+    readings.update(network, images, torch.zeros(4000, dtype=torch.long), every_rule=False, watch=True)
+    expected = torch.sigmoid(torch.tensor(1.0 / noise)).item()
     assert readings.results()["agreement"].item() == pytest.approx(expected, abs=0.02)
 
 

@@ -1,16 +1,14 @@
 """Does a concept order a unit's top images as the unit does?"""
 
-from collections.abc import Iterator
-
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from .sorting import sort_columns
+from .sorting import sort_rows
 from .support import chunks, supported, top_images
 
-_AT_ONCE = 2**20  # numbers that are sorted together: they stay in a processor's cache
+_AT_ONCE = 2**18  # numbers that are sorted together: they stay in a processor's cache
 
 
 def rank_reorder(
@@ -47,8 +45,7 @@ def rank_reorder(
     worth = _errors_by_chance(values, counts, power)
     for where, chunk in chunks(concepts, rows=8 * len(tops)):
         places = _places(tops[:-1], chunk)
-        for units, errors in _errors(places, order, values, power):
-            scores[units, where] = errors / counts[units, None].clamp(min=1)
+        scores[:, where] = _errors(places, order, values, power) / counts[:, None].clamp(min=1)
         scores[:, where] /= -worth[:, None] * (means @ chunk.T).clamp(min=1e-3) ** strength
     scores[~speaks] = 0.0
     return scores
@@ -74,37 +71,38 @@ def _errors_by_chance(
     return worth.clamp(min=torch.finfo(worth.dtype).tiny)
 
 
-def _places(tops: Float[Tensor, "tops dim"], chunk: Float[Tensor, "chunk dim"]) -> Int[Tensor, "places chunk"]:
-    """Of each image by each concept: 0 for the highest score, the same for the same score; the row after is behind."""
+def _places(tops: Float[Tensor, "tops dim"], chunk: Float[Tensor, "chunk dim"]) -> Int[Tensor, "chunk places"]:
+    """Of each image by each concept: 0 for the highest score, the same for the same score; the column after: behind."""
     scores, images = (chunk @ tops.T).sort(dim=1, descending=True)
     steps = F.pad(scores[:, 1:] != scores[:, :-1], (1, 0)).cumsum(1)
-    return F.pad(torch.empty_like(steps).scatter_(1, images, steps), (0, 1), value=len(tops)).T.contiguous()
+    return F.pad(torch.empty_like(steps).scatter_(1, images, steps), (0, 1), value=len(tops))
 
 
 def _errors(
-    places: Int[Tensor, "places chunk"],
+    places: Int[Tensor, "chunk places"],
     order: Int[Tensor, "ranks units"],
     values: Float[Tensor, "ranks units"],
     power: float,
-) -> Iterator[tuple[slice, Float[Tensor, "some_units chunk"]]]:
-    """Sum over a unit's images of |v(x) - v at x's place|^power, units in blocks.
+) -> Float[Tensor, "units chunk"]:
+    """Sum over a unit's images of |v(x) - v at x's place|^power, concept by concept, units in blocks.
 
     A key holds an image's place above its rank in the unit, counted from the last: one sort of the keys puts the
     unit's values in the concept's order, without indices.
     """
-    size = 1 << (len(order) - 1).bit_length()
-    short = len(places) * size < 2**31
-    keys_of = (places * size).to(torch.int32 if short else torch.int64)
-    order = F.pad(order, (0, 0, 0, size - len(order)), value=len(places) - 1)
-    values = F.pad(values, (0, 0, 0, size - len(values)))
-    backwards = values.flip(0).T.contiguous()
-    ranks = torch.arange(size - 1, -1, -1, device=order.device, dtype=keys_of.dtype)[:, None, None]
-    units, chunk = order.shape[1], places.shape[1]
-    block = max(1, _AT_ONCE // (size * chunk))
+    ranks, units = order.shape
+    size = 1 << (ranks - 1).bit_length()
+    keys_of = (places * size).to(torch.int32 if places.shape[1] * size < 2**31 else torch.int64)
+    from_last = torch.arange(ranks - 1, -1, -1, device=order.device, dtype=keys_of.dtype)
+    order, backwards, values = order.T.contiguous(), values.flip(0).T.contiguous(), values.T.contiguous()
+    block = max(1, _AT_ONCE // ranks)
+    first = torch.arange(min(block, units), device=order.device, dtype=keys_of.dtype)[:, None] * ranks
+    errors = values.new_empty(len(places), units)
     for start in range(0, units, block):
-        some = slice(start, min(start + block, units))
-        keys = keys_of.index_select(0, order[:, some].flatten()).view(size, -1, chunk).bitwise_or_(ranks)
-        found = sort_columns(keys.view(size, -1)).view(size, -1, chunk).bitwise_and_(size - 1)
-        found += torch.arange(len(keys[0]), device=found.device, dtype=found.dtype)[:, None] * size
-        reordered = backwards[some].flatten().index_select(0, found.flatten()).view(found.shape)
-        yield some, reordered.sub_(values[:, some, None]).abs_().pow_(power).sum(0)
+        some = slice(start, start + block)
+        images, theirs, reversed_ = order[some].flatten(), values[some], backwards[some].flatten()
+        for concept, keys in enumerate(keys_of):
+            found = sort_rows(keys.index_select(0, images).view(theirs.shape).bitwise_or_(from_last))
+            found.bitwise_and_(size - 1).add_(first[: len(found)])
+            reordered = reversed_.index_select(0, found.flatten()).view(theirs.shape)
+            errors[concept, some] = reordered.sub_(theirs).abs_().pow_(power).sum(1)
+    return errors.T

@@ -1,30 +1,19 @@
-"""Many short columns sorted together."""
+"""Many short rows sorted together."""
 
-import torch
 from jaxtyping import Int
 from torch import Tensor
 
 
-def sort_columns(keys: Int[Tensor, "rows columns"]) -> Int[Tensor, "rows columns"]:
-    """Every column in ascending order, by Batcher's bitonic network; the rows are a power of two.
+def sort_rows(keys: Int[Tensor, "rows columns"]) -> Int[Tensor, "rows columns"]:
+    """Every row in ascending order, in place.
 
-    Each of its log2(rows) (log2(rows) + 1) / 2 rounds is a minimum and a maximum of whole blocks of rows: no branches,
-    so a column costs a fraction of what sorting it alone does. The content of `keys` is lost.
+    On a CPU by numpy, which sorts plain integers in vector registers: 512 of them in a fiftieth of the time that torch
+    takes, whose sort carries indices along.
 
-    >>> sort_columns(torch.tensor([[3, 0], [1, 2], [2, 5], [0, 4]])).T.tolist()
-    [[0, 1, 2, 3], [0, 2, 4, 5]]
+    >>> sort_rows(torch.tensor([[3, 1, 2], [0, 5, 4]])).tolist()
+    [[1, 2, 3], [0, 4, 5]]
     """
-    rows = len(keys)
-    other = torch.empty_like(keys)
-    size = 2
-    while size <= rows:  # halves of `size` rows are sorted: the first against the second in reverse, then ever nearer
-        gap = size // 2
-        while gap:
-            old, new = (tensor.view(rows // (2 * gap), 2, gap, -1) for tensor in (keys, other))
-            second = old[:, 1].flip(1) if 2 * gap == size else old[:, 1]
-            torch.minimum(old[:, 0], second, out=new[:, 0])
-            torch.maximum(old[:, 0], second, out=new[:, 1])
-            keys, other = other, keys
-            gap //= 2
-        size *= 2
-    return keys
+    if keys.device.type == "cpu":
+        keys.numpy().sort(axis=1)
+        return keys
+    return keys.copy_(keys.sort(dim=1).values)

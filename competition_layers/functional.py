@@ -214,7 +214,7 @@ def _one_winner(
         return _is_winner(index, competitors, axis, z.clone()), index
     logits = _logits(z, noise, scale, estimator)
     rank = along(torch.arange(competitors, 0, -1, dtype=logits.dtype, device=z.device), axis, z.ndim)
-    ranked = logits.clone().eq_(logits.amax(axis, keepdim=True)).mul_(rank)
+    ranked = (logits.clone() if logits is z else logits).eq_(logits.amax(axis, keepdim=True)).mul_(rank)
     best = ranked.amax(axis, keepdim=True)
     return ranked.eq_(best), (competitors - best).squeeze(axis).to(torch.uint8)
 

@@ -20,11 +20,16 @@ def gumbel_noise(shape: Sequence[int], key: Key, device: torch.device | str | No
 
     Finite (the published form overflows in fp16); by `log1p`, which is faster than `log` on CPU.
     """
-    return uniform_noise(shape, key, device).neg_().log1p_().add_(1).neg_().log1p_().neg_()
+    return _signed(shape, key, device).sub_(0.5).log1p_().add_(1).neg_().log1p_().neg_()
 
 
 def uniform_noise(shape: Sequence[int], key: Key, device: torch.device | str | None = None) -> Float[Tensor, "*shape"]:
-    """Numbers from U(0, 1) in fp32, neither 0 nor 1, alike on every device, compiled or not.
+    """Numbers from U(0, 1) in fp32, neither 0 nor 1, alike on every device, compiled or not."""
+    return _signed(shape, key, device).add_(0.5)
+
+
+def _signed(shape: Sequence[int], key: Key, device: torch.device | str | None) -> Float[Tensor, "*shape"]:
+    """Numbers from U(-1/2, 1/2), neither of the ends.
 
     With axes 0 and 1 as rows i and the others as columns j: the upper 24 bits of q(a_i b_j + c_j) modulo 2^32; a, odd b
     and c are hashed from the key, and q(x) = x (2x + 1) is a bijection (Rivest et al. 1998, RC6). Within a row and
@@ -38,11 +43,11 @@ def uniform_noise(shape: Sequence[int], key: Key, device: torch.device | str | N
     x = _q(x ^ (x >> 32))
     a, b, c = (x >> 32).to(torch.int32).split([rows, columns, columns])
     bits = _q(torch.addcmul(c, a.unsqueeze(1), b | 1))
-    return bits.to(torch.float32).mul_(2**-32 - 2**-55).add_(0.5).view(shape)
+    return bits.to(torch.float32).mul_(2**-32 - 2**-55).view(shape)
 
 
 def _q(x: Tensor) -> Tensor:
-    return torch.addcmul(x, x, x, value=2)
+    return x.addcmul_(x, x, value=2)
 
 
 class NoiseStream:

@@ -142,6 +142,18 @@ def test_nan_is_passed_on_and_never_counted_as_a_winner(estimator):
     assert index[0, 0] < 2 and index[0, 1] == 2, "group 1 holds the NaN: index U, which no unit has"
 
 
+@pytest.mark.parametrize("scale", [1.0, 0.0])
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_what_comes_in_is_left_as_it_was(estimator, scale):
+    h = torch.randn(6, 24)
+    noise = draw_noise(h, 4, KEY, channel_dim=-1, estimator=estimator)
+    before = [h.clone(), None if noise is None else noise.clone()]
+    for given in (noise, KEY, None):
+        lwta(h, 4, channel_dim=-1, noise=given, noise_scale=scale, estimator=estimator)
+    assert torch.equal(h, before[0])
+    assert noise is None or torch.equal(noise, before[1])
+
+
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_kl_equals_a_double_loop_and_has_the_right_ends(layout):
     h = torch.randn(3, 12, dtype=torch.float64)

@@ -12,15 +12,12 @@ from torch import Tensor, nn
 from torchmetrics.classification import MulticlassAccuracy
 
 from competition_layers import (
-    StochasticLWTA,
-    competition_kl,
     competitions,
     create_model,
     load_model,
     load_noise_state,
     model_defaults,
     noise_state,
-    observe,
     seed_noise,
 )
 from competition_layers.backbones import data_config
@@ -34,6 +31,7 @@ from .annealing import Schedule, value_at
 from .configuration import options_of
 from .conversion import Conversion, Converting
 from .initial import load_initial_weights, scale_initial_weights
+from .kl import KLToUniform
 from .optimisation import optimisation
 from .quiet import tell
 from .readings import IN_THE_BAR, WATCHED_BATCHES, Readings
@@ -102,8 +100,6 @@ class Classifier(LightningModule):
     ):
         options = options_of(locals())
         super().__init__()
-        if compile and kl_weight:
-            raise ValueError(f"Expected kl_weight 0 with compile, whose graph hides the logits, but got {kl_weight}")
         if conversion and (image_size or model_args or initial_weights or initial_gain != 1 or compile):
             raise ValueError(
                 "Expected a conversion to start from the dense network as it is, but got image_size, model_args, "
@@ -133,6 +129,7 @@ class Classifier(LightningModule):
         self.converting: Converting | None = None
         self.model: Any = None  # built when the classes are known
         self.readings: Any = None
+        self.kl: KLToUniform | None = None
         self.mix: Mixup | None = None
 
     def data_config(self) -> Mapping[str, Any]:
@@ -203,15 +200,14 @@ class Classifier(LightningModule):
 
     def loss(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """The objective, and the logits it was computed from; `labels` are classes or shares of classes."""
-        layers = competitions(self.model) if self.kl_weight else {}
-        with observe(self.model, list(layers), what="input") as inputs:
-            logits = self(images)
+        if self.kl_weight and self.kl is None:
+            self.kl = KLToUniform(self.model)
+        logits = self(images)
         loss = F.cross_entropy(logits, labels, label_smoothing=self.label_smoothing)
         if self.converting:
             loss = self.converting.loss(loss, logits, self._laid_out(images))
-        if inputs:
-            kl = [_kl_to_uniform(layers[name], h) for name, h in inputs.items()]
-            loss = loss + self.kl_weight * torch.stack(kl).mean()
+        if self.kl is not None:
+            loss = loss + self.kl_weight * self.kl.mean()
         return loss, logits
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
@@ -285,7 +281,3 @@ class Classifier(LightningModule):
             label_smoothing=0.0,  # the loss smooths
             num_classes=self.model.num_classes,
         )
-
-
-def _kl_to_uniform(layer: StochasticLWTA, h: Tensor) -> Tensor:
-    return competition_kl(h, layer.competitors, channel_dim=layer.channel_dim, layout=layer.layout)

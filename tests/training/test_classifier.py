@@ -48,9 +48,30 @@ def test_the_kl_term_is_weighed_and_reaches_the_weights(tiny, images):
     assert not torch.allclose(*gradients)
 
 
-def test_the_kl_term_needs_logits_that_a_compiled_graph_hides(tiny):
-    with pytest.raises(ValueError, match="Expected kl_weight 0 with compile"):
-        tiny(kl_weight=0.1, compile=True)
+@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
+def test_the_kl_gradient_of_a_compiled_network_is_that_of_an_uncompiled_step(tiny, backend):
+    torch._dynamo.reset()
+    x, y = torch.randn(4, 3, 16, 16), torch.tensor([0, 1, 0, 1])
+    classifier = tiny(kl_weight=3.0)
+    classifier.model, found = tiny_vit(noise=0.0), []
+    for compiled in (False, True):
+        if compiled:
+            classifier.model.compile(fullgraph=True, backend=backend)
+        for _ in range(2):
+            classifier.zero_grad()
+            loss, _ = classifier.loss(x, y)
+            loss.backward()
+        found.append([loss, *(p.grad for p in classifier.model.parameters())])
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_a_competition_that_leaves_no_kl_is_an_error(tiny):
+    classifier = tiny(kl_weight=3.0)
+    classifier.model = tiny_vit(noise=0.0)
+    classifier.model.blocks[0].mlp.act.eval()
+    with pytest.raises(RuntimeError, match=r"run in a training pass but got nothing of \['blocks.0.mlp.act'\]"):
+        classifier.loss(torch.randn(4, 3, 16, 16), torch.tensor([0, 1, 0, 1]))
 
 
 def test_mixed_labels_are_smoothed_like_plain_ones(tiny):

@@ -7,7 +7,12 @@ from typing import IO
 import numpy as np
 from PIL import Image, ImageOps
 
-EXTENSIONS = frozenset({".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+EXTENSIONS = frozenset(
+    {
+        *(".avif", ".bmp", ".gif", ".jfif", ".jpe", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"),
+        *(".heic", ".heif"),  # a telephone's: read where Pillow has a plugin, else listed by name among the bad ones
+    }
+)
 
 
 def read_rgb(file: Path | IO[bytes], *, at_least: int | None = None) -> Image.Image:

@@ -13,7 +13,7 @@ def check_words(concepts: ConceptSet, words: frozenset[str]) -> None:
         shown = "; ".join(f"{text!r} ({', '.join(unknown)})" for text, unknown in list(bad.items())[:5])
         raise ValueError(
             f"Expected phrases of words that the encoder was trained on but got {len(bad)} with others: {shown}"
-            f"{'; ...' if len(bad) > 5 else ''}; take another encoder, or drop them (drop_unknown)"
+            f"{'; ...' if len(bad) > 5 else ''}; take another encoder, or drop them (--drop_unknown=true)"
         )
 
 

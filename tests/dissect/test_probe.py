@@ -102,6 +102,13 @@ def test_a_palette_becomes_its_colours_and_transparency_lies_on_white(tmp_path):
     assert probe[1].getpixel((0, 0)) == (255, 255, 255)
 
 
+def test_a_jpeg_by_another_ending_is_read_and_a_telephones_picture_is_listed(tmp_path):
+    noise(4).save(tmp_path / "a.JFIF", format="JPEG")
+    (tmp_path / "b.heic").write_bytes(b"what Pillow alone does not read")
+    probe = open_probe(tmp_path)
+    assert probe.names == ("a.JFIF",) and probe.skipped == (("b.heic", "not an image"),)
+
+
 def test_exif_rotation_is_applied(tmp_path):
     image = Image.new("RGB", (4, 2), "black")
     image.putpixel((0, 0), (255, 255, 255))

@@ -19,7 +19,7 @@ from .layers import Rule
 from .names import nearest
 from .spec import ModelSpec, model_card, site_config, spec_of
 from .surgery import swap_activations
-from .survey import Site, survey
+from .survey import Site, Survey, survey
 
 FORMAT = 1  # of config.json; a newer one is refused by name
 _OF_A_SITE = tuple(field.name for field in fields(Site))
@@ -57,15 +57,14 @@ def create_model(
         model_args: go to timm (`embed_dim=96`, `drop_path_rate=0.1`, ...).
 
     Raises:
-        ValueError: an unknown name (the nearest is offered), or a width that U does not divide, found by one pass of a
-            blank image.
+        ValueError: an unknown name (the nearest is offered), a size that the backbone cannot have, or a width that U
+            does not divide, both found by one pass of a blank image.
 
     >>> model = create_model("vit_tiny_patch16_224", competitors=8, num_classes=10, image_size=32, depth=1)
     >>> model.blocks[0].mlp.act
     StochasticLWTA(8, channel_dim=-1, layout='strided', temperature=1, noise=1, inference='argmax', estimator='gumbel')
     """
-    model = _timm_model(name, pretrained, num_classes, image_size, model_args)
-    found = survey(model)
+    model, found = _surveyed(name, pretrained, num_classes, image_size, model_args)
     sites = swap_activations(
         model,
         competitors,
@@ -199,6 +198,24 @@ def _build(config: Mapping[str, Any]) -> nn.Module:
 
 def _site(entry: Mapping[str, Any]) -> Site:
     return Site(**{key: entry[key] for key in _OF_A_SITE if key in entry})
+
+
+def _surveyed(name, pretrained, num_classes, image_size, model_args) -> tuple[nn.Module, Survey]:
+    """A model and its activations; where a size of one's own must be known when it is built (`img_size`), it is."""
+    model = _timm_model(name, pretrained, num_classes, image_size, model_args)
+    try:
+        return model, survey(model)
+    except (AssertionError, RuntimeError) as refused:
+        if image_size is None:
+            raise
+        try:
+            model = _timm_model(name, pretrained, num_classes, image_size, {"img_size": image_size, **model_args})
+            return model, survey(model)
+        except (AssertionError, RuntimeError, TypeError):
+            raise ValueError(
+                f"Expected an image_size that {name!r} can be built for but got {image_size} ({refused}); left out, it "
+                f"is {model_defaults(name)['input_size'][-1]}"
+            ) from refused
 
 
 def _timm_model(name, pretrained, num_classes, image_size, model_args) -> nn.Module:

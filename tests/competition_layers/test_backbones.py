@@ -112,6 +112,15 @@ def test_unknown_sources_are_refused_and_the_nearest_offered(tmp_path):
         small(label_names=("a", "b"))
 
 
+def test_a_backbone_has_the_size_asked_for_also_where_it_is_built_for_one_and_when_loaded(tmp_path):
+    model = create_model("eva02_tiny_patch14_224", competitors=2, num_classes=3, image_size=28, depth=1).eval()
+    save_model(model, tmp_path / "model")
+    images = torch.randn(2, 3, 28, 28)
+    assert torch.equal(predict(load_model(tmp_path), images), predict(model, images))
+    with pytest.raises(ValueError, match=r"image_size that 'levit_128s' can be built for but got 8 \(.*it is 224"):
+        create_model("levit_128s", image_size=8)
+
+
 def test_a_width_that_does_not_divide_is_refused_at_creation_with_the_layers_name():
     with pytest.raises(ValueError, match=r"'blocks.0.mlp.act' to be a multiple of competitors=7 but got 96"):
         small(competitors=7)

@@ -19,7 +19,7 @@ from competition_layers import (
 # a small member of each family: pixels of a side, and what makes it smaller still
 ALWAYS = {
     "test_vit": 32,
-    "eva02_tiny_patch14_224": (28, {"img_size": 28, "depth": 2}),
+    "eva02_tiny_patch14_224": (28, {"depth": 2}),
     "swin_tiny_patch4_window7_224": (32, {"embed_dim": 24, "depths": (1, 1, 2, 1)}),
     "test_convnext": 32,
     "test_resnet": 32,

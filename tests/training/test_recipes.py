@@ -3,10 +3,11 @@
 import csv
 
 import pytest
-from pictures import paint
 
+from competition_layers import competitions, load_model, survey
 from lwta.fit import main
 from lwta.recipes import recipes
+from pictures import paint
 
 # the sizes of the data and the machine; the network, its loss and its optimiser are the recipe's
 SMALLER = {
@@ -47,6 +48,23 @@ def test_two_steps_of_a_recipe(name, places, tmp_path):
         (row,) = csv.DictReader(file)
     assert row["step"] == "2"
     assert float(row["train_loss"]) > 0
+
+
+OTHERS = {"test_maxvit": 32, "edgenext_xx_small": 32, "eva02_tiny_patch14_224": 28, "mixer_s32_224": 32}
+OTHERS |= dict.fromkeys(("hrnet_w18_small", "swin_tiny_patch4_window7_224", "densenet121", "gmlp_ti16_224"), 32)
+
+
+@pytest.mark.parametrize(
+    "backbone", [pytest.param(name, marks=[pytest.mark.slow] * (name != "test_maxvit")) for name in OTHERS]
+)
+def test_the_recipe_for_a_folder_takes_any_backbone_by_its_name_and_size_alone(backbone, places, tmp_path):
+    options = {**SMALLER, "data.data_dir": places, "model.backbone": backbone}
+    options["model.image_size"] = OTHERS[backbone]
+    typed = [f"--{key}={value}" for key, value in options.items()]
+    assert main(["fit", "-c", "folder.yaml", "--run", "r", f"--runs_dir={tmp_path}", *typed]) == 0
+    model = load_model(tmp_path / "r")
+    assert {layer.competitors for layer in competitions(model).values()} == {8}
+    assert len(competitions(model)) > 0.9 * len(survey(model).sites())  # ResNets alone leave many a place dense
 
 
 @pytest.mark.parametrize("name", sorted(recipes()))

@@ -53,7 +53,7 @@ def find(
             "precomputed embeddings know no other phrase"
         )
     else:
-        prompts = tuple(described.manifest["concepts"]["templates"])
+        prompts = tuple(described.manifest["concepts"].get("templates", ("{}",)))
         embedding = encoder.encode_texts(ConceptSet((phrase,), prompts, source="the command line"))[0]
     answers = find_units(described, embedding, layers=where, top=top)
     width = max(map(len, ("layer", *(answer.layer for answer in answers))))

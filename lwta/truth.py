@@ -26,7 +26,10 @@ def scene_truth(folder: Path, images: Sequence[str], phrases: Sequence[str]) -> 
     scenes, facts = scenes_by_name(folder), all_facts()
     strange = [name for name in images if name not in scenes]
     if strange:
-        raise ValueError(f"Expected pictures of {str(folder)!r} but got {strange[0]!r} and {len(strange) - 1} others")
+        raise ValueError(
+            f"Expected pictures of {str(folder)!r} but got {strange[0]!r} and {len(strange) - 1} others; "
+            "--truth takes the split that was the probe"
+        )
     held = torch.from_numpy(np.stack([truth(scenes[name], facts) for name in images]))
     column = {plain_form(phrase): n for n, fact in enumerate(facts) for phrase in fact.phrases}
     return {phrase: held[:, column[plain_form(phrase)]] for phrase in phrases if plain_form(phrase) in column}

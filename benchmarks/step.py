@@ -1,10 +1,10 @@
 """What a competition costs in training: the layer alone and a whole step, against the dense activation and against the
 formulation that was published, side by side in one run.
 
-    python benchmarks/step.py [--quick] [--threads 2] [--rounds 15] [--compiled] [--only layer|deit|resnet]
+    python benchmarks/step.py [--quick] [--only layer|deit|resnet] [--competitors 2 8] [--compiled]
 
 Prints medians, ratios and what autograd keeps for backward; the rounds interleave the variants, so that a busy machine
-slows all of them alike. `--compiled` adds each variant under torch.compile (a C++ compiler is needed, and minutes).
+slows all of them alike. `--compiled` adds each variant under torch.compile (a C++ compiler, and a minute a network).
 """
 
 import argparse
@@ -45,6 +45,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="fewer rounds, smaller batches")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--competitors", type=int, nargs="+", help="by default 2, 8, 24; 32 for 24 in ResNets")
     parser.add_argument("--compiled", action="store_true", help="also under torch.compile")
     parser.add_argument("--only", choices=("layer", "deit", "resnet"))
     options = parser.parse_args()
@@ -55,31 +56,30 @@ def main() -> None:
     compiled = torch.compile if options.compiled else None
     if options.only in (None, "layer"):
         h = torch.randn(4 if options.quick else 16, 197, 768)
-        functions = layer_variants()
+        functions = layer_variants(options.competitors or (2, 8, 24))
         kept = {name: kept_bytes(function, h) for name, function in functions.items()}
         runs = {name: partial(backward, function, h) for name, function in with_compiled(functions, compiled).items()}
         table(f"the layer alone, forward and backward, {tuple(h.shape)}", runs, rounds, kept)
     for name, batch in (("deit_tiny_patch16_224", 4), ("resnet18", 8)):
         if options.only is None or name.startswith(options.only):
             batch = 1 if options.quick else batch
-            runs = step_variants(name, batch, compiled)
+            widest = 24 if "deit" in name else 32  # 24 does not divide a ResNet's widths; 32 is the nearest that does
+            runs = step_variants(name, batch, compiled, options.competitors or (2, 8, widest))
             table(f"a training step of {name}, 224 px, batch {batch}, AdamW", runs, rounds)
 
 
-def layer_variants():
+def layer_variants(competitors):
     variants = {"GELU": F.gelu}
-    for u in (2, 8, 24):
+    for u in competitors:
         variants[f"ours, U={u}"] = StochasticLWTA(u, channel_dim=-1).train()
         variants[f"ours, U={u}, no noise"] = StochasticLWTA(u, channel_dim=-1, noise=0.0).train()
         variants[f"published, U={u}"] = Published(u, -1)
     return variants
 
 
-def step_variants(name, batch, compiled):
-    # 24 does not divide a ResNet's widths; 32 is the nearest that does
-    widest = 24 if "deit" in name else 32
+def step_variants(name, batch, compiled, competitors):
     models = {"dense": create_model(name, competitors=1)}
-    for u in (2, 8, widest):
+    for u in competitors:
         models[f"ours, U={u}"] = create_model(name, competitors=u)
         models[f"ours, U={u}, no noise"] = create_model(name, competitors=u, noise=0.0)
         models[f"published, U={u}"] = create_model(name, competitors=u)

@@ -99,7 +99,17 @@ class StochasticLWTA(nn.Module):
 
     def draw(self, h: Tensor) -> Key | Tensor | None:
         """The noise of a new pass over `h`, as `functional.lwta` takes it."""
-        return self.drawn(h) if self.held is not None else self.stream.next(h, self.name)
+        if self.held is not None:
+            return self.drawn(h)
+        if (
+            torch.compiler.is_compiling()
+        ):  # inductor fails on a key's integers in whole networks; compiled, noise is kept
+            shape = list(h.shape)
+            if self.estimator == "softmax":
+                shape[self.channel_dim] //= self.competitors
+            r = torch.rand(shape, device=h.device)
+            return r if self.estimator == "softmax" else -(-r.clamp_min(torch.finfo(r.dtype).tiny).log()).log()
+        return self.stream.next(h, self.name)
 
     def drawn(self, h: Tensor) -> Key | Tensor | None:
         """The noise of the latest pass, whose input was `h`, once more."""

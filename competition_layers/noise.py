@@ -74,13 +74,13 @@ class NoiseStream:
     def next(self, h: Tensor, name: str) -> Key:
         """The key of a new pass over `h`.
 
-        Activation checkpointing runs a pass again inside the backward pass, and meets its key again. While a graph is
-        compiled, exported or mapped, torch's stream numbers the passes instead, since torch knows how to repeat that.
+        Activation checkpointing runs a pass again inside the backward pass, and meets its key again. Under `vmap`
+        torch's stream numbers the passes, as its `randomness` asks.
 
         Raises:
             RuntimeError: in the layer's `name`: which pass runs again cannot be known.
         """
-        if torch.compiler.is_compiling() or torch._C._functorch.is_batchedtensor(h):
+        if torch._C._functorch.is_batchedtensor(h):
             return torch.randint(2**62, (), device=h.device) ^ self._seed
         node = torch._C._current_autograd_node()
         if node is not None:

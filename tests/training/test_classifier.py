@@ -74,6 +74,19 @@ def test_a_competition_that_leaves_no_kl_is_an_error(tiny):
         classifier.loss(torch.randn(4, 3, 16, 16), torch.tensor([0, 1, 0, 1]))
 
 
+def test_compiled_ranks_draw_from_streams_of_their_own(tiny, monkeypatch):
+    draws = []
+    for rank in (0, 1):
+        torch.manual_seed(5)
+        classifier = tiny(compile=True)
+        classifier.model = tiny_vit()
+        monkeypatch.setattr(type(classifier), "global_rank", rank)
+        monkeypatch.setattr(classifier, "_mixing", lambda: None)
+        classifier.on_fit_start()
+        draws.append(torch.rand(8))
+    assert not torch.equal(*draws)
+
+
 def test_mixed_labels_are_smoothed_like_plain_ones(tiny):
     x, y = torch.randn(4, 3, 16, 16), torch.tensor([0, 1, 0, 1])
     classifier = tiny(label_smoothing=0.2)

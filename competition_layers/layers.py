@@ -101,9 +101,8 @@ class StochasticLWTA(nn.Module):
         """The noise of a new pass over `h`, as `functional.lwta` takes it."""
         if self.held is not None:
             return self.drawn(h)
-        if (
-            torch.compiler.is_compiling()
-        ):  # inductor fails on a key's integers in whole networks; compiled, noise is kept
+        if torch.compiler.is_compiling():
+            # inductor's C++ fails on the integers of a key in whole networks
             shape = list(h.shape)
             if self.estimator == "softmax":
                 shape[self.channel_dim] //= self.competitors

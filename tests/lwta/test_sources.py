@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from pictures import paint
 from safetensors.torch import save_file
 from torch import nn
 from torchvision import models
@@ -20,7 +21,6 @@ from dissect.activations import default_transform
 from lwta import compare, describe, explain
 from lwta.processes import own_share
 from lwta.sources import class_names, open_dissected, open_model
-from pictures import paint
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 

@@ -3,11 +3,11 @@
 import csv
 
 import pytest
+from pictures import paint
 
 from competition_layers import competitions, load_model, survey
 from lwta.fit import main
 from lwta.recipes import recipes
-from pictures import paint
 
 # the sizes of the data and the machine; the network, its loss and its optimiser are the recipe's
 SMALLER = {

@@ -24,7 +24,7 @@ def gumbel_noise(shape: Sequence[int], key: Key, device: torch.device | str | No
 
 
 def uniform_noise(shape: Sequence[int], key: Key, device: torch.device | str | None = None) -> Float[Tensor, "*shape"]:
-    """Numbers from U(0, 1) in fp32, neither 0 nor 1, alike on every device, compiled or not."""
+    """Numbers from U(0, 1) in fp32, neither 0 nor 1, alike on every device."""
     return _signed(shape, key, device).add_(0.5)
 
 

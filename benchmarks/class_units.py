@@ -145,7 +145,11 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--similarity", nargs="+", default=[DEFAULT_SIMILARITY])
     parser.add_argument("--quick", action="store_true", help="all 500 images only")
     options = parser.parse_args(argv)
-    evidence = gather(find_data(options.data))
+    data = find_data(options.data)
+    if not data.is_dir():
+        print(f"no data in {data}: nothing to do")
+        return
+    evidence = gather(data)
     print(f"ResNet-20 on the 500 lossless images: {evidence.accuracy:.1%} right")
     print(f"{'similarity':16} {'images':22} accepted  strict  shuffled (20): accepted  strict")
     for similarity in options.similarity:

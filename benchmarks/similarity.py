@@ -242,6 +242,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--quick", action="store_true", help="one setting, one seed, no variants")
     options = parser.parse_args(argv)
     data = find_data(options.data)
+    if not data.is_dir():
+        print(f"no data in {data}: nothing to do")
+        return
     known = load_file(data / "cifar10-clip" / "cifar10_test500_vit_b_32.safetensors")
     real, labels = known["embeddings"].float()[:250], known["labels"][:250].long()
     names = next(iter(load_file(data / "clip-text" / "lvis1203.safetensors").values())).float()

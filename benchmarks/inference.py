@@ -11,11 +11,10 @@ path over widths, tokens and competitors: where the rule of `sparse_inference` c
 """
 
 import argparse
-import statistics
-import time
 import warnings
 
 import torch
+from runs import in_turns
 from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
@@ -86,7 +85,7 @@ class First(nn.Module):
 def table(networks, mode, batch, rounds) -> None:
     x = torch.randn(batch, 3, 224, 224)
     runs = {name: network if mode == "eager" else torch.compile(network) for name, network in networks.items()}
-    seconds = medians({name: lambda run=run: run(x) for name, run in runs.items()}, rounds)
+    seconds = in_turns({name: lambda run=run: run(x) for name, run in runs.items()}, rounds)
     dense, limit = min(seconds["dense GELU"], seconds["dense ReLU"]), seconds["limit"]
     print(f"{NAME}, {mode}, batch {batch}\n  {'':16}{'ms':>9}{'x dense':>9}{'of limit':>10}{'peak MB':>9}{'error':>10}")
     for name, run in runs.items():
@@ -130,7 +129,7 @@ def one_pair(mode, units, features, tokens, u, rounds) -> None:
     with warnings.catch_warnings(action="ignore"):  # what is left alone
         networks = {"masked": pair, "winners": sparse_inference(pair, h)}
     runs = {name: run if mode == "eager" else torch.compile(run, dynamic=False) for name, run in networks.items()}
-    seconds = medians({name: lambda run=run: run(h) for name, run in runs.items()}, rounds)
+    seconds = in_turns({name: lambda run=run: run(h) for name, run in runs.items()}, rounds)
     masked, winners = seconds.values()
     aside = "" if isinstance(networks["winners"][1], WinnerProjection) else "  stepped aside"
     print(
@@ -138,17 +137,6 @@ def one_pair(mode, units, features, tokens, u, rounds) -> None:
         f"{masked / winners:7.2f}{aside}",
         flush=True,
     )
-
-
-def medians(runs, rounds) -> dict[str, float]:
-    times = {name: [] for name in runs}
-    for i in range(rounds + 2):
-        for name, run in runs.items():
-            start = time.perf_counter()
-            run()
-            if i > 1:  # the first rounds warm up and compile
-                times[name].append(time.perf_counter() - start)
-    return {name: statistics.median(values) for name, values in times.items()}
 
 
 if __name__ == "__main__":

@@ -8,8 +8,6 @@ when the run is `--epochs` old. An epoch is put together of them as `Classifier`
 """
 
 import argparse
-import statistics
-import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from types import SimpleNamespace
@@ -17,6 +15,7 @@ from types import SimpleNamespace
 import torch
 import torch.nn.functional as F
 import yaml
+from runs import in_turns
 
 import training
 from competition_layers import create_model
@@ -92,14 +91,7 @@ def medians(model, batch, rounds, epochs) -> dict[str, float]:
             "first": lambda: validate(watch=True, closely=True),
             "file": write,
         }
-        times = {name: [] for name in parts}
-        for i in range(rounds + 1):
-            for name, part in parts.items():
-                start = time.perf_counter()
-                part()
-                if i:  # the first round warms up
-                    times[name].append(time.perf_counter() - start)
-    return {name: statistics.median(values) for name, values in times.items()}
+        return in_turns(parts, rounds)
 
 
 if __name__ == "__main__":

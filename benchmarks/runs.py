@@ -1,4 +1,4 @@
-"""What the benchmarks of training share: recipes, pictures, a command as a process, the figures of a run, intervals."""
+"""What the benchmarks share: timing in turns; recipes, pictures, commands as processes, the figures of runs."""
 
 import argparse
 import json
@@ -7,10 +7,11 @@ import os
 import subprocess
 import sys
 import tarfile
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean, median, stdev
 
 CONFIGS = {
     name: f"configs/train/{file}.yaml"
@@ -37,6 +38,18 @@ def lwta(*words: object, log: Path) -> None:
         raise SystemExit(
             f"{' '.join(command)} failed; the end of {log}:\n" + "\n".join(log.read_text().split("\n")[-15:])
         )
+
+
+def in_turns(work: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+    """The median seconds of each; they take turns, so that a busy machine slows all of them alike."""
+    times: dict[str, list[float]] = {name: [] for name in work}
+    for i in range(rounds + 2):
+        for name, run in work.items():
+            start = time.perf_counter()
+            run()
+            if i > 1:  # the first rounds warm up and compile
+                times[name].append(time.perf_counter() - start)
+    return {name: median(taken) for name, taken in times.items()}
 
 
 def all_of(job: Callable[..., None], arguments: Iterable[tuple], *, workers: int) -> None:

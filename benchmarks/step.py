@@ -8,12 +8,11 @@ slows all of them alike. `--compiled` adds each variant under torch.compile (a C
 """
 
 import argparse
-import statistics
-import time
 from functools import partial
 
 import torch
 import torch.nn.functional as F
+from runs import in_turns
 from torch import nn
 
 from competition_layers import StochasticLWTA, competitions, create_model
@@ -131,14 +130,7 @@ def backward(function, h):
 
 def table(title, variants, rounds, kept=None) -> None:
     """Run every variant once a round; print each median and what it keeps, and their ratios to the first."""
-    times = {name: [] for name in variants}
-    for i in range(rounds + 1):
-        for name, run in variants.items():
-            start = time.perf_counter()
-            run()
-            if i:  # the first round warms up
-                times[name].append(time.perf_counter() - start)
-    medians = {name: statistics.median(values) for name, values in times.items()}
+    medians = in_turns(variants, rounds)
     first = next(iter(medians))
     print(f"{title}\n  {'':34}{'ms':>9}{'x ' + first:>10}" + (f"{'kept, x ' + first:>16}" if kept else ""))
     for name, median in medians.items():

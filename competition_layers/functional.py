@@ -2,7 +2,7 @@
 
 In each group of U competitors one unit wins and passes its value with its sign; the others give 0
 (Panousis & Chatzis 2023, "DISCOVER", sec. 3; Panousis et al. 2019, "Nonparametric Bayesian Deep Networks with Local
-Competition"). Nothing here is random: noise comes from a key (`noise.py`).
+Competition"). Nothing here is random but `draw_from_torch`: noise comes from a key (`noise.py`).
 
 With noise scale s, temperature tau and G = dL/dy, one formula holds for every estimator:
 
@@ -135,11 +135,23 @@ def draw_noise(
         return key
     if estimator == "argmax":
         return None
+    draw = uniform_noise if estimator == "softmax" else gumbel_noise
+    return draw(_drawn_shape(h, competitors, channel_dim, estimator), key, h.device)
+
+
+def draw_from_torch(
+    h: Float[Tensor, "*shape"], competitors: int, *, channel_dim: int, estimator: Estimator
+) -> Float[Tensor, "*drawn"]:
+    """What `draw_noise` draws, from torch's own stream in place of a key's: for graphs that cannot hold a key."""
+    r = torch.rand(_drawn_shape(h, competitors, channel_dim, estimator), device=h.device)
+    return r if estimator == "softmax" else -(-r.clamp_min(torch.finfo(r.dtype).tiny).log()).log()
+
+
+def _drawn_shape(h: Tensor, competitors: int, channel_dim: int, estimator: Estimator) -> list[int]:
     shape = list(h.shape)
-    if estimator != "softmax":
-        return gumbel_noise(shape, key, h.device)
-    shape[channel_dim] //= competitors
-    return uniform_noise(shape, key, h.device)
+    if estimator == "softmax":
+        shape[channel_dim] //= competitors
+    return shape
 
 
 class _Competition(torch.autograd.Function):

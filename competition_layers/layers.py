@@ -5,7 +5,7 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from .functional import ESTIMATORS, Estimator, compete, draw_noise, winners
+from .functional import ESTIMATORS, Estimator, compete, draw_from_torch, draw_noise, winners
 from .groups import LAYOUTS, Layout, divisors
 from .names import nearest
 from .noise import Key, NoiseStream, key_of
@@ -101,13 +101,8 @@ class StochasticLWTA(nn.Module):
         """The noise of a new pass over `h`, as `functional.lwta` takes it."""
         if self.held is not None:
             return self.drawn(h)
-        if torch.compiler.is_compiling():
-            # inductor's C++ fails on the integers of a key in whole networks
-            shape = list(h.shape)
-            if self.estimator == "softmax":
-                shape[self.channel_dim] //= self.competitors
-            r = torch.rand(shape, device=h.device)
-            return r if self.estimator == "softmax" else -(-r.clamp_min(torch.finfo(r.dtype).tiny).log()).log()
+        if torch.compiler.is_compiling():  # inductor's C++ fails on the integers of a key in whole networks
+            return draw_from_torch(h, self.competitors, channel_dim=self.channel_dim, estimator=self.estimator)
         return self.stream.next(h, self.name)
 
     def drawn(self, h: Tensor) -> Key | Tensor | None:

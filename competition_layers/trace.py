@@ -59,9 +59,7 @@ class Call:
     function: str
     shape: tuple[int, ...]
     channel_dim: int | None  # None where it could not be followed
-    fed_by: tuple[
-        str, ...
-    ]  # the layers it reads with nothing but sums, reshapes and gates between: several after a sum
+    fed_by: tuple[str, ...]  # the layers it reads with but sums, reshapes and gates between: several after a sum
     of_input: bool  # whether it depends on the input at all
     gate: bool = False  # whether its one use is to be mapped, bounded and multiplied with, as in squeeze-and-excite
 

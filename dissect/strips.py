@@ -18,7 +18,7 @@ from .tops import KEPT
 
 PIXELS = 64  # of a tile's side
 GAP = 2  # white columns between tiles
-QUALITY = 90  # JPEG: a thirtieth of the time of PNG, and a seventh of the room
+QUALITY = 90  # JPEG: a fraction of the time and the room of PNG
 STRIPS = {"images": KEPT, "pixels": PIXELS, "quality": QUALITY}  # for the manifest
 
 

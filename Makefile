@@ -8,7 +8,7 @@ WORKERS  ?= 2
 # for uv, e.g. INSTALL_FLAGS=--torch-backend=cpu where the CUDA libraries are not wanted
 INSTALL_FLAGS ?=
 PYTEST   := OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n $(WORKERS) --dist loadfile
-ROOMS    := competition_layers training dissect lwta configs
+ROOMS    := pictures competition_layers training dissect lwta configs
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-slow check lint types floors format bench clean

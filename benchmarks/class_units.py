@@ -24,8 +24,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dissect import DEFAULT_SIMILARITY, LayerRecord, load_concepts, load_encoder, open_probe, record_activations
-from dissect.concepts import ConceptSet
-from dissect.describers.concept_match import name_units, score_units
+from dissect.describers.concept_matching import name_units, score_units
+from dissect.encoders.concepts import ConceptSet
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 ACCEPTED = REPOSITORY / "tests" / "end_to_end" / "accepted_class_names.csv"

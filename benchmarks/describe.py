@@ -26,11 +26,11 @@ from torch import nn
 
 from competition_layers import create_model
 from dissect import ConceptSet, describe, load_encoder, open_probe
-from dissect.activations import default_transform
-from dissect.passes import shared_batches
-from dissect.probe import ProbeImages
-from dissect.shards import LARGEST
-from dissect.steps import record_share
+from dissect.describing import record_share
+from dissect.folder.shards import LARGEST
+from dissect.probe.passes import shared_batches
+from dissect.probe.probe_images import ProbeImages
+from dissect.recording.recorder import default_transform
 
 PHRASES = 3000
 

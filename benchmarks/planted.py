@@ -17,10 +17,10 @@ from torch import Tensor
 from torch.nn.functional import normalize
 
 from dissect import DEFAULT_SIMILARITY, ConceptSet, LayerRecord
-from dissect.describers.concept_match import score_layer
-from dissect.describers.description import Description
-from dissect.describers.honest import name_honestly
+from dissect.describers.concept_matching import score_layer
+from dissect.naming.description import Description
 from dissect.naming.halves import halve
+from dissect.naming.verified import name_verified
 
 DIM = 64
 SIGNALS = (0.0, 0.1, 0.2, 0.4, 0.6, 0.8)
@@ -67,7 +67,7 @@ def name(planted: Planted, *, similarity: str = DEFAULT_SIMILARITY) -> tuple[Des
     halves, by = halve(planted.images), {"summary": "mean", "similarity": similarity}
     given = planted.images, planted.concepts
     scores, _ = score_layer(planted.record, *given, chosen=halves.choosing, **by)
-    return name_honestly(planted.record, scores, *given, planted.names, halves, **by)
+    return name_verified(planted.record, scores, *given, planted.names, halves, **by)
 
 
 def count(planted: Planted, described: Sequence[Description]) -> list[Figures]:

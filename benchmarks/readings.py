@@ -20,7 +20,7 @@ from runs import in_turns
 import training
 from competition_layers import create_model
 from training.callbacks.competition_table import CompetitionTable
-from training.readings import WATCHED_BATCHES, Readings
+from training.evaluation import WATCHED_BATCHES, Readings
 
 # training and validation batches of an epoch (10,000 pictures of CIFAR-10, a hundredth of ImageNet), and their size
 RECIPES = {"cifar10_vit": (157, 79, 64), "cifar10_resnet": (157, 79, 64), "deit_tiny_imagenet": (800, 80, 16)}

@@ -74,7 +74,7 @@ def pictures(network: str, options: argparse.Namespace) -> Path | None:
         return _unpacked(options.data, options.out)
     folder = options.out / "scenes"
     if not folder.is_dir() and not options.table:
-        from training.scenes import write_scenes
+        from pictures.scenes import write_scenes
 
         sizes = {"train": 256, "val": 64, "test": 64} if options.quick else {"train": 4000, "val": 1000, "test": 4000}
         write_scenes(folder, splits=sizes, seed=0)

@@ -22,15 +22,15 @@ from torch import Tensor, nn
 from competition_layers import load_model, observe
 from competition_layers.files import write_file
 from dissect import SIMILARITIES, describe, load_concepts, load_encoder, open_probe
-from dissect.activations import default_transform
-from dissect.describers.description import Description
+from dissect.explaining.find_units import answers_of
+from dissect.judging.truth import agreement, overlap
+from dissect.naming.description import Description
 from dissect.naming.synonyms import plain_form
-from dissect.passes import batches
-from dissect.search import answers_of
-from dissect.truth import agreement, overlap
-from lwta.clip_facts import all_facts
-from lwta.demo import FULL, QUICK, one_thread, paint, train
-from lwta.truth import scene_truth, scenes_by_name
+from dissect.probe.passes import batches
+from dissect.recording.recorder import default_transform
+from lwta.bundled_clip.statements import all_statements
+from lwta.commands.demo import FULL, QUICK, one_thread, paint, train
+from lwta.scene_truth import scene_truth, scenes_by_name
 
 DETECTOR = 0.04
 
@@ -50,7 +50,7 @@ def networks(out: Path, *, quick: bool) -> tuple[dict[str, Path], Path]:
 def places_of(phrase: str, scenes: Sequence[Any]) -> Tensor | None:
     """Where the thing that a phrase names was painted, bool (images, size, size); None for what has no place."""
     about = next(
-        (fact.about for fact in all_facts() if plain_form(phrase) in map(plain_form, fact.phrases)
+        (fact.about for fact in all_statements() if plain_form(phrase) in map(plain_form, fact.phrases)
          and fact.sort in ("object", "pair", "colour")),
         None,
     )  # fmt: skip

@@ -1,52 +1,46 @@
 """Stochastic local-winner-takes-all layers for any timm backbone."""
 
-from .functional import competition_kl, draw_noise, lwta, winners
-from .groups import winner_mask, winner_units
-from .layers import StochasticLWTA
-from .layouts import convert_layout
-from .noise import gumbel_noise
-from .observe import observe
-from .projection import WinnerProjection, sparse_inference
-from .rules import held_noise, inference_rule, load_noise_state, noise_state, predict, seed_noise
-from .surgery import activation_sites, competitions, revert_activations, swap_activations
-from .survey import Site, Survey, survey
+from importlib import import_module
 
-_FROM_BACKBONES = ("ModelSpec", "create_model", "data_config", "load_model", "model_defaults", "save_model", "spec_of")
-
-__all__ = [
-    *_FROM_BACKBONES,
-    "Site",
-    "StochasticLWTA",
-    "Survey",
-    "WinnerProjection",
-    "activation_sites",
-    "competition_kl",
-    "competitions",
-    "convert_layout",
-    "draw_noise",
-    "gumbel_noise",
-    "held_noise",
-    "inference_rule",
-    "load_noise_state",
-    "lwta",
-    "noise_state",
-    "observe",
-    "predict",
-    "revert_activations",
-    "seed_noise",
-    "survey",
-    "sparse_inference",
-    "swap_activations",
-    "winner_mask",
-    "winner_units",
-    "winners",
-]
+_HOMES = {
+    "ModelSpec": "backbones",
+    "Site": "wiring.sites",
+    "StochasticLWTA": "layers",
+    "Survey": "wiring.sites",
+    "WinnerProjection": "winner_projection",
+    "activation_sites": "surgery",
+    "competition_kl": "functional",
+    "competitions": "surgery",
+    "convert_layout": "layouts",
+    "create_model": "backbones",
+    "data_config": "backbones",
+    "draw_noise": "functional",
+    "gumbel_noise": "noise",
+    "fixed_noise": "inference",
+    "inference_rule": "inference",
+    "load_model": "backbones",
+    "load_noise_state": "inference",
+    "lwta": "functional",
+    "model_defaults": "backbones",
+    "noise_state": "inference",
+    "observe": "observing",
+    "predict": "inference",
+    "revert_activations": "surgery",
+    "save_model": "backbones",
+    "seed_noise": "inference",
+    "sparse_inference": "winner_projection",
+    "spec_of": "backbones",
+    "survey": "wiring.sites",
+    "swap_activations": "surgery",
+    "winner_mask": "groups",
+    "winner_units": "groups",
+    "winners": "functional",
+}
+__all__ = list(_HOMES)
 
 
 def __getattr__(name: str):
-    # timm takes seconds to import: only those who build or load a model pay for it
-    if name in _FROM_BACKBONES:
-        from . import backbones
-
-        return getattr(backbones, name)
+    # nothing is imported before it is used: torch alone takes seconds
+    if name in _HOMES:
+        return getattr(import_module(f".{_HOMES[name]}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -19,7 +19,7 @@ from .layers import Rule
 from .names import nearest
 from .spec import ModelSpec, model_card, site_config, spec_of
 from .surgery import swap_activations
-from .survey import Site, Survey, survey
+from .wiring.sites import Site, Survey, survey
 
 FORMAT = 1  # of config.json; a newer one is refused by name
 _OF_A_SITE = tuple(field.name for field in fields(Site))

@@ -68,7 +68,7 @@ class StochasticLWTA(nn.Module):
         self.estimator: Estimator = estimator
         self.name = ""  # the dotted name in its model, for error texts
         self.stream = NoiseStream()
-        self.held: int | None = None  # a seed: every pass and every image (axis 0) meets one noise, see `held_noise`
+        self.held: int | None = None  # a seed: every pass and every image (axis 0) meets one noise, see `fixed_noise`
 
     def forward(self, h: Tensor) -> Tensor:
         width = h.shape[self.channel_dim]

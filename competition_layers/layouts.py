@@ -4,8 +4,8 @@ import torch
 from torch import Tensor, nn
 
 from .groups import LAYOUTS, Layout
+from .inference import predict
 from .names import match_names
-from .rules import predict
 from .surgery import competitions
 
 _CONV = nn.modules.conv._ConvNd

@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 
 from .layers import StochasticLWTA
-from .survey import Site
+from .wiring.sites import Site
 
 
 @dataclass(frozen=True)

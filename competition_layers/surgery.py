@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from .groups import divisors
 from .layers import StochasticLWTA
 from .names import match_names
-from .survey import Site, survey
-from .turns import InTurn
+from .wiring.per_call import PerCallActivation
+from .wiring.sites import Site, survey
 
 
 def activation_sites(
@@ -56,8 +56,8 @@ def swap_activations(
     held = Counter(child for parent in model.modules() for child in parent._modules.values())
     for site in sites:
         base = site.name.rpartition(".")[0]
-        if site.calls > 1 and not isinstance(model.get_submodule(base), InTurn):
-            _set(model, base, InTurn(model.get_submodule(base), site.calls, root=model))
+        if site.calls > 1 and not isinstance(model.get_submodule(base), PerCallActivation):
+            _set(model, base, PerCallActivation(model.get_submodule(base), site.calls, root=model))
         old = model.get_submodule(site.name)
         if numbers[site.name] > 1:
             layer = StochasticLWTA(numbers[site.name], channel_dim=site.channel_dim, **options)
@@ -78,7 +78,7 @@ def revert_activations(model: nn.Module) -> None:
                 f"Expected layer {name!r} to remember the activation it replaced but it was not swapped in"
             )
         _set(model, name, layer.replaced[0])
-    for name, turns in [(name, m) for name, m in model.named_modules() if isinstance(m, InTurn)]:
+    for name, turns in [(name, m) for name, m in model.named_modules() if isinstance(m, PerCallActivation)]:
         turns.restarting.remove()
         _set(model, name, turns.replaced[0])
 

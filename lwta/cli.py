@@ -12,21 +12,24 @@ from importlib import import_module
 from importlib.metadata import version
 
 COMMANDS = {
-    "demo": ("lwta.demo", "everything once, offline, on the built-in scenes; ends with the report's path"),
-    "fit": ("lwta.fit", "train a network:  lwta fit -c configs/train/NAME.yaml --run NAME"),
-    "validate": ("lwta.fit", "its accuracy on the validation images"),
-    "test": ("lwta.fit", "its accuracy on the test images"),
-    "predict": ("lwta.fit", "its classes for other images"),
-    "convert": ("lwta.convert", "a trained dense network to a sparse one:  lwta convert MODEL --data DIR --run NAME"),
-    "describe": ("lwta.describe", "name the units of a network with a vision-language model"),
-    "find": ("lwta.find", 'the units that answer to a phrase:  lwta find "a red boat" --dissection DIR'),
-    "judge": ("lwta.judge", "how good descriptions are: held-out images, controls, known objects"),
-    "explain": ("lwta.explain", "the few units that decided about an image, and what each did"),
-    "compare": ("lwta.compare", "networks against each other: a table and a page"),
-    "export": ("lwta.export", "the network as a torch.export or ONNX file, compared with the original"),
+    "demo": ("lwta.commands.demo", "everything once, offline, on the built-in scenes; ends with the report's path"),
+    "fit": ("lwta.commands.fit", "train a network:  lwta fit -c configs/train/NAME.yaml --run NAME"),
+    "validate": ("lwta.commands.fit", "its accuracy on the validation images"),
+    "test": ("lwta.commands.fit", "its accuracy on the test images"),
+    "predict": ("lwta.commands.fit", "its classes for other images"),
+    "convert": (
+        "lwta.commands.convert",
+        "a trained dense network to a sparse one:  lwta convert MODEL --data DIR --run NAME",
+    ),
+    "describe": ("lwta.commands.describe", "name the units of a network with a vision-language model"),
+    "find": ("lwta.commands.find", 'the units that answer to a phrase:  lwta find "a red boat" --dissection DIR'),
+    "judge": ("lwta.commands.judge", "how good descriptions are: held-out images, controls, known objects"),
+    "explain": ("lwta.commands.explain", "the few units that decided about an image, and what each did"),
+    "compare": ("lwta.commands.compare", "networks against each other: a table and a page"),
+    "export": ("lwta.commands.export", "the network as a torch.export or ONNX file, compared with the original"),
     "doctor": ("lwta.doctor", "what is installed, what is missing, and the command that mends it"),
 }
-_ROOMS = frozenset({"lwta", "training", "dissect", "competition_layers", "configs"})
+_ROOMS = frozenset({"lwta", "pictures", "training", "dissect", "competition_layers", "configs"})
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -47,7 +50,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _run(command: str, rest: list[str]) -> int:
     module = COMMANDS[command][0]
-    if module == "lwta.fit":
+    if module == "lwta.commands.fit":
         rest = [command, *rest]
     try:
         return import_module(module).main(rest) or 0

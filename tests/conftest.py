@@ -11,7 +11,7 @@ os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a test that reaches for a hub sh
 import pytest
 import shapes
 
-shapes.check_in("competition_layers", "training", "dissect")
+shapes.check_in("pictures", "competition_layers", "training", "dissect")
 
 ROOT = Path(__file__).resolve().parent.parent
 

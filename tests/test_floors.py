@@ -11,9 +11,10 @@ MAX_LINES = 300
 
 # an arrow of imports only points down
 BELOW = {
-    "lwta": {"training", "dissect", "competition_layers", "configs"},
-    "training": {"competition_layers", "configs"},
-    "dissect": {"competition_layers", "configs"},
+    "lwta": {"training", "dissect", "pictures", "competition_layers", "configs"},
+    "training": {"pictures", "competition_layers", "configs"},
+    "dissect": {"pictures", "competition_layers", "configs"},
+    "pictures": {"competition_layers", "configs"},
     "competition_layers": set(),
     "configs": set(),
 }
@@ -21,8 +22,8 @@ BELOW = {
 # the libraries that take seconds to import, and the only files that let them in
 DOORS = {
     "timm": {"competition_layers/backbones.py"},
-    "open_clip": {"dissect/encoders.py", "dissect/bundled_clip/__init__.py", "lwta/train_clip.py"},
-    "lightning": {"training/", "lwta/fit.py"},
+    "open_clip": {"dissect/encoders/", "lwta/bundled_clip/train.py"},
+    "lightning": {"training/", "lwta/commands/fit.py"},
 }
 # timm beside its model factory: data, optimisers, schedules are used where they are needed
 TIMM_HELPERS = ("timm.data", "timm.loss", "timm.optim", "timm.scheduler", "timm.utils", "timm.layers")

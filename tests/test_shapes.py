@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from competition_layers.sparsity import effective_density
+from competition_layers.metrics import effective_density
 
 
 def test_another_kind_of_numbers_is_refused():

@@ -107,12 +107,12 @@ def test_recipes_are_found(elsewhere, desk):
 
 def test_word_lists_are_found(elsewhere, desk, repository):
     name = min((repository / "configs" / "concepts").glob("*.txt")).stem
-    code = f"from dissect.concepts import load_concepts; print(len(load_concepts({name!r}).names))"
+    code = f"from dissect.encoders.concepts import load_concepts; print(len(load_concepts({name!r}).names))"
     assert int(ask(elsewhere, desk, code)) > 0
 
 
 def test_the_bundled_clip_is_found(elsewhere, desk):
-    code = "from dissect.encoders import load_encoder; print(load_encoder('bundled').identity)"
+    code = "from dissect.encoders.encoders import load_encoder; print(load_encoder('bundled').identity)"
     assert ask(elsewhere, desk, code).strip()
 
 

@@ -25,16 +25,16 @@ from competition_layers.functional import Estimator
 from competition_layers.groups import Layout
 from competition_layers.layers import Rule
 from competition_layers.spec import with_labels
-from competition_layers.survey import in_words
+from competition_layers.wiring.sites import in_words
 
-from .annealing import Schedule, value_at
 from .configuration import options_of
-from .conversion import Conversion, Converting
+from .conversion.conversion import Conversion, Converting
+from .evaluation import IN_THE_BAR, WATCHED_BATCHES, Readings
 from .initial import load_initial_weights, scale_initial_weights
 from .kl import KLToUniform
-from .optimisation import optimisation
-from .quiet import tell
-from .readings import IN_THE_BAR, WATCHED_BATCHES, Readings
+from .optimisers import optimisation
+from .quiet import print_once
+from .schedules import Schedule, value_at
 
 
 class Classifier(LightningModule):
@@ -157,7 +157,7 @@ class Classifier(LightningModule):
             **self.network,
         )
         if model.lwta.left_out:
-            tell(f"{len(model.lwta.sites)} activations compete; left out: {in_words(model.lwta.left_out)}")
+            print_once(f"{len(model.lwta.sites)} activations compete; left out: {in_words(model.lwta.left_out)}")
         if label_names:
             with_labels(model, label_names)
         if self.initial_weights:

@@ -11,10 +11,10 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from timm.data import create_transform
 from torch.utils.data import DataLoader
 
-from competition_layers.pictures import EXTENSIONS, read_rgb
+from pictures.datasets import FolderImages, OnBad, StreamedImages, Subset, TimmImages, folder_of, is_streamed, split_off
+from pictures.decoding import EXTENSIONS, read_rgb
 
 from .configuration import options_of
-from .images import FolderImages, OnBad, StreamedImages, Subset, TimmImages, folder_of, is_streamed, split_off
 from .sampling import EpochSampler, SeededDataset
 
 

@@ -6,9 +6,10 @@ import torch
 from safetensors.torch import load_file
 from torch import nn
 
-from competition_layers import competitions, survey
+from competition_layers import competitions
+from competition_layers.wiring.sites import survey
 
-from .quiet import tell
+from .quiet import print_once
 
 
 def load_initial_weights(model: nn.Module, source: str) -> None:
@@ -32,9 +33,9 @@ def load_initial_weights(model: nn.Module, source: str) -> None:
             f"Expected weights of {type(model).__name__} in {str(path)!r} but {len(wrong)} differ: {shown}"
         )
     model.load_state_dict(fitting, strict=False)
-    tell(f"initial weights: {len(fitting)} tensors from {path}")
+    print_once(f"initial weights: {len(fitting)} tensors from {path}")
     for name in left:
-        tell(f"  fresh: {name} {_shape(own, name)}, there {_shape(weights, name)}")
+        print_once(f"  fresh: {name} {_shape(own, name)}, there {_shape(weights, name)}")
 
 
 @torch.no_grad()

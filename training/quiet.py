@@ -38,6 +38,6 @@ def quietly() -> Iterator[None]:
 
 
 @rank_zero_only
-def tell(line: str) -> None:
+def print_once(line: str) -> None:
     """Print a line, from the first process alone."""
     print(line)

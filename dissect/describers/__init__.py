@@ -1,6 +1,6 @@
 """Systems that describe units, one file each."""
 
-from .concept_match import name_units
-from .description import Candidate, Description
+from ..naming.description import Candidate, Description
+from .concept_matching import name_units
 
 __all__ = ["Candidate", "Description", "name_units"]

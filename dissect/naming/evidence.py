@@ -6,8 +6,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from .null import benjamini_hochberg, permutation_p_values
-from .predict import bootstrap, correlation, fisher, interval, top_precision
+from .permutation_test import benjamini_hochberg, permutation_p_values
+from .predictability import bootstrap, correlation, fisher, interval, top_precision
 
 FALSE_DISCOVERIES = 0.05  # the level of Benjamini and Hochberg's rule over the units of a layer
 OUTDONE = 1.96  # standard errors by which a rival predicts better
@@ -38,7 +38,7 @@ class Evidence:
         return self.q <= FALSE_DISCOVERIES
 
 
-def weigh(
+def evaluate_names(
     answers: Float[Tensor, "observations units"],
     images: Float[Tensor, "observations dim"],
     concepts: Float[Tensor, "concepts dim"],

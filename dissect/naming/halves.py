@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from .blocks import block_means, near_duplicates
+from .near_duplicates import block_means, near_duplicates
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from PIL import Image
 
+from competition_layers.attribution import METHODS
 from competition_layers.files import write_file
 
-from ..contributions import METHODS
-from ..explanation import Explanation, Grid, UnitEffect
-from ..networks import Comparison
-from ..strips import GAP
+from ..comparing.comparing import Comparison
+from ..explaining.explanation import Explanation, Grid, UnitEffect
+from ..folder.strips import GAP
 from .numbers import duration, percent, signed
 
 SHOWN_TILES = 6  # of an exemplar strip

@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..describers.description import OUTCOMES
-from ..explanation import Explanation
-from ..networks import Comparison
+from ..comparing.comparing import Comparison
+from ..explaining.explanation import Explanation
+from ..naming.description import OUTCOMES
 from .numbers import duration, percent, signed
 
 

@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from .support import speaking, supported
+from .support import active_images, has_support
 
 TILT = 0.7  # of the weights: e^.7 = 2 to 1 for a standard deviation near a unit's greatest activation, more below
 RIDGE = 0.03  # of the typical variance: directions of the concepts that the images hardly vary in stay as they are
@@ -47,7 +47,7 @@ def claims(
     softmax against hubs (Smith et al. 2017, eq. 4).
     """
     scores = _log_claims(activations, images, concepts, won, tilt, sharpness)
-    return _share(scores, supported(activations, won), prior)[0]
+    return _share(scores, has_support(activations, won), prior)[0]
 
 
 def claims_and_prior(
@@ -59,7 +59,7 @@ def claims_and_prior(
 ) -> tuple[Float[Tensor, "units concepts"], Float[Tensor, "concepts"]]:
     """`claims` of a whole layer, and its prior: how much each name is claimed over all units with support."""
     scores = _log_claims(activations, images, concepts, won, TILT, SHARPNESS)
-    return _share(scores, supported(activations, won), None)
+    return _share(scores, has_support(activations, won), None)
 
 
 def _log_claims(
@@ -114,7 +114,7 @@ def _directions(
     for start in range(0, len(directions), size):
         units = slice(start, start + size)
         values = activations[:, units].float()
-        counted = speaking(values, None if won is None else won[:, units]).float()
+        counted = active_images(values, None if won is None else won[:, units]).float()
         number = counted.sum(0).clamp(min=1)
         excess = (values - (values * counted).sum(0) / number).mul_(counted)
         deviation = torch.linalg.vector_norm(excess, dim=0) / number.sqrt()

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from .support import chunks, supported, winning
+from .support import chunks, has_support, zero_losers
 
 _TINY = 1e-12  # below this a length counts as none
 
@@ -22,10 +22,10 @@ def cosine(
     From embeddings: q.P_m = (A'I) t_m, and |P_m| from the Gram matrix I'I, so P itself is never formed. `prior` is
     not used.
     """
-    q, wide, t = winning(activations, won), images.float(), concepts.float()
+    q, wide, t = zero_losers(activations, won), images.float(), concepts.float()
     lengths = sum(part.square().sum(0) for part in q.split(1024)).sqrt()  # `norm` over axis 0 takes three times as long
     seen = (q.T @ wide).div_(lengths.clamp(min=_TINY)[:, None])
-    seen[~supported(activations, won)] = 0.0
+    seen[~has_support(activations, won)] = 0.0
     return seen @ (t / _lengths(wide, t)[:, None]).T
 
 
@@ -43,10 +43,10 @@ def cosine_cubed(
     CLIP-Dissect's code and Label-free CBM. Below some 1000 images the floor `min_norm` shrinks the scores. `prior` is
     not used.
     """
-    q = winning(activations, won)
+    q = zero_losers(activations, won)
     q = (q - q.mean(0)).pow_(3)
     q.div_(q.norm(dim=0).clamp(min=min_norm))
-    q[:, ~supported(activations, won)] = 0.0
+    q[:, ~has_support(activations, won)] = 0.0
     centred = images.float() - images.float().mean(0)  # then the columns of P are centred too
     scores = q.new_empty(q.shape[1], len(concepts))
     for where, chunk in chunks(concepts, rows=len(images)):

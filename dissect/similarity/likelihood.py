@@ -11,7 +11,7 @@ from torch import Tensor
 
 from competition_layers.names import nearest
 
-from .support import chunks, supported, top_images
+from .support import chunks, has_support, top_images
 
 _MIN = 1e-7
 _ROOM = 60.0  # a product of factors stays within e^-60 and e^60, so that fp32 holds it
@@ -86,7 +86,7 @@ class Likelihood:
             share=counts.double() / len(order),
             chance=by_count[counts],
             full_chance=by_count[-1].item(),
-            speaks=supported(activations, won),
+            speaks=has_support(activations, won),
         )
 
     def chunks(self) -> Iterator[tuple[slice, Float[Tensor, "units chunk"]]]:

@@ -6,7 +6,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from .sorting import sort_rows
-from .support import chunks, supported, top_images
+from .support import chunks, has_support, top_images
 
 _AT_ONCE = 2**18  # numbers that are sorted together: they stay in a processor's cache
 
@@ -36,7 +36,7 @@ def rank_reorder(
     order, counts = top_images(activations, won, n)
     counted = torch.arange(len(order), device=order.device)[:, None] < counts
     values = _from_0_to_1(activations.gather(0, order).float(), counted)
-    speaks = supported(activations, won) & (values.amax(0) > 0)
+    speaks = has_support(activations, won) & (values.amax(0) > 0)
     rows, order = order.unique(return_inverse=True)
     order.masked_fill_(~counted, len(rows))
     tops = F.pad(images[rows].float(), (0, 0, 0, 1))  # the last row stands where a unit has no more images

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from .support import chunks, supported, winning
+from .support import chunks, has_support, zero_losers
 
 
 def jensen_shannon(
@@ -29,7 +29,7 @@ def jensen_shannon(
         1 - JSD / ln 2 = [ sum_S e(q) + sum_S e(p) - sum_S e(q + p) ] / (2 ln 2)
     """
     q = _distributions(activations, won)
-    speaks = supported(activations, won)
+    speaks = has_support(activations, won)
     on = [(unit, q[:, unit].nonzero().flatten()) for unit in speaks.nonzero().flatten().tolist()]
     shares = (q > 0).float().T
     own = torch.special.entr(q.double()).sum(0).float()
@@ -44,7 +44,7 @@ def jensen_shannon(
 
 
 def _distributions(activations: Tensor, won: Tensor | None) -> Tensor:
-    values = winning(activations, won)
+    values = zero_losers(activations, won)
     positive = values.clamp(min=0)
     counted = torch.ones_like(values, dtype=torch.bool) if won is None else won
     smallest = values.masked_fill(~counted, torch.inf).amin(0)

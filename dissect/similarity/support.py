@@ -7,7 +7,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 
-def speaking(
+def active_images(
     activations: Float[Tensor, "images units"], won: Bool[Tensor, "images units"] | None
 ) -> Bool[Tensor, "images units"]:
     """On which images a unit says something: those it won, or (no competition) those above its smallest value.
@@ -17,14 +17,14 @@ def speaking(
     return activations > activations.amin(0) if won is None else won
 
 
-def supported(
+def has_support(
     activations: Float[Tensor, "images units"], won: Bool[Tensor, "images units"] | None
 ) -> Bool[Tensor, "units"]:
     """Units that say something at least once."""
-    return speaking(activations, won).any(0)
+    return active_images(activations, won).any(0)
 
 
-def winning(
+def zero_losers(
     activations: Float[Tensor, "images units"], won: Bool[Tensor, "images units"] | None
 ) -> Float[Tensor, "images units"]:
     """The activations in fp32, 0 where the unit lost."""
@@ -38,7 +38,7 @@ def top_images(
 
     Only images on which the unit says something count: a loser's 0 never outranks a negative winner.
     """
-    values = torch.where(speaking(activations, won), activations.float(), -torch.inf)
+    values = torch.where(active_images(activations, won), activations.float(), -torch.inf)
     best = values.topk(min(k, len(values)), dim=0)
     return best.indices, (best.values > -torch.inf).sum(0)
 

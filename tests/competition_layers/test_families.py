@@ -12,9 +12,9 @@ from competition_layers import (
     predict,
     revert_activations,
     save_model,
-    survey,
     swap_activations,
 )
+from competition_layers.wiring.sites import survey
 
 # a small member of each family: pixels of a side, and what makes it smaller still
 ALWAYS = {

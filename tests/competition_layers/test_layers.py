@@ -6,7 +6,7 @@ import pickle
 import pytest
 import torch
 
-from competition_layers import StochasticLWTA, held_noise, lwta, winner_mask
+from competition_layers import StochasticLWTA, fixed_noise, lwta, winner_mask
 from competition_layers.functional import ESTIMATORS
 
 
@@ -97,7 +97,7 @@ def test_held_noise_is_one_for_every_pass_and_image_and_ends():
     h, a = torch.randn(1, 7, 16), layer().train()
     a(h)
     before = a.stream.state()
-    with held_noise(a), held_noise(a, seed=5):
+    with fixed_noise(a), fixed_noise(a, seed=5):
         once, twice = a(h), a(h.expand(3, -1, -1))
         assert torch.equal(once.expand(3, -1, -1), twice)
     a.stream.restore(*before)

@@ -5,7 +5,7 @@ import timm
 import torch
 from torch import nn
 
-from competition_layers.permutation import neighbours, permute_units
+from competition_layers.wiring.permutation import neighbours, permute_units
 
 
 def network(name, **options):

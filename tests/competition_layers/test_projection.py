@@ -16,14 +16,14 @@ from competition_layers import (
     inference_rule,
     lwta,
     observe,
-    projection,
-    readers,
     seed_noise,
     sparse_inference,
 )
+from competition_layers import winner_projection as projection
 from competition_layers.functional import ESTIMATORS
-from competition_layers.projection import project_winners
-from competition_layers.readers import winner_pairs
+from competition_layers.winner_projection import project_winners
+from competition_layers.wiring import readers
+from competition_layers.wiring.readers import winner_pairs
 
 
 def pair(competitors=4, layout="strided", between=(), units=24, **options):

@@ -6,7 +6,7 @@ import sys
 import pytest
 import torch
 
-from competition_layers.sparsity import Density, WinRate, dead_units, deciding_units, effective_density, winner_entropy
+from competition_layers.metrics import Density, WinRate, dead_units, deciding_units, effective_density, winner_entropy
 
 
 def test_effective_density_is_the_smallest_set_by_trying_all_sizes():
@@ -68,7 +68,7 @@ _ONE_RANK = """
 import sys
 import torch
 import torch.distributed as dist
-from competition_layers.sparsity import Density, WinRate
+from competition_layers.metrics import Density, WinRate
 
 rank, folder = int(sys.argv[1]), sys.argv[2]
 torch.set_num_threads(1)

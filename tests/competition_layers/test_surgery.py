@@ -13,9 +13,9 @@ from competition_layers import (
     create_model,
     observe,
     revert_activations,
-    survey,
     swap_activations,
 )
+from competition_layers.wiring.sites import survey
 
 FAMILIES = {
     "vit_tiny_patch16_224": ("blocks.0.mlp.act", -1, 12),

@@ -5,7 +5,8 @@ import torch
 from torch import nn
 from torchvision import models
 
-from competition_layers import competitions, observe, revert_activations, save_model, survey, swap_activations
+from competition_layers import competitions, observe, revert_activations, save_model, swap_activations
+from competition_layers.wiring.sites import survey
 
 VIT = {"patch_size": 16, "num_layers": 2, "num_heads": 2, "hidden_dim": 32, "mlp_dim": 64}
 SWIN = {"patch_size": [4, 4], "embed_dim": 24, "depths": [1, 1], "num_heads": [2, 2], "window_size": [4, 4]}

@@ -8,10 +8,10 @@ from torch import nn
 
 from competition_layers import StochasticLWTA, create_model
 from competition_layers.surgery import Site
+from competition_layers.wiring.axes import channel_axis
 from dissect import LayerRecord, record_activations
-from dissect.activations import reads_class_token
-from dissect.axes import channel_axis
-from dissect.summaries import SUMMARIES
+from dissect.recording.recorder import reads_class_token
+from dissect.recording.summaries import SUMMARIES
 
 
 def conv_net(**options) -> nn.Sequential:

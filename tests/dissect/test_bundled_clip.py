@@ -11,8 +11,8 @@ import pytest
 import torch
 from safetensors import safe_open
 
-from dissect import bundled_clip
-from training.scenes import COLOURED, COLOURS, HELD_OUT_PAIRS, OBJECTS, SCENES, paint
+from dissect.encoders import bundled_clip
+from pictures.scenes import COLOURED, COLOURS, HELD_OUT_PAIRS, OBJECTS, SCENES, paint
 
 COUNT = 300
 SCENE_BAR, AUC_BAR, COLOUR_BAR = 0.97, 0.95, 0.78
@@ -79,7 +79,7 @@ def test_no_caption_is_cut_off(loaded, scenes):
 
 
 def test_the_built_in_concepts_are_made_of_its_words():
-    concepts = (bundled_clip.HERE.parent.parent / "configs" / "concepts" / "scenes.txt").read_text().split()
+    concepts = (bundled_clip.HERE.parents[2] / "configs" / "concepts" / "scenes.txt").read_text().split()
     assert set(concepts) <= bundled_clip.words()
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from dissect import ConceptSet, LayerRecord, name_units
-from dissect.describers.concept_match import score_units
+from dissect.describers.concept_matching import score_units
 
 CONCEPTS = ConceptSet(("boat", "palm", "sun"))
 

@@ -5,7 +5,7 @@ import torch
 from torch.nn.functional import normalize
 
 from dissect import ConceptSet, load_concepts
-from dissect.words import check_words, drop_unknown
+from dissect.encoders.tokenizer import check_words, drop_unknown
 
 
 @pytest.mark.parametrize(

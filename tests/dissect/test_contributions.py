@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from competition_layers import StochasticLWTA, create_model, inference_rule, noise_state
-from dissect.contributions import contributions, logits_without
+from competition_layers.attribution import contributions, logits_without
 
 DIRECT, HELD, BENT = "direct", "direct, layer-norm statistics held", "gradient x activation"
 

@@ -12,8 +12,8 @@ from torch import nn
 from torch.nn.functional import interpolate, normalize
 
 from dissect import SIMILARITIES, ConceptSet, ImageTextEncoder, describe, load_concepts, load_encoder, open_probe
-from dissect.describers.concept_match import MINIMUM_SUPPORT
-from dissect.encoders import ClipEncoder, PrecomputedEncoder
+from dissect.describers.concept_matching import MINIMUM_SUPPORT
+from dissect.encoders.encoders import ClipEncoder, PrecomputedEncoder
 
 
 class TinyClip(nn.Module):
@@ -71,8 +71,8 @@ def test_the_identity_follows_the_weights(to_tensor):
 def test_the_bundled_encoder_refuses_untrained_words_or_drops_them(monkeypatch, to_tensor):
     words = frozenset({"red", "boat"})
     bundled = SimpleNamespace(load=lambda: (TinyClip(), to_tensor, letters), words=lambda: words)
-    monkeypatch.setitem(sys.modules, "dissect.bundled_clip", bundled)
-    monkeypatch.setattr("dissect.bundled_clip", bundled, raising=False)
+    monkeypatch.setitem(sys.modules, "dissect.encoders.bundled_clip", bundled)
+    monkeypatch.setattr("dissect.encoders.bundled_clip", bundled, raising=False)
     encoder = load_encoder("bundled")
     concepts = ConceptSet(("red boat", "zeppelin"))
     with pytest.raises(ValueError, match=r"Expected phrases of words .* 'zeppelin' \(zeppelin\).*drop_unknown"):

@@ -7,9 +7,9 @@ from torch import nn
 from torch.nn.functional import normalize
 
 from dissect import ConceptSet, LayerRecord, describe, find_units, judge_descriptions, open_probe
-from dissect.describers.concept_match import name_units, score_units
-from dissect.judge import mismatch
-from dissect.truth import agreement, area_under_curve, overlap
+from dissect.describers.concept_matching import name_units, score_units
+from dissect.judging.judging import mismatch
+from dissect.judging.truth import agreement, area_under_curve, overlap
 
 CONCEPTS = ConceptSet(("boat", "palm", "sun", "rock", "kite", "tent"), source="words")
 PLANTED, UNITS = 4, 24

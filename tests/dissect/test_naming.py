@@ -8,17 +8,17 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
-from dissect.naming.blocks import block_means, near_duplicates
 from dissect.naming.halves import choosing_half, halve
-from dissect.naming.null import benjamini_hochberg, permutation_p_values
-from dissect.naming.predict import (
+from dissect.naming.near_duplicates import block_means, near_duplicates
+from dissect.naming.permutation_test import benjamini_hochberg, permutation_p_values
+from dissect.naming.predictability import (
     average_precision,
     best_predictors,
     bootstrap,
     correlation,
     interval,
+    prediction_targets,
     top_precision,
-    unit_answers,
 )
 from dissect.naming.synonyms import distinct_names, plain_form
 
@@ -119,8 +119,8 @@ def test_the_best_predictor_is_the_concept_whose_score_correlates_most():
 def test_a_negative_winner_answers_more_than_a_loser():
     values = torch.tensor([[-1.0, 2.0], [-3.0, 0.0], [0.0, 5.0]])
     won = torch.tensor([[True, True], [True, False], [False, True]])
-    assert unit_answers(values, won).tolist() == [[-1, 2], [-3, 0], [-6, 5]]
-    assert unit_answers(values, None).equal(values)
+    assert prediction_targets(values, won).tolist() == [[-1, 2], [-3, 0], [-6, 5]]
+    assert prediction_targets(values, None).equal(values)
 
 
 def test_near_duplicates_are_one_block_and_never_on_both_sides():

@@ -7,10 +7,10 @@ import torch
 from PIL import Image
 
 from competition_layers import create_model, predict
-from competition_layers.sparsity import effective_density
+from competition_layers.attribution import contributions
+from competition_layers.metrics import effective_density
 from dissect import compare, open_probe
-from dissect.contributions import contributions
-from dissect.one_image import network_input
+from dissect.explaining.explain_image import network_input
 
 LABELS = ("beach", "city", "farm")
 

@@ -11,8 +11,8 @@ from PIL import Image
 
 from competition_layers import create_model, observe, winner_units, winners
 from dissect import Dissection, describe, explain, open_probe
-from dissect.concepts import ConceptSet
-from dissect.one_image import network_input
+from dissect.encoders.concepts import ConceptSet
+from dissect.explaining.explain_image import network_input
 
 LABELS = ("beach", "city", "farm", "park")
 LAST = "layer4.0.act2"

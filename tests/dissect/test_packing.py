@@ -6,7 +6,7 @@ from torch import nn
 
 from competition_layers import StochasticLWTA
 from dissect import record_activations
-from dissect.packing import joined, pack, unpack
+from dissect.folder.packing import joined, pack, unpack
 
 
 def size(flat) -> int:

@@ -13,7 +13,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from dissect import open_probe
-from dissect.passes import batches, shared_batches
+from dissect.probe.passes import batches, shared_batches
 
 
 def save(path: Path, image: Image.Image, **options) -> Path:

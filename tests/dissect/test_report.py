@@ -13,8 +13,8 @@ import pytest
 from PIL import Image, ImageFilter
 
 from dissect import render_report
-from dissect.explanation import ClassScore, Explanation, SwitchOff, UnitEffect
-from dissect.networks import Accuracy, Comparison, Names, NetworkFigures, Sparsity
+from dissect.comparing.comparing import Accuracy, Comparison, Names, NetworkFigures, Sparsity
+from dissect.explaining.explanation import ClassScore, Explanation, SwitchOff, UnitEffect
 from dissect.report import comparison_text, explanation_text
 
 MINUS = "\N{MINUS SIGN}"

@@ -17,10 +17,12 @@ from torch.nn.functional import normalize
 
 from competition_layers import StochasticLWTA
 from competition_layers.files import remove_leftovers
-from dissect import ConceptSet, Dissection, describe, open_probe, recording, shards, store
-from dissect.lock import locked
-from dissect.steps import record_share
-from dissect.tops import KEPT
+from dissect import ConceptSet, Dissection, describe, open_probe
+from dissect.describing import record_share
+from dissect.folder import shards, store
+from dissect.folder.lock import locked
+from dissect.recording import recording
+from dissect.recording.top_images import KEPT
 
 CONCEPTS = ConceptSet(("boat", "palm", "sun"))
 

@@ -12,10 +12,11 @@ from torch import nn
 from torch.nn.functional import normalize
 
 from competition_layers import StochasticLWTA
-from dissect import ConceptSet, Dissection, describe, steps
-from dissect.strips import PIXELS
-from dissect.subject import default_layer
-from dissect.tops import KEPT as TILES
+from dissect import ConceptSet, Dissection, describe
+from dissect import describing as steps
+from dissect.folder.strips import PIXELS
+from dissect.recording.subject import default_layer
+from dissect.recording.top_images import KEPT as TILES
 
 CONCEPTS = ConceptSet(("boat", 'palm, "tall"', "<sun>", "=1+1"), source="words")
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from competition_layers import StochasticLWTA, create_model, load_model, save_model
-from dissect.store import digest, load_tensors, model_fingerprint, save_tensors, transform_fingerprint
+from dissect.folder.store import digest, load_tensors, model_fingerprint, save_tensors, transform_fingerprint
 
 
 def test_the_hash_tells_apart_values_shapes_types_and_nesting():

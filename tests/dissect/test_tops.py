@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from dissect.tops import KEPT, SIDE, grid_of, merged, no_tops, with_batch
+from dissect.recording.top_images import KEPT, SIDE, grid_of, merged, no_tops, with_batch
 
 
 def pictures(images=30, units=5, side=4, *, levels=6):

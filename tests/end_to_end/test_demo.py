@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from lwta import compare
-from lwta import explain as lwta_explain
-from lwta.demo import MADE, QUICK, Settings, demo, make_room, run_demo
-from lwta.explain import explain
+from lwta.commands import compare
+from lwta.commands import explain as lwta_explain
+from lwta.commands.demo import MADE, QUICK, Settings, demo, make_room, run_demo
+from lwta.commands.explain import explain
 
 TINY = Settings(train=64, probe=48, test=20, epochs=1, explained=2)
 

@@ -49,7 +49,7 @@ def test_the_python_of_the_readme_runs_from_a_timm_name_to_an_explanation(tmp_pa
 
 @pytest.mark.slow
 def test_the_commands_of_the_readme_run_on_a_folder_of_ones_own(tmp_path):
-    from training.scenes import write_scenes
+    from pictures.scenes import write_scenes
 
     write_scenes(tmp_path / "PHOTOS", splits={"train": 60, "test": 30}, processes=1, progress=False)
     lines = [line for block in blocks("") for line in block.splitlines() if line.startswith("lwta ")]

@@ -74,9 +74,9 @@ def test_arguments_and_status_are_handed_on(command):
 @pytest.mark.parametrize("name", ["fit", "validate", "test", "predict"])
 def test_training_commands_share_a_module_and_tell_it_which(name, monkeypatch):
     seen = []
-    module = ModuleType("lwta.fit")
+    module = ModuleType("lwta.commands.fit")
     module.main = seen.append
-    monkeypatch.setitem(sys.modules, "lwta.fit", module)
+    monkeypatch.setitem(sys.modules, "lwta.commands.fit", module)
     assert cli.main([name, "-c", "x.yaml"]) == 0
     assert seen == [[name, "-c", "x.yaml"]]
 

@@ -7,12 +7,12 @@ import pytest
 import timm
 import torch
 import yaml
-from pictures import paint
+from made_pictures import paint
 from safetensors.torch import save_file
 
 from competition_layers import competitions, load_model
 from lwta.cli import main as lwta
-from lwta.sources import training_seconds
+from lwta.open_model import training_seconds
 
 SIZE = {"img_size": 16, "patch_size": 4, "embed_dim": 24, "depth": 1, "num_heads": 2}
 TRAINER = {"accelerator": "cpu", "enable_progress_bar": False, "logger": False}

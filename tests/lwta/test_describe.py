@@ -10,10 +10,10 @@ from safetensors.torch import save_file
 
 from competition_layers import create_model, save_model
 from dissect import Dissection
-from dissect.steps import check_choices
-from lwta import describe
+from dissect.describing import check_choices
+from lwta.commands import describe
+from lwta.open_model import recall_model
 from lwta.parsing import call_parser
-from lwta.sources import recall_model
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 RECIPES = sorted((ROOT / "configs" / "dissect").rglob("*.yaml"))

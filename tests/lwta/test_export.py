@@ -8,7 +8,7 @@ import torch
 
 from competition_layers import create_model, predict, save_model
 from lwta import cli
-from lwta import export as room
+from lwta.commands import export as room
 
 needs_onnx = pytest.mark.skipif(
     not all(find_spec(name) for name in room._ONNX), reason="needs onnx, onnxscript, onnxruntime: lwta[onnx]"
@@ -80,7 +80,7 @@ def test_plain_words_mean_the_same(layout, inference):
     options = {"num_classes": 3, "image_size": 32, "layout": layout, "inference": inference}
     model = create_model("resnet18", competitors=8, **options).eval()
     x = torch.randn(2, 3, 32, 32)
-    torch.testing.assert_close(room.in_plain_words(model)(x), predict(model, x, samples=0))
+    torch.testing.assert_close(room.onnx_compatible(model)(x), predict(model, x, samples=0))
 
 
 def test_an_older_file_is_replaced_only_when_asked(folder, tmp_path, capsys):

@@ -7,10 +7,10 @@ from torch import nn
 
 from competition_layers import create_model
 from dissect import describe, load_concepts, load_encoder, open_probe
-from lwta import find, judge
-from lwta.sources import remember_encoder
-from lwta.truth import scene_truth
-from training.scenes import write_scenes
+from lwta.commands import find, judge
+from lwta.open_model import remember_encoder
+from lwta.scene_truth import scene_truth
+from pictures.scenes import write_scenes
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +73,7 @@ def test_no_phrase_and_no_units_are_refused(place):
 
 
 def test_the_encoder_is_remembered(place, tmp_path):
-    from lwta.sources import recall_encoder
+    from lwta.open_model import recall_encoder
 
     assert recall_encoder(tmp_path) == "bundled"
     remember_encoder(tmp_path, "ViT-B-32/openai")

@@ -6,11 +6,11 @@ from argparse import ArgumentError
 
 import pytest
 import yaml
-from pictures import paint
+from made_pictures import paint
 
 from competition_layers import competitions, load_model
 from lwta.cli import main as lwta
-from lwta.fit import main
+from lwta.commands.fit import main
 
 MODEL = {
     "backbone": "vit_tiny_patch16_224",

@@ -9,18 +9,19 @@ from pathlib import Path
 
 import pytest
 import torch
-from pictures import paint
+from made_pictures import paint
 from safetensors.torch import save_file
 from torch import nn
 from torchvision import models
 
 from dissect import compare as compare_networks
 from dissect import explain as explain_image
-from dissect import open_probe, shards
-from dissect.activations import default_transform
-from lwta import compare, describe, explain
+from dissect import open_probe
+from dissect.folder import shards
+from dissect.recording.recorder import default_transform
+from lwta.commands import compare, describe, explain
+from lwta.open_model import class_names, open_dissected, open_model
 from lwta.processes import own_share
-from lwta.sources import class_names, open_dissected, open_model
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 

@@ -5,11 +5,11 @@ import open_clip
 import pytest
 import torch
 
-from lwta.clip_facts import all_facts, truth
-from lwta.clip_pool import CELL_NAMES, paint_pool
-from lwta.clip_words import merges, trained_words, write_merges
-from lwta.train_clip import CONTEXT, _encode, model_config, save_bundle, train
-from training.scenes import COLOURS, HELD_OUT_PAIRS, paint
+from lwta.bundled_clip.painted_pool import CELL_NAMES, paint_pool
+from lwta.bundled_clip.statements import all_statements, truth
+from lwta.bundled_clip.tokenizer import merges, trained_words, write_merges
+from lwta.bundled_clip.train import CONTEXT, _encode, model_config, save_bundle, train
+from pictures.scenes import COLOURS, HELD_OUT_PAIRS, paint
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def pool():
 
 
 def test_facts_agree_with_the_picture():
-    facts = all_facts()
+    facts = all_statements()
     for index in range(20):
         scene = paint("clip", index)
         row = truth(scene, facts)
@@ -42,7 +42,7 @@ def test_facts_agree_with_the_picture():
 
 
 def test_held_out_pairs_are_not_among_the_facts_nor_their_phrases():
-    facts = all_facts()
+    facts = all_statements()
     assert not {fact.about for fact in facts} & HELD_OUT_PAIRS
     said = "  ".join(f" {phrase} " for fact in facts for phrase in fact.phrases)
     assert not [pair for kind, colour in HELD_OUT_PAIRS if (pair := f" {colour} {kind} ") in said]

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from pictures import paint
+from made_pictures import paint
 
 
 @pytest.fixture(scope="session")

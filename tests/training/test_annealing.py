@@ -3,7 +3,7 @@
 import pytest
 
 from training import Schedule
-from training.annealing import value_at
+from training.schedules import value_at
 
 
 @pytest.mark.parametrize("shape", ["linear", "cosine", "exponential"])

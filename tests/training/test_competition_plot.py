@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from training.competition_plot import competition_svg, rate_colours
+from training.callbacks.competition_plot import competition_svg, rate_colours
 
 SVG = "{http://www.w3.org/2000/svg}"
 RATES = {"first": ["0.5 0.5 0.9 0.1", "0.5 0.25 1 0"], "last": ["0.5 0.5 0.5 0.5", "0.6 0.4 0.7 0.3"]}

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from lightning import Callback
 
 from competition_layers import StochasticLWTA, competitions, create_model, load_model, save_model
-from training.conversion import Conversion, GradualSwap, convert, distillation_loss
+from training.conversion.conversion import Conversion, GradualSwap, convert, distillation_loss
 
 SIZE = {"patch_size": 4, "embed_dim": 24, "depth": 2, "num_heads": 2}
 RESNET = {"layers": (1, 1, 1, 1), "channels": (8, 16, 16, 24)}

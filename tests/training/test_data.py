@@ -7,9 +7,9 @@ import pytest
 import torch
 from PIL import Image
 
+from pictures.datasets import FolderImages
 from training import Augmentation, ImageData
 from training.data import files_below
-from training.images import FolderImages
 
 CONFIG = {"input_size": (3, 16, 16), "mean": (0.5,) * 3, "std": (0.5,) * 3, "crop_pct": 1.0, "crop_mode": "center"}
 

@@ -5,7 +5,7 @@ from itertools import permutations
 import pytest
 import torch
 
-from training.grouping import balanced_groups, coactivation, grouping_cost, order_of, random_groups
+from training.conversion.grouping import balanced_groups, coactivation, grouping_cost, order_of, random_groups
 
 
 def planted(groups, *, positions=400, seed=0):

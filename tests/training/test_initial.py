@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from competition_layers import competitions, create_model, survey, swap_activations
+from competition_layers import competitions, create_model, swap_activations
+from competition_layers.wiring.sites import survey
 from training.initial import scale_initial_weights
 
 # and how many sites add a shortcut that comes from another activation: those blocks that keep their width

@@ -7,7 +7,7 @@ import sys
 
 import pytest
 import torch
-from pictures import paint
+from made_pictures import paint
 
 from training import ImageData, evaluate
 

@@ -5,7 +5,7 @@ import torch
 from torch import multiprocessing, nn
 
 from competition_layers import StochasticLWTA
-from training.readings import Readings, decision_density
+from training.evaluation import Readings, decision_density
 from training.sampling import NOT_COUNTED
 
 

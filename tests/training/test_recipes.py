@@ -3,10 +3,11 @@
 import csv
 
 import pytest
-from pictures import paint
+from made_pictures import paint
 
-from competition_layers import competitions, load_model, survey
-from lwta.fit import main
+from competition_layers import competitions, load_model
+from competition_layers.wiring.sites import survey
+from lwta.commands.fit import main
 from lwta.recipes import recipes
 
 # the sizes of the data and the machine; the network, its loss and its optimiser are the recipe's

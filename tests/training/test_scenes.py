@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from training.scenes import (
+from pictures.scenes import (
     COLOURED,
     COLOURS,
     HELD_OUT_COMPANIONS,
@@ -17,8 +17,8 @@ from training.scenes import (
     read_scenes,
     write_scenes,
 )
-from training.scenes.table import decode_mask, encode_mask
-from training.scenes.vocabulary import COMPANIONS, HELD_OUT_LAYOUTS, SKY, TELLING
+from pictures.scenes.table import decode_mask, encode_mask
+from pictures.scenes.vocabulary import COMPANIONS, HELD_OUT_LAYOUTS, SKY, TELLING
 
 SHOWN, HELD_OUT = ("train", "val", "clip"), ("probe", "test")
 

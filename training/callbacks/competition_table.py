@@ -6,8 +6,8 @@ from lightning import Callback, LightningModule, Trainer
 
 from competition_layers.files import write_file
 
-from ..competition_plot import competition_svg
-from ..readings import SiteReading
+from ..evaluation import SiteReading
+from .competition_plot import competition_svg
 from .metrics_table import add_epoch
 
 

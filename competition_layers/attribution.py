@@ -1,0 +1,167 @@
+"""What each unit of a layer added to a decision: exact where the path to the logit is linear, elsewhere to first order.
+
+Whether it is linear is found out, not known: the gradient of the logit gives the contributions, and the network, run
+again with units off, must lose just what they say.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from .inference import fixed_noise
+from .layers import StochasticLWTA
+from .linearised import frozen_norm_scale, who_won, winner_gradients
+from .names import nearest
+from .observing import observe
+from .wiring.axes import channel_axis
+
+Method = Literal["direct", "direct, layer-norm statistics held", "gradient x activation"]
+METHODS: dict[Method, str] = {
+    "direct": "From this layer on the network is linear (checked by running it again with units off): "
+    "each contribution is exact.",
+    "direct, layer-norm statistics held": "From this layer on the network is linear once later layer norms keep the "
+    "scale they have for this image (checked): the contributions add up to the logit. What switching off a unit does "
+    "to that scale shows in its check alone.",
+    "gradient x activation": "The network bends after this layer: contributions are first-order estimates, to be "
+    "trusted as far as the check beside them goes.",
+}
+TOLERANCE = 1e-4  # of the sum of absolute contributions: rounding stays far below it, a bend in the path far above
+
+
+@dataclass(frozen=True)
+class Contributions:
+    """Of a batch of images at one layer; its axes that are neither images nor units are flattened to positions."""
+
+    method: Method
+    logits: Float[Tensor, "images classes"]
+    top: Int[Tensor, "images"]
+    runner_up: Int[Tensor, "images"]
+    to_logit: Float[Tensor, "images units"]
+    to_margin: Float[Tensor, "images units"]
+    output: Float[Tensor, "images positions units"]
+    won: Bool[Tensor, "images positions units"] | None  # None: the layer does not compete
+    reaches: Bool[Tensor, "images positions"]  # whether anything at this position can move the margin
+    places: tuple[int, ...]  # the positions before they were flattened: (height, width), (tokens,) or ()
+
+
+def contributions(model: nn.Module, x: Float[Tensor, "images channels height width"], layer: str) -> Contributions:
+    """What each unit of `layer` added to the top logit, and to the margin: the top logit less the runner-up's.
+
+    With the layer's output a, positions p, unit k and a logit z:  c_k = sum_p a_pk dz/da_pk.  Where z is linear in a,
+    z is the sum of all c_k and a rest (biases, paths around the layer). This is tried with the network as it is, then
+    with layer-norm statistics held, which makes the end of a transformer linear; where neither holds, c is gradient
+    times activation.
+
+    Later competitions are differentiated with their winners as they fell, never through the straight-through estimate.
+
+    Raises:
+        ValueError: the model has no activation `layer` (the nearest is offered), or fewer than two classes.
+    """
+    check_layer(model, layer)
+    with fixed_noise(model):
+        for method, hold in (("direct", nullcontext), ("direct, layer-norm statistics held", frozen_norm_scale)):
+            with hold(model):
+                found = _attribute(model, x, layer, method)
+                if _adds_up(model, x, layer, found):
+                    return found
+        return _attribute(model, x, layer, "gradient x activation")
+
+
+@torch.no_grad()
+def logits_without(
+    model: nn.Module, x: Tensor, layer: str, off: Bool[Tensor, "images units"]
+) -> Float[Tensor, "images classes"]:
+    """The logits when the units of `off` give 0 at `layer`, image by image; no rival takes the place of a winner.
+
+    Noise is as `contributions` sees it.
+    """
+
+    def switch_off(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        shape = [1] * output.ndim
+        shape[0], shape[channel_axis(model, layer, output)] = off.shape
+        return output * (~off).view(shape)
+
+    with fixed_noise(model), _hook(model, layer, switch_off):
+        return model(x)
+
+
+def check_layer(model: nn.Module, layer: str) -> None:
+    """Refuse a name that is no module of `model`; the nearest is offered, a site before any other."""
+    known = [name for name, _ in model.named_modules() if name]
+    if layer not in known:
+        sites = [site.name for site in getattr(getattr(model, "lwta", None), "sites", ())]
+        near = nearest(layer, sites) or nearest(layer, known)
+        raise ValueError(f"Expected a known layer but got {layer!r}{near} (known: {', '.join((sites or known)[-6:])})")
+
+
+@torch.enable_grad()
+def _attribute(model: nn.Module, x: Tensor, layer: str, method: Method) -> Contributions:
+    """One pass forward, two backward to `layer`."""
+    won: list[Tensor | None] = []
+
+    def cut(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        won.append(who_won(module, inputs[0]) if isinstance(module, StochasticLWTA) else None)
+        return output.detach().requires_grad_().clone()  # a clone, since a later module may write into it
+
+    with winner_gradients(model), _hook(model, layer, cut), observe(model, [layer]) as seen:
+        logits = model(x)
+    if logits.ndim != 2 or logits.shape[1] < 2:
+        raise ValueError(f"Expected a classifier of at least 2 classes but got logits of shape {tuple(logits.shape)}")
+    output = seen[layer]
+    axis = channel_axis(model, layer, output)
+    top, runner_up = logits.topk(2, dim=1).indices.unbind(1)
+    by_top, by_runner_up = (_gradient(logits, label, output) for label in (top, runner_up))
+    a, by_top, by_margin = (_positions(t.detach(), axis) for t in (output, by_top, by_top - by_runner_up))
+    return Contributions(
+        method=method,
+        logits=logits.detach(),
+        top=top,
+        runner_up=runner_up,
+        to_logit=(a * by_top).sum(1),
+        to_margin=(a * by_margin).sum(1),
+        output=a,
+        won=None if won[0] is None else _positions(won[0], axis),
+        reaches=(by_margin != 0).any(-1),
+        places=tuple(output.movedim(axis, -1).shape[1:-1]),
+    )
+
+
+def _gradient(logits: Tensor, label: Tensor, output: Tensor) -> Tensor:
+    """d logit[label] / d output; images do not mix in evaluation, so one backward pass serves them all."""
+    picked = logits.gather(1, label[:, None]).sum()
+    return torch.autograd.grad(picked, output, retain_graph=True, materialize_grads=True)[0]
+
+
+@torch.no_grad()
+def _adds_up(model: nn.Module, x: Tensor, layer: str, found: Contributions) -> bool:
+    """Whether the logits of the network without some units, and without any, are those less their contributions."""
+    some = torch.rand(found.to_logit.shape, generator=torch.Generator().manual_seed(0)).to(x.device) < 0.5
+    slack = TOLERANCE * found.to_logit.abs().sum(1) + 1e-6 * found.logits.abs().amax(1)
+    to_runner_up = found.to_logit - found.to_margin
+    for off in (some, torch.ones_like(some)):
+        lost = found.logits - logits_without(model, x, layer, off)
+        for label, stated in ((found.top, found.to_logit), (found.runner_up, to_runner_up)):
+            error = lost.gather(1, label[:, None])[:, 0] - (stated * off).sum(1)
+            if not (error.abs() <= slack).all():
+                return False
+    return True
+
+
+@contextmanager
+def _hook(model: nn.Module, layer: str, hook: Callable) -> Iterator[None]:
+    handle = model.get_submodule(layer).register_forward_hook(hook)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def _positions(t: Tensor, axis: int) -> Tensor:
+    """[images, ..., units, ...] as [images, positions, units]."""
+    t = t.movedim(axis, -1)
+    return t.reshape(t.shape[0], -1, t.shape[-1])

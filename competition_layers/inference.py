@@ -1,0 +1,92 @@
+"""Which rule picks the winners in evaluation, averaging over several passes, and the seeds of the noise."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from .layers import RULES, Rule
+from .noise import key_of
+from .surgery import competitions
+
+
+@contextmanager
+def inference_rule(model: nn.Module, rule: Rule | None) -> Iterator[None]:
+    """Inside the block every competition of `model` evaluates by `rule`; `None` leaves the saved rules alone."""
+    if rule is not None and rule not in RULES:
+        raise ValueError(f"Expected a rule among {', '.join(RULES)} but got {rule!r}")
+    saved = {layer: layer.inference for layer in competitions(model).values()}
+    try:
+        for layer in saved if rule is not None else ():
+            layer.inference = rule
+        yield
+    finally:
+        for layer, inference in saved.items():
+            layer.inference = inference
+
+
+@torch.no_grad()
+def predict(
+    model: nn.Module, x: Tensor, *, samples: int | None = None, generator: torch.Generator | None = None
+) -> Tensor:
+    """Logits of `x` in evaluation mode.
+
+    Args:
+        samples: `None` follows the rule that was saved with the model; n averages the logits of n passes whose winners
+            are drawn at random (each layer's own noise scale); 0 asks for the deterministic `argmax`.
+        generator: restarts the noise of every competition at a seed drawn from it, so that the result repeats.
+    """
+    if samples is not None and samples < 0:
+        raise ValueError(f"Expected samples >= 0 (0: argmax) but got {samples}")
+    if generator is not None:
+        seed_noise(model, int(torch.randint(2**31, (), generator=generator, device=generator.device)))
+    rule = None if samples is None else "sample" if samples else "argmax"
+    was_training = model.training
+    model.eval()
+    try:
+        with inference_rule(model, rule):
+            passes = max(1, samples or 1) if competitions(model) else 1
+            total = model(x)
+            for _ in range(passes - 1):
+                total = total + model(x)
+            return total / passes
+    finally:
+        model.train(was_training)
+
+
+def seed_noise(model: nn.Module, seed: int, *, rank: int = 0) -> None:
+    """Restart the noise of every competition: independent streams by layer, `seed` and `rank`."""
+    for i, layer in enumerate(competitions(model).values()):
+        layer.stream.restore(int(key_of(seed, rank, i)))
+
+
+def noise_state(model: nn.Module) -> dict[str, tuple[int, int]]:
+    """Where each competition's noise stands, for a checkpoint."""
+    return {name: layer.stream.state() for name, layer in competitions(model).items()}
+
+
+def load_noise_state(model: nn.Module, state: Mapping[str, tuple[int, int]]) -> None:
+    """Put every competition's noise where `noise_state` found it."""
+    layers = competitions(model)
+    if state.keys() != layers.keys():
+        raise ValueError(f"Expected noise for the layers {sorted(layers)} but got {sorted(state)}")
+    for name, stood in state.items():
+        layers[name].stream.restore(*stood)
+
+
+@contextmanager
+def fixed_noise(model: nn.Module, *, seed: int = 0) -> Iterator[None]:
+    """Inside the block every noisy competition of `model` meets the same noise in each pass and for each image.
+
+    So a pass with a unit off differs from the one before by that unit alone. What is held already stays held, and the
+    layers' own noise goes on afterwards where it stood.
+    """
+    free = [layer for layer in competitions(model).values() if layer.held is None]
+    try:
+        for i, layer in enumerate(free):
+            layer.held = seed + i
+        yield
+    finally:
+        for layer in free:
+            layer.held = None

@@ -1,0 +1,1 @@
+"""Images and words in one space."""

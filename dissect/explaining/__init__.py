@@ -1,0 +1,1 @@
+"""One image: which units decided."""

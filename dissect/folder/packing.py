@@ -1,0 +1,105 @@
+"""A record as it lies on disk: of a competition which units won, and the values of those alone.
+
+Values are kept in fp16 (in fp32 where fp16 would overflow), win rates as counts of positions. With one winner a group
+and image who won is a uint8 index, 3 bytes a group in all, against 2 U for all its units in fp16. Over the positions of
+a map several units of a group win: who did is a bit a unit, and a winner's count and mean value there, whose product is
+the mean, take 3 bytes (up to 255 positions). Layers that do not compete are kept as they are.
+"""
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from competition_layers import StochasticLWTA, winner_mask, winners
+from competition_layers.groups import LAYOUTS, Layout
+
+from ..recording.layer_record import LayerRecord
+from ..recording.summaries import SUMMARIES
+
+Groups = tuple[int, Layout]
+
+
+def pack(record: LayerRecord, layer: object) -> dict[str, Tensor]:
+    """The tensors of a file, from a record and the module it is of; `unpack` reads them back."""
+    order = torch.tensor([SUMMARIES.index(summary) for summary in record.summaries], dtype=torch.uint8)
+    if record.won is None or record.win_rate is None or record.value_when_winning is None or record.positions is None:
+        return {"summaries": order, **{f"summary.{name}": values for name, values in record.summaries.items()}}
+    assert isinstance(layer, StochasticLWTA)
+    groups, units = (layer.competitors, layer.layout), record.win_rate.shape[1]
+    flat = {"summaries": order, "competition": torch.tensor([groups[0], LAYOUTS.index(groups[1]), units])}
+    anywhere = record.win_rate > 0
+    flat |= {"positions": _small(record.positions), **_mask("wins", anywhere, groups)}
+    if not bool((record.win_rate[anywhere] == 1).all()):
+        flat["count.wins"] = _small((record.win_rate * record.positions[:, None])[anywhere].round().int())
+    flat["value.wins"] = _half(record.value_when_winning[anywhere])
+    for summary, values in record.summaries.items():
+        same = torch.equal(record.won[summary], anywhere)
+        if same and torch.allclose(values, record.win_rate * record.value_when_winning, rtol=1e-4, atol=1e-6):
+            continue
+        if not same:
+            flat |= _mask(summary, record.won[summary], groups)
+        flat[f"value.{summary}"] = _half(values[record.won[summary]])
+    return flat
+
+
+def unpack(flat: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """What `pack` packed, under the names of `LayerRecord.tensors`."""
+    order = [SUMMARIES[i] for i in flat["summaries"].tolist()]
+    if "competition" not in flat:
+        return {f"summary.{summary}": flat[f"summary.{summary}"] for summary in order}
+    anywhere = _won("wins", flat)
+    value = _placed(flat["value.wins"], anywhere)
+    rate = anywhere.float()
+    if "count.wins" in flat:
+        rate = _placed(flat["count.wins"], anywhere) / flat["positions"][:, None]
+    made: dict[str, Tensor] = {}
+    for summary in order:
+        own = f"index.{summary}" in flat or f"bits.{summary}" in flat
+        won = _won(summary, flat) if own else anywhere
+        values = _placed(flat[f"value.{summary}"], won) if f"value.{summary}" in flat else rate * value
+        made |= {f"summary.{summary}": values, f"won.{summary}": won}
+    return {**made, "win_rate": rate, "value_when_winning": value, "positions": flat["positions"].int()}
+
+
+def joined(parts: Iterable[tuple[range, Mapping[str, Tensor]]], images: int) -> dict[str, Tensor]:
+    """The rows of all parts in one tensor a name, without holding them twice."""
+    whole: dict[str, Tensor] = {}
+    for rows, flat in parts:
+        for name, part in flat.items():
+            if name not in whole:
+                whole[name] = torch.empty(images, *part.shape[1:], dtype=part.dtype)
+            whole[name][rows.start : rows.stop] = part
+    return whole
+
+
+def _mask(name: str, won: Bool[Tensor, "images units"], groups: Groups) -> dict[str, Tensor]:
+    """Who won: where that is one unit of each group its index, else a bit a unit."""
+    competitors, layout = groups
+    index = winners(won.float(), competitors, channel_dim=1, layout=layout)
+    if torch.equal(winner_mask(index, competitors, channel_dim=1, layout=layout).bool(), won):
+        return {f"index.{name}": index}
+    return {f"bits.{name}": torch.from_numpy(np.packbits(won.cpu().numpy(), axis=1))}
+
+
+def _won(name: str, flat: Mapping[str, Tensor]) -> Bool[Tensor, "images units"]:
+    competitors, layout, units = flat["competition"].tolist()
+    if f"index.{name}" in flat:
+        return winner_mask(flat[f"index.{name}"], competitors, channel_dim=1, layout=LAYOUTS[layout]).bool()
+    return torch.from_numpy(np.unpackbits(flat[f"bits.{name}"].numpy(), axis=1, count=units)).bool()
+
+
+def _placed(values: Tensor, won: Bool[Tensor, "images units"]) -> Float[Tensor, "images units"]:
+    """The values in the places that won, row by row; 0 elsewhere."""
+    return torch.zeros(won.shape).masked_scatter_(won, values.float())
+
+
+def _small(counts: Int[Tensor, "counts"]) -> Tensor:
+    return counts.to(torch.uint8) if int(counts.max()) < 256 else counts
+
+
+def _half(values: Tensor) -> Tensor:
+    half = values.half()
+    return half if bool(half.isfinite().all()) else values.float()

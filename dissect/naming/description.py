@@ -1,0 +1,51 @@
+"""What is known about a unit, and the names it might have."""
+
+from dataclasses import dataclass
+
+from .evidence import FALSE_DISCOVERIES, Evidence
+
+OUTCOMES = ("named", "chance", "rival", "too few images")
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One possible name of a unit."""
+
+    description: str
+    similarity: float
+    method: str
+
+
+@dataclass(frozen=True)
+class Description:
+    """What is known about a unit. `description` is empty where there is no honest name.
+
+    `support` counts the images that the unit won (no competition: those above its smallest value), `win_rate` is the
+    share of positions won and `mean_when_winning` the mean value there; both are `None` for units that do not
+    compete. The `candidates` are distinct, best first; `margin` is by how much the first is more similar than the
+    second. `evidence` is that for the first, whether it became the name or not.
+    """
+
+    layer: str
+    unit: int
+    description: str
+    similarity: float
+    win_rate: float | None
+    mean_when_winning: float | None
+    support: int
+    candidates: tuple[Candidate, ...] = ()
+    margin: float | None = None
+    evidence: Evidence | None = None
+
+    @property
+    def named(self) -> bool:
+        return bool(self.description)
+
+    @property
+    def outcome(self) -> str:
+        """`named`, or why not: `too few images`, `chance` (no better), a `rival` predicts it better."""
+        if self.named:
+            return "named"
+        if self.evidence is None:
+            return "too few images"
+        return "rival" if self.evidence.rival and self.evidence.p <= FALSE_DISCOVERIES else "chance"

@@ -1,0 +1,1 @@
+"""The images a dissection looks at."""

@@ -1,0 +1,1 @@
+"""What every unit does on every probe image."""

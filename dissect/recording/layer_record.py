@@ -1,0 +1,54 @@
+"""What the units of one layer did on the probe images, in memory and packed for a file."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from ..similarity.support import active_images
+from .top_images import TopImages
+
+
+@dataclass(frozen=True)
+class LayerRecord:
+    """What the units of one layer did on the probe images.
+
+    `summaries` maps the names of `SUMMARIES` to values. For a competition, `won` says under the same names which images
+    a unit won (`cls`: on the class token; `tokens`: on another one; the others: at some position); `win_rate` and
+    `value_when_winning` are over all `positions`, or the class token where `cls` is the only summary. Other layers have
+    `None` there. `tops` are each unit's top images by the first summary.
+    """
+
+    layer: str
+    summaries: Mapping[str, Float[Tensor, "images units"]]
+    won: Mapping[str, Bool[Tensor, "images units"]] | None = None
+    win_rate: Float[Tensor, "images units"] | None = None
+    value_when_winning: Float[Tensor, "images units"] | None = None
+    tops: TopImages | None = None
+    positions: Int[Tensor, "images"] | None = None
+
+    def support(self, summary: str) -> Tensor:
+        """On how many images each unit speaks: those it won, or (no competition) those above its smallest value."""
+        return active_images(self.summaries[summary], None if self.won is None else self.won[summary]).sum(0)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Everything but the tops under flat names; `from_tensors` reads it back."""
+        flat = {f"summary.{name}": values for name, values in self.summaries.items()}
+        if self.won is not None:
+            flat |= {f"won.{name}": mask for name, mask in self.won.items()}
+            flat |= {name: getattr(self, name) for name in ("win_rate", "value_when_winning", "positions")}
+        return flat
+
+    @classmethod
+    def from_tensors(cls, layer: str, flat: Mapping[str, Tensor], tops: TopImages | None = None) -> "LayerRecord":
+        won = {name.removeprefix("won."): mask for name, mask in flat.items() if name.startswith("won.")}
+        return cls(
+            layer=layer,
+            summaries={n.removeprefix("summary."): values for n, values in flat.items() if n.startswith("summary.")},
+            won=won or None,
+            win_rate=flat.get("win_rate"),
+            value_when_winning=flat.get("value_when_winning"),
+            tops=tops,
+            positions=flat.get("positions"),
+        )

@@ -1,0 +1,152 @@
+"""One pass of the probe images through a network: each unit's value for each image, what it won, and where."""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, nn
+
+from competition_layers import (
+    StochasticLWTA,
+    competitions,
+    data_config,
+    load_noise_state,
+    noise_state,
+    observe,
+    seed_noise,
+    winner_mask,
+)
+from competition_layers.names import match_names
+from competition_layers.wiring.axes import channel_axis
+
+from ..probe.passes import Transform
+from .summaries import check_summaries, of_competition, of_values, record_names
+from .top_images import TopImages, grid_of, no_tops, with_batch
+
+
+class Recorder:
+    """Records layers of one network, batch by batch: call it with inputs and the images they are.
+
+    `tops` holds the top images since `restart`.
+    """
+
+    def __init__(self, model: nn.Module, layers: Sequence[str], summaries: Sequence[str] | None) -> None:
+        self.model, self.layers, self.summaries = model, tuple(layers), summaries
+        self.device = next((tensor.device for tensor in model.parameters()), torch.device("cpu"))
+        self.tops: dict[str, TopImages] = {}
+
+    def restart(self, seed: int) -> None:
+        """Forget the top images; the noise of competitions starts at `seed`, so that a shard repeats by itself."""
+        self.tops = {}
+        seed_noise(self.model, seed)
+
+    @torch.no_grad()
+    def __call__(self, x: Tensor, images: range) -> dict[str, dict[str, Tensor]]:
+        """Each layer's summaries of the batch, under the names of `LayerRecord.tensors`, on the CPU.
+
+        They are taken as each layer speaks: nothing large is kept, and a later module in place changes nothing.
+        """
+        competing = {name: layer for name, layer in competitions(self.model).items() if name in self.layers}
+        others = [name for name in self.layers if name not in competing]
+
+        def read(name: str, values: Tensor) -> tuple[dict[str, Tensor], TopImages]:
+            return self._read(name, values, images)
+
+        with (
+            observe(self.model, list(competing), what="input", read=read) as from_inputs,
+            observe(self.model, others, read=read) as from_outputs,
+        ):
+            self.model(x.to(self.device))
+        seen = {**from_inputs, **from_outputs}
+        self.tops = {name: seen[name][1] for name in self.layers}
+        return {name: {what: part.cpu() for what, part in seen[name][0].items()} for name in self.layers}
+
+    def _read(self, name: str, values: Tensor, images: range) -> tuple[dict[str, Tensor], TopImages]:
+        if not isinstance(values, Tensor) or values.ndim < 2:
+            what = type(values).__name__ if not isinstance(values, Tensor) else tuple(values.shape)
+            raise ValueError(f"Expected layer {name!r} to give one tensor (images, ..., units) but got {what}")
+        axis, layer = channel_axis(self.model, name, values), self.model.get_submodule(name)
+        tokens = values.ndim == 2 or (values.ndim == 3 and axis == 2)
+        prefix = class_tokens(self.model) if tokens else 0
+        chosen = self._chosen(name, prefix)
+        y = positions(values, axis)
+        if isinstance(layer, StochasticLWTA):
+            options = {"channel_dim": layer.channel_dim, "layout": layer.layout}
+            index = layer.winners(values)
+            won = positions(winner_mask(index, layer.competitors, **options), axis).bool()
+            flat = of_competition(y, won, chosen, prefix=prefix)
+            y = y * won
+        else:
+            flat = record_names(of_values(y, chosen, prefix=prefix))
+        grid = grid_of(values.shape, axis, prefix if values.ndim == 3 else 0)
+        tops = self.tops.get(name) or no_tops(y.shape[1], grid, y.device)
+        first = flat[f"summary.{chosen[0]}"]
+        return flat, with_batch(tops, images, first, flat.get(f"won.{chosen[0]}"), y, grid)
+
+    def _chosen(self, layer: str, prefix: int) -> Sequence[str]:
+        chosen = self.summaries or ["cls" if prefix and reads_class_token(self.model) else "mean"]
+        for summary in ("cls", "tokens"):
+            if summary in chosen and not prefix:
+                raise ValueError(
+                    f"Expected layer {layer!r} to have a class token for summary {summary!r} but got none; "
+                    "use mean or max"
+                )
+        return chosen
+
+
+@contextmanager
+def recording(
+    model: nn.Module, layers: str | Sequence[str], summaries: Sequence[str] | None = None
+) -> Iterator[Recorder]:
+    """A recorder of the layers that `layers` (names or globs) matches; inside the block `model` is in evaluation mode.
+
+    Afterwards its mode and its noise are as they were.
+
+    Raises:
+        ValueError: an unknown layer or summary (the nearest is offered).
+    """
+    names = match_names(layers, [name for name, _ in model.named_modules() if name], what="layer")
+    check_summaries(summaries or ())
+    was_training, noise = model.training, noise_state(model)
+    model.eval()
+    try:
+        yield Recorder(model, names, summaries)
+    finally:
+        model.train(was_training)
+        load_noise_state(model, noise)
+
+
+def default_transform(model: nn.Module) -> Transform:
+    """The transform that the model carries (`image_transform`), else timm's from its own data configuration."""
+    if callable(getattr(model, "image_transform", None)):
+        return model.image_transform
+    if not hasattr(model, "pretrained_cfg"):
+        raise ValueError(
+            f"Expected transform=... for a model that timm did not make but got none ({type(model).__name__}); or set "
+            "model.image_transform, for a torchvision network its weights' transforms()"
+        )
+    from timm.data import create_transform  # seconds to import: only where a transform is needed
+
+    return create_transform(**data_config(model), is_training=False)
+
+
+def class_tokens(model: nn.Module) -> int:
+    """How many tokens stand before those of the picture (timm's `num_prefix_tokens`); 0 without a class token.
+
+    A class token is timm's `cls_token` or torchvision's `class_token`.
+    """
+    if not any(isinstance(getattr(model, name, None), Tensor) for name in ("cls_token", "class_token")):
+        return 0
+    return int(getattr(model, "num_prefix_tokens", 1))
+
+
+def reads_class_token(model: nn.Module) -> bool:
+    """Whether the network has a class token and reads its answer from it."""
+    return class_tokens(model) > 0 and getattr(model, "global_pool", "token") == "token"
+
+
+def positions(x: Tensor, axis: int) -> Tensor:
+    """(images, units, positions), whatever the layout, without a copy."""
+    if x.ndim == 2:
+        return x[:, :, None]
+    return x.flatten(2) if axis == 1 else x.movedim(axis, -1).flatten(1, -2).transpose(1, 2)

@@ -1,0 +1,1 @@
+"""The script that trains the small CLIP of the painted scenes."""

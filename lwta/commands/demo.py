@@ -1,0 +1,245 @@
+"""`lwta demo`: everything once, offline, on the built-in scenes."""
+
+import json
+import shutil
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+from ..open_model import remember_model, training_seconds
+from ..parsing import parse_call
+from .explain import how_named
+
+FORMAT = 1
+MARK = "demo.json"  # says that a folder is a demo's, and of which settings
+MADE = ("scenes", "dense", "sparse", "names-dense", "names-sparse", "figures.json", "table.txt", "report.html")
+
+# ResNet-18's plan with one block a stage. Its last activation is pooled and read by one linear layer: what each unit
+# did to the decision is exact, and where it won can be seen on a map of 8 x 8 places.
+BACKBONE = "resnet18"
+MODEL_ARGS = {
+    "layers": (1, 1, 1, 1),
+    "channels": (32, 48, 64, 96),
+    "stem_type": "deep",
+    "stem_width": 16,
+    "output_stride": 8,
+}
+# Where units compete: inside the blocks, and where the last one is read. The residual stream between stays dense.
+INCLUDE = ["layer*.act1", "layer4.0.act2"]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How large a demo is: pictures a split, epochs, competitors in a group, pictures explained."""
+
+    train: int
+    probe: int
+    test: int
+    epochs: int
+    competitors: int = 8
+    explained: int = 6
+    lr: float = 8e-3
+    seed: int = 0
+
+
+FULL = Settings(train=4000, probe=1200, test=400, epochs=9)
+QUICK = Settings(train=2000, probe=600, test=200, epochs=4, explained=4)
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command."""
+    parse_call(demo, argv, prog="lwta demo")
+    return 0
+
+
+def demo(out: Path = Path("demo"), quick: bool = False, overwrite: bool = False) -> None:
+    """Paint scenes, train a sparse network and its dense twin, name their units, explain a few pictures.
+
+    Args:
+        out: the folder for all of it. One that holds this demo already is shown again, not made again.
+        quick: smaller and faster, with worse networks.
+        overwrite: make it anew; only what a demo writes is replaced, nothing else in the folder is touched.
+    """
+    with one_thread():
+        run_demo(out, QUICK if quick else FULL, overwrite=overwrite)
+
+
+def run_demo(out: Path, settings: Settings, *, overwrite: bool = False) -> dict[str, Any]:
+    """The demo in the folder `out`; returns its figures, which repeat (times aside)."""
+    if is_finished(out, settings) and not overwrite:
+        print((out / "table.txt").read_text(encoding="utf-8"))
+        print(f"This demo was made before; --overwrite makes it anew. The page is {out / 'report.html'}")
+        return json.loads((out / "figures.json").read_text())
+    make_room(out, settings, overwrite=overwrite)
+    started = time.perf_counter()
+    from competition_layers import load_model
+    from dissect import compare, explain, open_probe, render_report
+    from dissect.report import comparison_text, explanation_text
+    from dissect.report.numbers import duration
+
+    step(1, "painting scenes: what is in each picture is known")
+    scenes = paint(out / "scenes", settings)
+    networks, dissections = {}, {}
+    for number, (name, competitors) in enumerate({"dense": 1, "sparse": settings.competitors}.items(), start=2):
+        step(number, f"training the {name} network" + f", {competitors} units in a group" * (competitors > 1))
+        networks[name] = load_model(train(out / name, scenes, competitors, settings))
+    step(4, "naming the units of both with the bundled CLIP")
+    for name, network in networks.items():
+        dissections[name] = name_units(out / f"names-{name}", scenes / "probe", network)
+        remember_model(out / f"names-{name}", str(out / name))
+    step(5, f"explaining {settings.explained} pictures, comparing on {settings.test}")
+    explanations: dict[str, list] = {name: [] for name in networks}
+    for picture in to_explain(scenes / "test", settings.explained):
+        for name, network in networks.items():
+            explanation = explain(network, picture, dissection=dissections[name])
+            explanations[name].append(replace(explanation, truth=picture.parent.name))
+    comparison = compare(
+        {name: networks[name] for name in ("sparse", "dense")},
+        open_probe(scenes / "test"),
+        training_seconds={name: training_seconds(str(out / name)) for name in networks},
+        dissections=dissections,
+    )
+    page = render_report(
+        out / "report.html",
+        explanations["sparse"],
+        twins=explanations["dense"],
+        comparison=comparison,
+        made={**how_named(dissections["sparse"]), "Training": how_trained(settings)},
+    )
+    table = f"{explanation_text(explanations['sparse'][0])}\n\n{comparison_text(comparison)}\n"
+    (out / "table.txt").write_text(table, encoding="utf-8")
+    figures = json.dumps({"comparison": asdict(comparison), "explained": [said(e) for e in explanations["sparse"]]})
+    (out / "figures.json").write_text(figures + "\n")
+    print(f"\n{table}\nDone in {duration(time.perf_counter() - started)}. The page is {page}")
+    return json.loads(figures)
+
+
+@contextmanager
+def one_thread() -> Iterator[None]:
+    """Inside the block torch computes with one thread.
+
+    The figures are then the same on any number of cores, and beside other busy processes two threads that wait for one
+    another were measured twenty times slower than one; the other core reads pictures.
+    """
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def is_finished(out: Path, settings: Settings) -> bool:
+    """Whether `out` holds this very demo, made to the end."""
+    return _settings_in(out) == _as_written(settings) and (out / MADE[-1]).is_file()
+
+
+def make_room(out: Path, settings: Settings, *, overwrite: bool) -> None:
+    """Remove what an unfinished demo left, or under `overwrite` any; leave a mark of this one.
+
+    Raises:
+        FileExistsError: something else stands in `out`, or another demo and `overwrite` is not set.
+    """
+    if out.exists() and any(out.iterdir()):
+        if _settings_in(out) is None:
+            raise FileExistsError(f"Expected a new or empty folder, or a demo's, but got {str(out)!r}: choose --out")
+        if (out / MADE[-1]).is_file() and not overwrite:
+            raise FileExistsError(
+                f"Expected a new folder but {str(out)!r} holds a demo of other settings: choose --out, or --overwrite"
+            )
+    for name in MADE:
+        if (out / name).is_dir():
+            shutil.rmtree(out / name)
+        else:
+            (out / name).unlink(missing_ok=True)
+    out.mkdir(parents=True, exist_ok=True)
+    (out / MARK).write_text(json.dumps(_as_written(settings)) + "\n")
+
+
+def paint(folder: Path, settings: Settings) -> Path:
+    """Pictures for training, validation, naming and testing; held-out ones combine things as training never does."""
+    from pictures.scenes import write_scenes
+
+    sizes = {"train": settings.train, "val": settings.test, "probe": settings.probe, "test": settings.test}
+    return write_scenes(folder, splits=sizes, seed=settings.seed)
+
+
+def train(run: Path, scenes: Path, competitors: int, settings: Settings) -> Path:
+    """Both networks by the same recipe: they see the same batches, and differ in their activations alone."""
+    from training import Augmentation, Classifier, ImageData, fit
+
+    data = ImageData(
+        str(scenes),
+        val_split="val",
+        batch_size=32,
+        workers=1,
+        cache=True,
+        on_bad="trust",
+        augmentation=Augmentation(scale=(0.7, 1.0), interpolation="bilinear"),
+    )
+    classifier = Classifier(
+        BACKBONE,
+        competitors=competitors,
+        image_size=64,
+        include=INCLUDE,
+        model_args=MODEL_ARGS,
+        lr=settings.lr,
+        warmup_epochs=1,
+        channels_last=True,
+    )
+    return fit(classifier, data, run=run, epochs=settings.epochs, seed=settings.seed)
+
+
+def name_units(folder: Path, probe: Path, network: Any) -> Any:
+    """The units of the last place where the network's units compete (or, in the twin, could), named by scene words."""
+    from dissect import describe, load_concepts, load_encoder, open_probe
+
+    return describe(network, open_probe(probe), load_concepts("scenes"), load_encoder("bundled"), out=folder)
+
+
+def to_explain(folder: Path, count: int) -> list[Path]:
+    """The first picture of each class, class by class, until there are enough: nothing is picked by hand."""
+    classes = [sorted(path.glob("*.png")) for path in sorted(folder.iterdir()) if path.is_dir()]
+    rounds = zip_longest(*classes)
+    return [picture for pictures in rounds for picture in pictures if picture is not None][:count]
+
+
+def how_trained(settings: Settings) -> str:
+    """The recipe in words, for the page's last lines."""
+    return (
+        f"Both networks: {settings.train} painted scenes, {settings.epochs} epochs, AdamW at {settings.lr:g}, the same "
+        f"batches in the same order (seed {settings.seed}). A demonstration, not a result: neither was tuned."
+    )
+
+
+def said(explanation: Any) -> dict[str, Any]:
+    """What an explanation says, without its pictures."""
+    return {
+        "image": Path(explanation.image).name,
+        "label": explanation.label,
+        "margin": round(explanation.margin, 4),
+        "units": [{"unit": e.unit, "name": e.name, "to_margin": round(e.to_margin, 4)} for e in explanation.units],
+    }
+
+
+def step(number: int, what: str) -> None:
+    """Say what begins."""
+    print(f"[{number}/5] {what}", flush=True)
+
+
+def _as_written(settings: Settings) -> dict[str, Any]:
+    return {"format": FORMAT, **asdict(settings)}
+
+
+def _settings_in(out: Path) -> dict[str, Any] | None:
+    """What the mark in `out` says; None without one."""
+    try:
+        return json.loads((out / MARK).read_text())
+    except (FileNotFoundError, NotADirectoryError, ValueError):
+        return None

@@ -1,0 +1,116 @@
+"""`lwta describe`: name the units of a network."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Literal
+
+from ..open_model import class_names, open_model, remember_encoder, remember_model
+from ..parsing import parse_call
+from ..processes import first_after_all, own_device, own_share
+
+
+def main(argv: Sequence[str]) -> int:
+    """Run the command."""
+    parse_call(describe, argv, prog="lwta describe")
+    return 0
+
+
+def describe(
+    model: str,
+    probe: str,
+    out: Path,
+    layers: str | list[str] | None = None,
+    concepts: str = "scenes",
+    clip: str = "bundled",
+    root: Path = Path("."),
+    split: str = "validation",
+    similarity: str | None = None,
+    summary: str = "auto",
+    templates: str | list[str] | None = None,
+    limit: int | None = None,
+    on_bad: Literal["skip", "refuse"] = "skip",
+    drop_unknown: bool = False,
+    random_weights: bool = False,
+    batch_size: int = 64,
+    device: str | None = None,
+    shard: str | None = None,
+) -> None:
+    """Name the units of a network by the concepts that its activations follow.
+
+    Args:
+        model: a run or model folder, hf-hub:OWNER/NAME, local-dir:PATH, a timm name (its pretrained weights),
+            torchvision:NAME[/WEIGHTS], or package.module:function that returns a network, or one and its transform.
+        probe: images to look at: a folder, a safetensors file with uint8 `images`, wds/FOLDER of .tar shards, or a
+            data set by timm's name, torch/NAME or hfds/NAME.
+        out: the dissection folder to write; what is in it already and still fits is not computed again.
+        layers: a name or glob of modules, or a list of them; by default the last place where units compete.
+        concepts: a built-in set (scenes, imagenet1k, imagenet21k), classes for the network's own, or a text file, one
+            phrase a line.
+        clip: bundled, MODEL/TAG of open_clip, hf-hub:..., local-dir:..., or a safetensors file of image `embeddings`.
+        root: where wds/, torch/ and hfds/ sources lie.
+        split: of torch/ and hfds/ sources.
+        similarity: how activations are compared with concepts: claims (default), soft_wpmi, wpmi, cosine,
+            cosine_cubed, rank_reorder, jensen_shannon.
+        summary: what stands for an image: cls, tokens (without the class token), mean, max, quantile; auto is the class
+            token where the network reads it, else mean.
+        templates: a prompt with {} for the concept, or a list of them; their embeddings are averaged.
+        limit: look at so many images only, evenly spread.
+        on_bad: skip unreadable images and list them, or refuse to start.
+        drop_unknown: leave out concepts with words that the bundled encoder was not trained on, instead of refusing.
+        random_weights: a timm name without its weights.
+        batch_size: images a step.
+        device: cpu, cuda, ...; by default an accelerator where there is one.
+        shard: i/n, counted from 0: only record this share of the images; the command without it, afterwards, names.
+            Under torchrun each process records its share, and the first one names.
+    """
+    from dissect import DEFAULT_SIMILARITY, load_concepts, load_encoder, open_probe
+    from dissect import describe as dissect_units
+    from dissect.describing import check_choices, inference_rules, record_share
+
+    similarity = similarity or DEFAULT_SIMILARITY
+    check_choices(similarity, summary)  # typing mistakes are told before anything is loaded
+    share = own_share(shard)
+    prompts = [templates] if isinstance(templates, str) else templates or ["{}"]
+    words = None if concepts == "classes" else load_concepts(concepts, templates=prompts)
+    images = open_probe(probe, on_bad=on_bad, limit=limit, root=root, split=split)
+    for name, reason in images.skipped:
+        print(f"skipped {name}: {reason}")
+    where = device or own_device()
+    network = open_model(model, random_weights=random_weights).to(where)
+    words = words or load_concepts("classes", templates=prompts, names=class_names(network))
+    encoder = load_encoder(clip, batch_size=batch_size, device=where)
+    if drop_unknown:
+        words, dropped = encoder.known(words)
+        print(f"dropped {dropped} of {dropped + len(words)} concepts with words that the encoder was not trained on")
+    recorded = {"out": out, "layers": layers, "summary": summary, "batch_size": batch_size}
+    if share is not None:
+        record_share(network, images, encoder, share=share, **recorded)
+        print(f"Recorded share {share[0]}/{share[1]} into {out}", flush=True)
+        if shard is not None or not first_after_all():
+            return
+    dissection = dissect_units(network, images, words, encoder, similarity=similarity, **recorded)
+    remember_model(out, model)  # `lwta explain` needs the network again
+    remember_encoder(out, clip)  # and `lwta find` the encoder
+    print("\n".join(summarise(dissection, inference_rules(network))))
+
+
+def summarise(dissection, rules: dict[str, str]) -> list[str]:
+    """A short table: of each layer how many units have a name, why the others have none, and the five surest names."""
+    width = max(map(len, ("layer", *dissection.layers)))
+    lines = [f"{'layer':{width}}  units  named  chance  rival  too few images  rule"]
+    for layer in dissection.layers:
+        units = [dissection.description(layer, unit) for unit in range(dissection.units(layer))]
+        count = dissection.outcomes(layer)
+        counts = f"{count['named']:5}  {count['chance']:6}  {count['rival']:5}  {count['too few images']:14}"
+        lines.append(f"{layer:{width}}  {len(units):5}  {counts}  {rules.get(layer, 'does not compete')}")
+        surest = sorted((unit for unit in units if unit.named), key=lambda unit: -unit.evidence.predictability)[:5]
+        lines += [
+            f"{'':{width}}  unit {unit.unit}: {unit.description} (r {unit.evidence.predictability:.2f}, "
+            f"95 % {unit.evidence.low:.2f} to {unit.evidence.high:.2f})"
+            for unit in surest
+        ]
+    return [
+        *lines,
+        "r: how well a name predicts its unit on images that did not choose it, under the same encoder.",
+        f"The dissection is in {dissection.folder}",
+    ]

@@ -1,0 +1,1 @@
+"""A trained dense network becomes a sparse one."""

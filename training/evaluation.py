@@ -1,0 +1,196 @@
+"""How good a network is: its accuracy by each rule of inference, its loss, how its units compete."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+from torchmetrics import MeanMetric, Metric
+from torchmetrics.classification import MulticlassAccuracy
+
+from competition_layers import StochasticLWTA, competitions, fixed_noise, observe, predict, winner_mask
+from competition_layers.metrics import Density, WinRate, dead_units, effective_density, winner_entropy
+
+from .sampling import NOT_COUNTED
+
+# of what is read, what the progress bar tells; the log has all of it
+IN_THE_BAR = ("accuracy", "density", "effective_density", "dead_units", "winner_entropy", "agreement")
+WATCHED_BATCHES = 4  # of a validation, its first ones
+_CLOSELY = 64  # images of the first batch that the effective density is taken of: it costs a backward pass
+
+
+@dataclass(frozen=True)
+class SiteReading:
+    """How the units of one layer competed in one validation; of all processes together."""
+
+    site: str
+    competitors: int
+    density: float  # share of units that gave something other than 0
+    dead_units: float
+    winner_entropy: float
+    win_rate: Float[Tensor, "units"]
+
+
+@dataclass(frozen=True)
+class _Watched:
+    """What is collected of one layer."""
+
+    layer: StochasticLWTA
+    density: Density
+    win_rate: WinRate
+
+
+class Readings(nn.Module):
+    """Collects over batches, and over processes; `results` gives the figures and starts anew.
+
+    Args:
+        classes: from 10 on, the accuracy among the five likeliest is told too.
+        samples: n, of the accuracy over n sampled passes.
+    """
+
+    def __init__(self, classes: int, *, samples: int):
+        super().__init__()
+        self.samples = samples
+        # by the saved rule; the others only when asked for: they cost passes of their own
+        names = ["accuracy", "accuracy_argmax", "accuracy_one_sample", f"accuracy_{samples}_samples"]
+        top = dict.fromkeys(names, 1) | ({"accuracy_top5": 5} if classes >= 10 else {})
+        self.accuracies = nn.ModuleDict(
+            {
+                name: MulticlassAccuracy(classes, average="micro", top_k=k, ignore_index=NOT_COUNTED)
+                for name, k in top.items()
+            }
+        )
+        self.loss = MeanMetric()
+        self.agreement, self.effective_density = MeanMetric(), MeanMetric()
+        self.watched: dict[str, _Watched] = {}  # by layer, in the order in which they run
+        self.sites: list[SiteReading] = []  # of the last `results`
+
+    def update(
+        self,
+        model: nn.Module,
+        images: Float[Tensor, "images channels height width"],
+        labels: Int[Tensor, "images"],
+        *,
+        every_rule: bool,
+        watch: bool,
+        closely: bool = False,
+    ) -> None:
+        """One batch.
+
+        Args:
+            every_rule: read out by `argmax`, one sample and n samples too.
+            watch: look at who wins (in a few batches).
+            closely: and at how many units decide (in one of them).
+        """
+        layers = competitions(model)
+        if watch and layers:
+            counted = labels != NOT_COUNTED
+            names = list(layers)
+            with (
+                observe(model, names, what="input", read=lambda name, h: self._watch(name, layers[name], h, counted)),
+                observe(model, names, read=lambda name, y: self.watched[name].density.update(_of(y, counted) != 0)),
+            ):
+                logits = model.forward(images)  # not compiled: hooks added afterwards would be skipped
+            if closely:
+                last = list(self.watched)[-1]
+                shares = decision_density(model, images[:_CLOSELY], last)
+                if shares is not None:
+                    self.effective_density.update(shares[counted[:_CLOSELY]])
+        else:
+            logits = model(images)
+        losses = F.cross_entropy(logits.float(), labels, reduction="none", ignore_index=NOT_COUNTED)
+        self.loss.update(losses, weight=(labels != NOT_COUNTED).float())
+        scores = {"accuracy": logits}
+        if "accuracy_top5" in self.accuracies:
+            scores["accuracy_top5"] = logits
+        if every_rule and layers:
+            scores |= self._by_rule(model, images, noisy=any(layer.noise for layer in layers.values()))
+        for name, logits_of_rule in scores.items():
+            self.accuracies[name].update(logits_of_rule, labels)
+
+    def _watch(self, name: str, layer: StochasticLWTA, h: Tensor, counted: Tensor) -> None:
+        """Who wins in one layer: by `argmax`, and whether a sample agrees with it."""
+        h = h.detach()
+        how = {"channel_dim": layer.channel_dim, "layout": layer.layout}
+        best, drawn = (_of(layer.winners(h, sampled=sampled), counted) for sampled in (False, True))
+        self.agreement.update((best == drawn).float())
+        won = winner_mask(drawn if layer.noisy else best, layer.competitors, **how).movedim(layer.channel_dim, -1)
+        if name not in self.watched:
+            self.watched[name] = _Watched(layer, Density().to(h.device), WinRate(won.shape[-1]).to(h.device))
+        self.watched[name].win_rate.update(won)
+
+    def _competition(self) -> dict[str, Tensor]:
+        """Each layer's reading into `sites`; the figures are means over layers."""
+        self.sites = [_site_reading(name, watched) for name, watched in self.watched.items()]
+        self.watched = {}
+        names = ("density", "dead_units", "winner_entropy") if self.sites else ()
+        return {name: torch.tensor([getattr(site, name) for site in self.sites]).mean() for name in names}
+
+    def _by_rule(self, model: nn.Module, images: Tensor, *, noisy: bool) -> dict[str, Tensor]:
+        argmax = predict(model, images, samples=0)
+        one = predict(model, images, samples=1) if noisy else argmax  # without noise every sample is the argmax
+        many = predict(model, images, samples=self.samples) if noisy else argmax
+        return {
+            "accuracy_argmax": argmax,
+            "accuracy_one_sample": one,
+            f"accuracy_{self.samples}_samples": many,
+        }
+
+    def results(self) -> dict[str, Tensor]:
+        """The figures of everything seen since the last call."""
+        metrics: dict[str, Metric] = {"loss": self.loss, **self.accuracies, "agreement": self.agreement}
+        metrics["effective_density"] = self.effective_density
+        seen = {name: metric for name, metric in metrics.items() if metric.update_called}
+        values = {name: metric.compute() for name, metric in seen.items()}
+        for metric in seen.values():
+            metric.reset()
+        return values | self._competition()
+
+
+def decision_density(
+    model: nn.Module, images: Float[Tensor, "images channels height width"], layer: str
+) -> Float[Tensor, "images"] | None:
+    """The share of units of `layer` behind 90 % of the margin, the top logit less the runner-up's, image by image.
+
+    A unit's contribution is gradient times activation, summed over positions: exact where all that follows is linear,
+    else to first order. The model is read by its own rule, and its noise goes on as if nobody had looked.
+
+    Returns:
+        None where axis 0 of the layer's output does not count images.
+    """
+    cut: list[Tensor] = []
+
+    def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+        cut.append(output.detach().requires_grad_())
+        return cut[0].clone()  # a later module may write into it
+
+    handle = model.get_submodule(layer).register_forward_hook(hook)
+    try:
+        # validation runs in inference mode, whose tensors autograd refuses
+        with torch.inference_mode(False), torch.enable_grad(), fixed_noise(model):
+            top, runner_up = model.forward(images.clone()).float().topk(2, dim=1).values.unbind(1)
+            (gradient,) = torch.autograd.grad((top - runner_up).sum(), cut)
+    finally:
+        handle.remove()
+    channel_dim = model.get_submodule(layer).channel_dim
+    by_unit = (cut[0].detach() * gradient).float().movedim(channel_dim, -1)
+    if len(by_unit) != len(images):
+        return None
+    return effective_density(by_unit.reshape(len(images), -1, by_unit.shape[-1]).sum(1))
+
+
+def _site_reading(name: str, watched: _Watched) -> SiteReading:
+    layer, win_rate = watched.layer, watched.win_rate.compute().cpu()
+    return SiteReading(
+        site=name,
+        competitors=layer.competitors,
+        density=watched.density.compute().item(),
+        dead_units=dead_units(win_rate).item(),
+        winner_entropy=winner_entropy(win_rate, layer.competitors, layout=layer.layout).item(),
+        win_rate=win_rate,
+    )
+
+
+def _of(t: Tensor, counted: Tensor) -> Tensor:
+    return t[counted] if len(t) == len(counted) else t  # else axis 0 holds windows of several images

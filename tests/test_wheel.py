@@ -72,12 +72,12 @@ def ask(python, cwd, code):
 def test_the_wheel_ships_code_and_data_alone(wheel):
     names = zipfile.ZipFile(wheel).namelist()
     tops = {name.split("/")[0] for name in names if ".dist-info" not in name}
-    assert tops == {"competition_layers", "training", "dissect", "configs", "lwta"}
+    assert tops == {"competition_layers", "pictures", "training", "dissect", "configs", "lwta"}
     assert [name for name in names if "__pycache__" in name or name.endswith((".pt", ".pth", ".ckpt"))] == []
 
 
 def test_everything_that_git_keeps_in_the_packages_is_in_the_wheel(wheel, repository):
-    rooms = ("competition_layers", "training", "dissect", "configs", "lwta")
+    rooms = ("competition_layers", "pictures", "training", "dissect", "configs", "lwta")
     command = ["git", "ls-files", "-z", "--", *rooms]
     listed = subprocess.run(command, cwd=repository, capture_output=True, text=True, check=False)
     if listed.returncode:

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torchmetrics.functional.classification import binary_auroc
 
 from dissect.encoders import bundled_clip
 from pictures.scenes import COLOURED, COLOURS, HELD_OUT_PAIRS, OBJECTS, SCENES, Scene, paint
@@ -86,11 +87,11 @@ def _pixels(scene: Scene, name: str) -> int:
 
 def _auc(scores: np.ndarray, seen: np.ndarray, least: int = 1) -> float:
     """The share of (present, absent) pairs in the right order, ties half; NaN with fewer than `least` of either."""
-    present, absent = scores[seen >= SEEN], np.sort(scores[seen == 0])
-    if min(len(present), len(absent)) < least:
+    present, known = seen >= SEEN, (seen >= SEEN) | (seen == 0)
+    if min(present.sum(), (seen == 0).sum()) < least:
         return float("nan")
-    below = np.searchsorted(absent, present, "left") + np.searchsorted(absent, present, "right")
-    return float(below.mean() / 2 / len(absent))
+    # torchmetrics squashes scores outside [0, 1]; cosines are brought into it, which keeps their order
+    return float(binary_auroc(torch.from_numpy(scores[known] / 2 + 0.5), torch.from_numpy(present[known])))
 
 
 def _colours(scenes: list[Scene], images: Tensor, colours: Tensor) -> tuple[list, list]:

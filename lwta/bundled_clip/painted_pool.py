@@ -19,7 +19,7 @@ CELL_NAMES = (*OBJECTS, *COLOURS)
 
 @dataclass(frozen=True)
 class Pool:
-    """Images uint8 (n, 3, 64, 64), truth int8 (n, facts), cells bool (n, names, 8, 8), scene numbers, captions."""
+    """Images uint8 (n, 3, 64, 64), truth int8 (n, statements), cells bool (n, names, 8, 8), scene numbers, captions."""
 
     images: Tensor
     truth: Tensor
@@ -57,9 +57,9 @@ def where(scene: Scene) -> np.ndarray:
 def _row(index: int, *, split: str, seed: int) -> tuple:
     scene = paint(split, index, seed=seed)
     image = np.asarray(scene.image).transpose(2, 0, 1)
-    return image, truth(scene, _facts()), where(scene), SCENES.index(scene.label), scene.captions
+    return image, truth(scene, _statements()), where(scene), SCENES.index(scene.label), scene.captions
 
 
 @cache
-def _facts():
+def _statements():
     return all_statements()

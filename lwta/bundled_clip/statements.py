@@ -1,7 +1,7 @@
-"""What can be said about a painted scene and is known to be true or false: the facts that train the small CLIP.
+"""Statements about a painted scene whose truth is known: what the small CLIP is trained on.
 
-A fact has several phrasings ("a red boat", "red boats", "a photo of a red boat") and one column of truth over the
-pictures: 1 it holds, 0 it does not, -1 nobody can say (a thing too small to count as seen).
+A statement has several phrasings ("a red boat", "red boats", "a photo of a red boat") and one column of truth over the
+pictures: 1 true, 0 false, -1 unknown (an object too small to count as visible).
 """
 
 from dataclasses import dataclass
@@ -46,7 +46,7 @@ WATER = ("water", "blue water", "the sea")
 
 @dataclass(frozen=True)
 class SceneStatement:
-    """One fact: its sort, what it is about, and its phrasings."""
+    """One statement: its sort, what it is about, and its phrasings."""
 
     sort: str
     about: tuple[str, ...]
@@ -54,9 +54,11 @@ class SceneStatement:
 
 
 def all_statements() -> tuple[SceneStatement, ...]:
-    """Every fact that is trained on; a held-out pair of kind and colour is not among them."""
-    facts = [SceneStatement("scene", (s,), (with_article(s), s, WHERE[s], *_photos(with_article(s)))) for s in SCENES]
-    facts += [
+    """Every statement that is trained on; a held-out pair of kind and colour is not among them."""
+    statements = [
+        SceneStatement("scene", (s,), (with_article(s), s, WHERE[s], *_photos(with_article(s)))) for s in SCENES
+    ]
+    statements += [
         SceneStatement("object", (k,), (with_article(k), k, plural(k), *_photos(with_article(k)))) for k in OBJECTS
     ]
     for kind in COLOURED:
@@ -64,40 +66,44 @@ def all_statements() -> tuple[SceneStatement, ...]:
             if (kind, colour) not in HELD_OUT_PAIRS:
                 pair = f"{colour} {kind}"
                 phrases = (with_article(pair), pair, f"{colour} {plural(kind)}", *_photos(with_article(pair)))
-                facts.append(SceneStatement("pair", (kind, colour), phrases))
-    facts += [SceneStatement("colour", (c,), (c, f"something {c}", f"{with_article(c)} thing")) for c in COLOURS]
+                statements.append(SceneStatement("pair", (kind, colour), phrases))
+    statements += [SceneStatement("colour", (c,), (c, f"something {c}", f"{with_article(c)} thing")) for c in COLOURS]
     for sort, values in (("weather", WEATHER), ("time", TIME), ("ground", GROUND), ("backdrop", BACKDROP)):
-        facts += [SceneStatement(sort, (value,), said) for value, said in values.items()]
-    facts.append(SceneStatement("water", ("water",), WATER))
+        statements += [SceneStatement(sort, (value,), phrases) for value, phrases in values.items()]
+    statements.append(SceneStatement("water", ("water",), WATER))
     for scene in SCENES:
-        facts += [
-            SceneStatement("scene time", (scene, t), (f"{with_article(scene)} {said[1]}",)) for t, said in TIME.items()
+        statements += [
+            SceneStatement("scene time", (scene, t), (f"{with_article(scene)} {phrases[1]}",))
+            for t, phrases in TIME.items()
         ]
         for weather in WEATHER:
             phrases = (f"{with_article(weather)} {scene}", f"{weather} {scene}")
-            facts.append(SceneStatement("scene weather", (scene, weather), phrases))
-    return tuple(facts)
+            statements.append(SceneStatement("scene weather", (scene, weather), phrases))
+    return tuple(statements)
 
 
-def truth(scene: Scene, facts: tuple[SceneStatement, ...]) -> np.ndarray:
-    """Which facts hold in a picture: int8 (facts), 1, 0 or -1 (unknown)."""
-    pixels: dict[tuple[str, ...], int] = {}
+def truth(scene: Scene, statements: tuple[SceneStatement, ...]) -> np.ndarray:
+    """Which statements hold in a picture: int8 (statements), 1, 0 or -1 (unknown)."""
+    pixels: dict[tuple[str | None, ...], int] = {}
     for thing in scene.things:
         seen = int(thing.mask.sum())
-        for key in {("object", thing.name), ("pair", thing.name, thing.colour), ("colour", thing.colour)}:
+        for key in (("object", thing.name), ("pair", thing.name, thing.colour), ("colour", thing.colour)):
             pixels[key] = pixels.get(key, 0) + seen
     least = SEEN * (scene.image.width / 64) ** 2
-    known = {("scene", scene.label)} | {(sort, value) for sort, value in scene.attributes.items()}
-    known |= {("scene time", scene.label, scene.attributes["time"])}
-    known |= {("scene weather", scene.label, scene.attributes["weather"])}
-    row = np.zeros(len(facts), np.int8)
-    for n, fact in enumerate(facts):
-        key = (fact.sort, *fact.about)
-        if fact.sort in ("object", "pair", "colour"):
-            seen = pixels.get(key, 0)
+    known: set[tuple[str, ...]] = {
+        ("scene", scene.label),
+        ("scene time", scene.label, scene.attributes["time"]),
+        ("scene weather", scene.label, scene.attributes["weather"]),
+        *scene.attributes.items(),
+    }
+    row = np.zeros(len(statements), np.int8)
+    for n, statement in enumerate(statements):
+        asked = (statement.sort, *statement.about)
+        if statement.sort in ("object", "pair", "colour"):
+            seen = pixels.get(asked, 0)
             row[n] = 1 if seen >= least else 0 if seen == 0 else -1
         else:
-            row[n] = key in known
+            row[n] = asked in known
     return row
 
 

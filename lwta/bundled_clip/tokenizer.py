@@ -20,8 +20,8 @@ SPECIAL = 2  # start and end of text
 
 
 def trained_words() -> tuple[str, ...]:
-    """Every word of the facts' phrases and of the captions, sorted."""
-    phrases = [phrase for fact in all_statements() for phrase in fact.phrases]
+    """Every word of the statements' phrases and of the captions, sorted."""
+    phrases = [phrase for statement in all_statements() for phrase in statement.phrases]
     phrases += [*WHERE.values(), *WHEN.values(), *NUMBERS.values(), "many a an and with"]
     phrases += [*OBJECTS, *map(plural, OBJECTS), *COLOURED, *COLOURS]
     return tuple(sorted({word for phrase in phrases for word in re.findall(r"[a-z]+", phrase.lower())}))

@@ -1,10 +1,10 @@
 """Trains the small CLIP that is bundled with the package: `python -m lwta.bundled_clip.train`.
 
-The image tower is open_clip's own ResNet, the text tower its transformer. What is true of a painted picture is known,
-so the loss is not only whose caption is whose (Radford et al. 2021) but whether each of 300 phrases holds (a sigmoid
-for each pair of picture and phrase, Zhai et al. 2023), and which of several colours a thing has (a softmax over hard
-negatives). Two heads help while training and are thrown away: facts read from the embedding, and things and colours
-read from an 8 x 8 map.
+The image tower is open_clip's ResNet, the text tower its transformer. The truth of each statement about a painted
+picture is known, so that the loss has three terms: InfoNCE over captions (Radford et al. 2021), a sigmoid for each
+pair of picture and statement (Zhai et al. 2023), and a softmax over hard negatives (scenes, weathers, the colours of
+one kind of object). Two auxiliary heads are used in training only: statements from the embedding, objects and colours
+from an 8 x 8 map.
 """
 
 import argparse
@@ -47,27 +47,27 @@ def preprocess_config() -> dict:
     return {"mean": [MEAN] * 3, "std": [STD] * 3, "interpolation": "bicubic", "resize_mode": "shortest"}
 
 
-class Helpers(nn.Module):
-    """What only training needs: a bias for the sigmoids, facts read from the embedding, things read from a map."""
+class AuxiliaryHeads(nn.Module):
+    """Used in training only: a bias of the sigmoids, statements from the embedding, objects and colours from a map."""
 
-    def __init__(self, embedding: int, channels: int, facts: int):
+    def __init__(self, embedding: int, channels: int, statements: int):
         super().__init__()
         self.bias = nn.Parameter(torch.tensor(-6.0))
-        self.facts = nn.Linear(embedding, facts)
+        self.statements = nn.Linear(embedding, statements)
         self.cells = nn.Conv2d(channels, len(CELL_NAMES), 1)
 
 
 def train(pool: Pool, tokenizer, *, config: dict, steps: int, batch_size: int, lr: float, seed: int) -> nn.Module:
     """A model trained on the pool for so many steps. The same arguments give the same model on the same machine."""
     torch.manual_seed(seed)
-    facts = all_statements()
+    statements = all_statements()
     model = open_clip.CLIP(**config)
     visual = model.visual.to(memory_format=torch.channels_last)
-    helpers = Helpers(config["embed_dim"], 8 * config["vision_cfg"]["width"], len(facts))
-    optimizer = torch.optim.AdamW(_groups(model, helpers), lr=lr, betas=(0.9, 0.98))
+    heads = AuxiliaryHeads(config["embed_dim"], 8 * config["vision_cfg"]["width"], len(statements))
+    optimizer = torch.optim.AdamW(_groups(model, heads), lr=lr, betas=(0.9, 0.98))
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps, pct_start=0.1)
-    phrases = [tokenizer(list(fact.phrases)) for fact in facts]
-    always, others = _split(facts)
+    phrases = [tokenizer(list(statement.phrases)) for statement in statements]
+    always, others = _split(statements)
     started, order, smooth = time.time(), torch.empty(0, dtype=torch.long), None
     for step in range(steps):
         if len(order) < batch_size:
@@ -79,17 +79,17 @@ def train(pool: Pool, tokenizer, *, config: dict, steps: int, batch_size: int, l
         image, cells = _augment(pool.images[chosen], pool.cells[chosen])
         with torch.autocast("cpu", torch.bfloat16):
             embedded, fine = _forward(visual, image)
-            guessed = helpers.cells(fine)
+            guessed = heads.cells(fine)
             texts = torch.cat([_encode(model, said), _encode(model, told)])
         embedded, guessed, texts = embedded.float(), guessed.float(), functional.normalize(texts.float(), dim=-1)
         known = pool.truth[chosen]
         unit = functional.normalize(embedded, dim=-1)
         logits = model.logit_scale.exp() * unit @ texts.T
         loss = (
-            12 * _sigmoid_loss(logits[:, : len(picked)] + helpers.bias, known[:, picked])
-            + 12 * _sigmoid_loss(helpers.facts(embedded), known)
+            12 * _sigmoid_loss(logits[:, : len(picked)] + heads.bias, known[:, picked])
+            + 12 * _sigmoid_loss(heads.statements(embedded), known)
             + 40 * functional.binary_cross_entropy_with_logits(guessed, cells.float())
-            + _softmax_loss(logits, known, facts, picked)
+            + _softmax_loss(logits, known, statements, picked)
             + 0.2 * _contrastive_loss(logits[:CAPTIONS, len(picked) :])
         )
         optimizer.zero_grad()
@@ -154,10 +154,10 @@ def main(argv: list[str] | None = None) -> None:
     print_figures(figures(options.out, options.test))
 
 
-def _groups(model, helpers):
-    """Weight decay by tower. The text tower could learn 150 pairs of kind and colour by heart; a heavy decay makes it
-    put the two words together, so that a pair it never read finds its place."""
-    image = [*model.visual.parameters(), *helpers.parameters()]
+def _groups(model, heads):
+    """Weight decay by tower: a heavy one on the text tower keeps it from memorising the 150 pairs of kind and colour,
+    so that pairs that training never showed are composed of their words."""
+    image = [*model.visual.parameters(), *heads.parameters()]
     text = [value for name, value in model.named_parameters() if not name.startswith("visual.")]
     return [
         {"params": [value for value in image if value.ndim > 1], "weight_decay": 0.05},
@@ -166,10 +166,10 @@ def _groups(model, helpers):
     ]
 
 
-def _split(facts: tuple[SceneStatement, ...]) -> tuple[Tensor, Tensor]:
-    """Numbers of the facts of every step, and of those that take turns."""
-    always = [n for n, fact in enumerate(facts) if fact.sort in ALWAYS]
-    return torch.tensor(always), torch.tensor([n for n in range(len(facts)) if n not in set(always)])
+def _split(statements: tuple[SceneStatement, ...]) -> tuple[Tensor, Tensor]:
+    """Indices of the statements of every step, and of those of which 24 are drawn for each step."""
+    always = [n for n, statement in enumerate(statements) if statement.sort in ALWAYS]
+    return torch.tensor(always), torch.tensor([n for n in range(len(statements)) if n not in set(always)])
 
 
 def _forward(visual, image):
@@ -190,7 +190,7 @@ def _any(choices):
 
 
 def _augment(images: Tensor, cells: Tensor) -> tuple[Tensor, Tensor]:
-    """Half of the pictures mirrored, with their maps; colours are never changed, for they are what is learnt."""
+    """Half of the pictures mirrored, with their maps; colours are not changed, since statements name them."""
     mirror = (torch.rand(len(images)) < 0.5)[:, None, None, None]
     images = (images.float() / 255 - MEAN) / STD
     images = torch.where(mirror, images.flip(3), images).contiguous(memory_format=torch.channels_last)
@@ -198,22 +198,22 @@ def _augment(images: Tensor, cells: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _sigmoid_loss(logits: Tensor, known: Tensor) -> Tensor:
-    """Sigmoid loss of every picture and phrase whose truth is known; what holds is rare and weighs four times."""
+    """Sigmoid loss of every picture and statement whose truth is known; true ones are rare and weigh four times."""
     true = (known == 1).float()
     weight = (known >= 0).float() * (1 + 3 * true)
     return functional.binary_cross_entropy_with_logits(logits, true, weight)
 
 
-def _softmax_loss(logits: Tensor, known: Tensor, facts: tuple[SceneStatement, ...], picked: Tensor) -> Tensor:
-    """Softmax within groups of which one holds: scenes, weathers, times, grounds, and the colours of one kind."""
+def _softmax_loss(logits: Tensor, known: Tensor, statements: tuple[SceneStatement, ...], picked: Tensor) -> Tensor:
+    """Softmax within groups of which one is true: scenes, weathers, times, grounds, and the colours of one kind."""
     places = {int(n): place for place, n in enumerate(picked)}
     total = logits.new_zeros(())
     for sort in GROUPS:
-        group = [n for n, fact in enumerate(facts) if fact.sort == sort]
+        group = [n for n, statement in enumerate(statements) if statement.sort == sort]
         total = total + functional.cross_entropy(logits[:, [places[n] for n in group]], known[:, group].argmax(1))
     rows, targets = [], []
     for kind in COLOURED:
-        group = [n for n, fact in enumerate(facts) if fact.sort == "pair" and fact.about[0] == kind]
+        group = [n for n, statement in enumerate(statements) if statement.sort == "pair" and statement.about[0] == kind]
         truth = known[:, group]
         sure = ((truth == 1).sum(1) == 1) & ((truth == -1).sum(1) == 0)
         scores = logits[:, [places[n] for n in group]][sure]

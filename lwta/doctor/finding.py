@@ -10,7 +10,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing looked at. `mend` is the command that helps; `broken` says that lwta cannot work as it is."""
+    """The result of one check. `mend` is the command that helps; `broken` says that lwta cannot work as it is."""
 
     ok: bool
     what: str

@@ -1,4 +1,4 @@
-"""`training`, `dissect` and `configs` are common names: does Python find ours, or somebody else's?"""
+"""`pictures`, `training`, `dissect` and `configs` are common names: does Python find ours, or another package?"""
 
 from collections.abc import Mapping, Sequence
 from importlib import metadata
@@ -6,7 +6,7 @@ from pathlib import Path
 
 from .finding import Finding, ask_python
 
-ROOMS = ("lwta", "competition_layers", "training", "dissect", "configs")
+ROOMS = ("lwta", "competition_layers", "pictures", "training", "dissect", "configs")
 HOME = Path(__file__).resolve().parents[2]
 _LOOK = f"""
 from importlib.util import find_spec

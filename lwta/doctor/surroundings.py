@@ -1,4 +1,4 @@
-"""What stands around Python: the cache, a browser for the tests of the page, cores and memory."""
+"""The cache of weights, a browser for the tests of the page, cores and memory."""
 
 import os
 import shutil
@@ -26,7 +26,7 @@ def cache_folder(env: Mapping[str, str]) -> Path:
 
 
 def check_cache(folder: Path) -> Finding:
-    """Pretrained weights need a place to be kept."""
+    """Can pretrained weights be written, and is there room for them?"""
     there = next(parent for parent in (folder, *folder.parents) if parent.exists())
     try:
         with tempfile.TemporaryFile(dir=there):

@@ -35,7 +35,7 @@ def explain_failure(stderr: str) -> Finding:
 
 
 def check_gpu(gpus: list[str], *, torch_sees_it: bool) -> Finding:
-    """A GPU that the machine has and torch does not see is worth a word."""
+    """Does torch see the GPUs that the machine has?"""
     if gpus and not torch_sees_it:
         what = f"torch does not see {', '.join(gpus)}: everything runs on the CPU"
         return Finding(False, what, f"see whether nvidia-smi lists it; if so: {TOGETHER}")

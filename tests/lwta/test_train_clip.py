@@ -1,4 +1,4 @@
-"""The training of the small CLIP: its facts are true, its words are tokens, and a step of it repeats."""
+"""The training of the small CLIP: its statements are true, its words are tokens, and a step of it repeats."""
 
 import numpy as np
 import open_clip
@@ -26,25 +26,25 @@ def pool():
     return paint_pool("clip", 24, processes=1)
 
 
-def test_facts_agree_with_the_picture():
-    facts = all_statements()
+def test_statements_agree_with_the_picture():
+    statements = all_statements()
     for index in range(20):
         scene = paint("clip", index)
-        row = truth(scene, facts)
-        for fact, holds in zip(facts, row, strict=True):
-            if fact.sort == "scene":
-                assert holds == (fact.about[0] == scene.label)
-            if fact.sort == "pair":
-                pixels = sum(t.mask.sum() for t in scene.things if (t.name, t.colour) == fact.about)
+        row = truth(scene, statements)
+        for statement, holds in zip(statements, row, strict=True):
+            if statement.sort == "scene":
+                assert holds == (statement.about[0] == scene.label)
+            if statement.sort == "pair":
+                pixels = sum(t.mask.sum() for t in scene.things if (t.name, t.colour) == statement.about)
                 assert holds == (1 if pixels >= 12 else 0 if pixels == 0 else -1)
-            if fact.sort == "weather":
-                assert holds == (fact.about[0] == scene.attributes["weather"])
+            if statement.sort == "weather":
+                assert holds == (statement.about[0] == scene.attributes["weather"])
 
 
-def test_held_out_pairs_are_not_among_the_facts_nor_their_phrases():
-    facts = all_statements()
-    assert not {fact.about for fact in facts} & HELD_OUT_PAIRS
-    said = "  ".join(f" {phrase} " for fact in facts for phrase in fact.phrases)
+def test_held_out_pairs_are_not_among_the_statements_nor_their_phrases():
+    statements = all_statements()
+    assert not {statement.about for statement in statements} & HELD_OUT_PAIRS
+    said = "  ".join(f" {phrase} " for statement in statements for phrase in statement.phrases)
     assert not [pair for kind, colour in HELD_OUT_PAIRS if (pair := f" {colour} {kind} ") in said]
 
 

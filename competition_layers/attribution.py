@@ -1,7 +1,7 @@
 """What each unit of a layer added to a decision: exact where the path to the logit is linear, elsewhere to first order.
 
-Whether it is linear is found out, not known: the gradient of the logit gives the contributions, and the network, run
-again with units off, must lose just what they say.
+Whether the path is linear is measured: the gradient of the logit gives the contributions, and the network, run again
+with units off, must lose just as much.
 """
 
 from collections.abc import Callable, Iterator
@@ -15,32 +15,38 @@ from torch import Tensor, nn
 
 from .inference import fixed_noise
 from .layers import StochasticLWTA
-from .linearised import frozen_norm_scale, who_won, winner_gradients
+from .linearised import frozen_norm_scale, winner_gradients, winners_of
 from .names import nearest
 from .observing import observe
 from .wiring.axes import channel_axis
 
-Method = Literal["direct", "direct, layer-norm statistics held", "gradient x activation"]
+Method = Literal["direct", "direct, layer-norm scale frozen", "gradient x activation"]
 METHODS: dict[Method, str] = {
     "direct": "From this layer on the network is linear (checked by running it again with units off): "
     "each contribution is exact.",
-    "direct, layer-norm statistics held": "From this layer on the network is linear once later layer norms keep the "
+    "direct, layer-norm scale frozen": "From this layer on the network is linear once later layer norms keep the "
     "scale they have for this image (checked): the contributions add up to the logit. What switching off a unit does "
     "to that scale shows in its check alone.",
-    "gradient x activation": "The network bends after this layer: contributions are first-order estimates, to be "
-    "trusted as far as the check beside them goes.",
+    "gradient x activation": "The network is not linear after this layer: contributions are first-order estimates, to "
+    "be trusted as far as the check beside them goes.",
 }
 TOLERANCE = 1e-4  # of the sum of absolute contributions: rounding stays far below it, a bend in the path far above
 
 
 @dataclass(frozen=True)
 class Contributions:
-    """Of a batch of images at one layer; its axes that are neither images nor units are flattened to positions."""
+    """Of a batch of images at one layer; its axes that are neither images nor units are flattened to positions.
+
+    For each image  logit[target] = to_logit.sum() + without[target] + what first order misses;  the last is 0 up to
+    rounding unless the method is `gradient x activation`. The margin, target less runner-up, likewise.
+    """
 
     method: Method
     logits: Float[Tensor, "images classes"]
-    top: Int[Tensor, "images"]
-    runner_up: Int[Tensor, "images"]
+    without: Float[Tensor, "images classes"]  # with every unit of the layer off: biases and paths around the layer
+    predicted: Int[Tensor, "images"]
+    target: Int[Tensor, "images"]  # the class that is explained
+    runner_up: Int[Tensor, "images"]  # the class of the largest logit beside the target's
     to_logit: Float[Tensor, "images units"]
     to_margin: Float[Tensor, "images units"]
     output: Float[Tensor, "images positions units"]
@@ -49,27 +55,33 @@ class Contributions:
     places: tuple[int, ...]  # the positions before they were flattened: (height, width), (tokens,) or ()
 
 
-def contributions(model: nn.Module, x: Float[Tensor, "images channels height width"], layer: str) -> Contributions:
-    """What each unit of `layer` added to the top logit, and to the margin: the top logit less the runner-up's.
+def contributions(
+    model: nn.Module, x: Float[Tensor, "images channels height width"], layer: str, *, target: int | None = None
+) -> Contributions:
+    """What each unit of `layer` added to the target's logit, and to the margin: that logit less the runner-up's.
 
     With the layer's output a, positions p, unit k and a logit z:  c_k = sum_p a_pk dz/da_pk.  Where z is linear in a,
-    z is the sum of all c_k and a rest (biases, paths around the layer). This is tried with the network as it is, then
-    with layer-norm statistics held, which makes the end of a transformer linear; where neither holds, c is gradient
-    times activation.
+    z is the sum of all c_k and of what is left with the layer off (biases, paths around it). This is tried with the
+    network as it is, then with the scale of later layer norms frozen, which makes the end of a transformer linear;
+    where neither holds, c is gradient times activation.
 
     Later competitions are differentiated with their winners as they fell, never through the straight-through estimate.
+    The result holds no graph.
+
+    Args:
+        target: the class to explain, by its index; by default the class predicted for each image.
 
     Raises:
-        ValueError: the model has no activation `layer` (the nearest is offered), or fewer than two classes.
+        ValueError: the model has no module `layer` (the nearest is offered), fewer than two classes, or no such target.
     """
     check_layer(model, layer)
     with fixed_noise(model):
-        for method, hold in (("direct", nullcontext), ("direct, layer-norm statistics held", frozen_norm_scale)):
+        for method, hold in _LINEAR:
             with hold(model):
-                found = _attribute(model, x, layer, method)
+                found = _attribute(model, x, layer, target, method)
                 if _adds_up(model, x, layer, found):
                     return found
-        return _attribute(model, x, layer, "gradient x activation")
+        return _attribute(model, x, layer, target, "gradient x activation")
 
 
 @torch.no_grad()
@@ -99,13 +111,19 @@ def check_layer(model: nn.Module, layer: str) -> None:
         raise ValueError(f"Expected a known layer but got {layer!r}{near} (known: {', '.join((sites or known)[-6:])})")
 
 
+_LINEAR: tuple[tuple[Method, Callable], ...] = (
+    ("direct", nullcontext),
+    ("direct, layer-norm scale frozen", frozen_norm_scale),
+)
+
+
 @torch.enable_grad()
-def _attribute(model: nn.Module, x: Tensor, layer: str, method: Method) -> Contributions:
-    """One pass forward, two backward to `layer`."""
+def _attribute(model: nn.Module, x: Tensor, layer: str, target: int | None, method: Method) -> Contributions:
+    """One pass forward, two backward to `layer`, one forward without it."""
     won: list[Tensor | None] = []
 
     def cut(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        won.append(who_won(module, inputs[0]) if isinstance(module, StochasticLWTA) else None)
+        won.append(winners_of(module, inputs[0]) if isinstance(module, StochasticLWTA) else None)
         return output.detach().requires_grad_().clone()  # a clone, since a later module may write into it
 
     with winner_gradients(model), _hook(model, layer, cut), observe(model, [layer]) as seen:
@@ -114,21 +132,34 @@ def _attribute(model: nn.Module, x: Tensor, layer: str, method: Method) -> Contr
         raise ValueError(f"Expected a classifier of at least 2 classes but got logits of shape {tuple(logits.shape)}")
     output = seen[layer]
     axis = channel_axis(model, layer, output)
-    top, runner_up = logits.topk(2, dim=1).indices.unbind(1)
-    by_top, by_runner_up = (_gradient(logits, label, output) for label in (top, runner_up))
-    a, by_top, by_margin = (_positions(t.detach(), axis) for t in (output, by_top, by_top - by_runner_up))
+    chosen, runner_up = _classes(logits.detach(), target)
+    by_target, by_runner_up = (_gradient(logits, label, output) for label in (chosen, runner_up))
+    a, by_target, by_margin = (_positions(t.detach(), axis) for t in (output, by_target, by_target - by_runner_up))
     return Contributions(
         method=method,
         logits=logits.detach(),
-        top=top,
+        without=logits_without(model, x, layer, torch.ones(len(x), a.shape[-1], dtype=torch.bool, device=x.device)),
+        predicted=logits.argmax(1),
+        target=chosen,
         runner_up=runner_up,
-        to_logit=(a * by_top).sum(1),
+        to_logit=(a * by_target).sum(1),
         to_margin=(a * by_margin).sum(1),
         output=a,
         won=None if won[0] is None else _positions(won[0], axis),
         reaches=(by_margin != 0).any(-1),
         places=tuple(output.movedim(axis, -1).shape[1:-1]),
     )
+
+
+def _classes(logits: Float[Tensor, "images classes"], target: int | None) -> tuple[Tensor, Tensor]:
+    """The class that is explained for each image, and the best of the others."""
+    if target is None:
+        chosen, runner_up = logits.topk(2, dim=1).indices.unbind(1)
+        return chosen, runner_up
+    if not 0 <= target < logits.shape[1]:
+        raise ValueError(f"Expected a target class between 0 and {logits.shape[1] - 1} but got {target}")
+    chosen = torch.full((len(logits),), target, device=logits.device)
+    return chosen, logits.scatter(1, chosen[:, None], -torch.inf).argmax(1)
 
 
 def _gradient(logits: Tensor, label: Tensor, output: Tensor) -> Tensor:
@@ -143,11 +174,11 @@ def _adds_up(model: nn.Module, x: Tensor, layer: str, found: Contributions) -> b
     some = torch.rand(found.to_logit.shape, generator=torch.Generator().manual_seed(0)).to(x.device) < 0.5
     slack = TOLERANCE * found.to_logit.abs().sum(1) + 1e-6 * found.logits.abs().amax(1)
     to_runner_up = found.to_logit - found.to_margin
-    for off in (some, torch.ones_like(some)):
-        lost = found.logits - logits_without(model, x, layer, off)
-        for label, stated in ((found.top, found.to_logit), (found.runner_up, to_runner_up)):
-            error = lost.gather(1, label[:, None])[:, 0] - (stated * off).sum(1)
-            if not (error.abs() <= slack).all():
+    every = torch.ones_like(some)
+    for off, left in ((every, found.without), (some, logits_without(model, x, layer, some))):
+        for label, stated in ((found.target, found.to_logit), (found.runner_up, to_runner_up)):
+            lost = (found.logits - left).gather(1, label[:, None])[:, 0]
+            if not ((lost - (stated * off).sum(1)).abs() <= slack).all():
                 return False
     return True
 

@@ -201,12 +201,12 @@ def _sparsity(model: nn.Module, passes: Iterator[Tensor], layer: str) -> Sparsit
         sums["density"] += float((found.output > 0 if found.won is None else found.won).float().mean()) * len(x)
         sums["effective_density"] += float(deciding.float().mean(1).sum())
         for which, off in (("kept", ~deciding), ("kept_without_any", torch.ones_like(deciding))):
-            sums[which] += int((logits_without(model, x, layer, off).argmax(1) == found.top).sum())
+            sums[which] += int((logits_without(model, x, layer, off).argmax(1) == found.predicted).sum())
     means = {which: total / done for which, total in sums.items()}
     if not isinstance(module, StochasticLWTA | nn.ReLU | nn.ReLU6):
         means["density"] = None
     # the weakest method of all batches: what is claimed holds for each of them
-    method = max(methods, key=("direct", "direct, layer-norm statistics held", "gradient x activation").index)
+    method = max(methods, key=("direct", "direct, layer-norm scale frozen", "gradient x activation").index)
     return Sparsity(layer=layer, width=found.to_margin.shape[1], method=method, **means)
 
 

@@ -71,7 +71,7 @@ def explain(
     sums = [
         (logit, sum(effect_of(effect) for effect in effects), float(all_units[0].sum()))
         for logit, all_units, effect_of in (
-            (float(found.logits[0, found.top[0]]), found.to_logit, lambda effect: effect.to_logit),
+            (float(found.logits[0, found.predicted[0]]), found.to_logit, lambda effect: effect.to_logit),
             (_margin(found.logits, found)[0], found.to_margin, lambda effect: effect.to_margin),
         )
     ]
@@ -128,7 +128,7 @@ def _switch_off(
         best = int(logits[row].argmax())
         results.append(
             SwitchOff(
-                logit=float(logits[0, found.top[0]] - logits[row, found.top[0]]),
+                logit=float(logits[0, found.predicted[0]] - logits[row, found.predicted[0]]),
                 margin=margins[0] - margins[row],
                 label=labels[best],
                 probability=float(logits[row].softmax(0)[best]),
@@ -197,7 +197,7 @@ def _passed(found: Contributions) -> Bool[Tensor, "images units"]:
 
 def _margin(logits: Float[Tensor, "images classes"], found: Contributions) -> list[float]:
     """The lead of the class predicted for the first image over its runner-up, in each row."""
-    return (logits[:, found.top[0]] - logits[:, found.runner_up[0]]).tolist()
+    return (logits[:, found.predicted[0]] - logits[:, found.runner_up[0]]).tolist()
 
 
 def _seen(model: nn.Module, x: Float[Tensor, "channels height width"]) -> Image.Image:

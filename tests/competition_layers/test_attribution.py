@@ -1,5 +1,9 @@
 """Claims about the arithmetic of a decision: what is exact, and that what is not is said."""
 
+import gc
+import os
+from pathlib import Path
+
 import pytest
 import torch
 from torch import nn
@@ -7,7 +11,7 @@ from torch import nn
 from competition_layers import StochasticLWTA, create_model, inference_rule, noise_state
 from competition_layers.attribution import contributions, logits_without
 
-DIRECT, HELD, BENT = "direct", "direct, layer-norm statistics held", "gradient x activation"
+DIRECT, HELD, BENT = "direct", "direct, layer-norm scale frozen", "gradient x activation"
 
 
 class TwoLayers(nn.Module):
@@ -60,7 +64,7 @@ def test_a_linear_head_by_hand(x):
         y = [h[k] if h[k] >= h[(k + 3) % 6] else 0.0 for k in range(6)]  # strided groups: k competes with k + 3
         logits = [sum(w * v for w, v in zip(row, y, strict=True)) + b for row, b in zip(weight, bias, strict=True)]
         top, runner_up = sorted(range(3), key=lambda c: -logits[c])[:2]
-        assert (int(found.top[image]), int(found.runner_up[image])) == (top, runner_up)
+        assert (int(found.predicted[image]), int(found.runner_up[image])) == (top, runner_up)
         for k in range(6):
             assert found.to_logit[image, k].item() == pytest.approx(weight[top][k] * y[k], abs=1e-6)
             by_hand = (weight[top][k] - weight[runner_up][k]) * y[k]
@@ -74,7 +78,7 @@ def test_the_last_layer_of_a_resnet_adds_up_to_the_logit(competitors):
     logits = model(x)
     assert found.method == DIRECT
     for image in range(3):
-        top = int(found.top[image])
+        top = int(found.predicted[image])
         total = found.to_logit[image].double().sum() + model.fc.bias[top]
         assert total.item() == pytest.approx(logits[image, top].item(), abs=1e-4 * max(1, logits.abs().max().item()))
 
@@ -86,7 +90,7 @@ def test_switching_off_a_unit_of_a_linear_path_takes_its_contribution():
     for unit in found.to_margin[0].abs().topk(4).indices:
         off = torch.zeros_like(found.to_logit, dtype=torch.bool)
         off[0, unit] = True
-        lost = (found.logits - logits_without(model, x, layer, off))[0, found.top[0]]
+        lost = (found.logits - logits_without(model, x, layer, off))[0, found.predicted[0]]
         assert lost.item() == pytest.approx(found.to_logit[0, unit].item(), rel=1e-3, abs=1e-4)
 
 
@@ -113,7 +117,7 @@ def test_the_last_block_of_a_transformer_is_direct_with_norms_held(pool, competi
     for image in range(2):
         write = block.mlp.fc2.weight  # [embed, units]
         centred = (write - write.mean(0)) * scale[image] * norm.weight[:, None]
-        by_hand = a[image] * (model.head.weight[found.top[image]] @ centred)
+        by_hand = a[image] * (model.head.weight[found.predicted[image]] @ centred)
         assert torch.allclose(found.to_logit[image], by_hand, atol=1e-4, rtol=1e-3)
 
 
@@ -163,7 +167,7 @@ def test_gradient_times_activation_is_the_gradient_of_what_ran():
         y1 = model.act1(model.fc1(x.flatten(1)))[0]
         h2 = model.fc2(y1)
         passes = torch.stack([h2[k] >= h2[(k + 2) % 4] for k in range(4)]).float()
-        by_hand = y1 * ((model.fc3.weight[found.top[0]] * passes) @ model.fc2.weight)
+        by_hand = y1 * ((model.fc3.weight[found.predicted[0]] * passes) @ model.fc2.weight)
     assert torch.allclose(found.to_logit[0], by_hand, atol=1e-6)
 
 
@@ -198,3 +202,48 @@ def test_an_unknown_layer_is_answered_with_the_nearest_site(x):
 def test_one_logit_is_no_decision(x):
     with pytest.raises(ValueError, match="Expected a classifier of at least 2 classes but got logits of shape"):
         contributions(TwoLayers(nn.ReLU(), tail=nn.Linear(3, 1)).eval(), x, "act")
+
+
+@pytest.mark.parametrize("layer", ["blocks.1.mlp.act", "blocks.0.mlp.act"])
+def test_what_is_left_is_what_the_network_gives_without_the_layer(layer):
+    model, x = vit(4), torch.randn(2, 3, 32, 32)
+    found = contributions(model, x, layer)
+    by_hand = logits_without(model, x, layer, torch.ones_like(found.to_logit, dtype=torch.bool))
+    missed = (found.logits - by_hand).gather(1, found.target[:, None])[:, 0] - found.to_logit.sum(1)
+    if found.method == BENT:  # first order misses something, and it is not called biases and paths around
+        assert torch.equal(found.without, by_hand)
+        assert missed.abs().max() > 1e-2
+    else:  # with the scale frozen there is no more than that
+        exact = found.logits.gather(1, found.target[:, None])[:, 0] - found.to_logit.sum(1)
+        assert torch.allclose(found.without.gather(1, found.target[:, None])[:, 0], exact, atol=1e-4)
+
+
+def test_any_class_can_be_explained(x):
+    model = TwoLayers(StochasticLWTA(2, channel_dim=-1)).eval()
+    for target in range(3):
+        found = contributions(model, x, "act", target=target)
+        assert found.target.tolist() == [target] * 5
+        assert torch.equal(found.predicted, found.logits.argmax(1))
+        by_hand = (found.output[:, 0] * model.fc2.weight[target]).detach()
+        assert torch.allclose(found.to_logit, by_hand, atol=1e-6)
+        others = found.logits.clone()
+        others[:, target] = -torch.inf
+        assert torch.equal(found.runner_up, others.argmax(1))
+    with pytest.raises(ValueError, match="Expected a target class between 0 and 2 but got 3"):
+        contributions(model, x, "act", target=3)
+
+
+@pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="reads the memory of a process as Linux tells it")
+@pytest.mark.parametrize("competitors", [1, 4])
+def test_no_batch_is_kept(competitors):
+    model, x = resnet(competitors), torch.randn(32, 3, 32, 32)
+
+    def resident() -> float:
+        gc.collect()
+        return int(Path("/proc/self/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+    contributions(model, x, model.lwta.sites[-1].name)
+    before = resident()
+    for _ in range(10):
+        contributions(model, x, model.lwta.sites[-1].name)
+    assert (resident() - before) / 10 < 2  # MiB; a graph that stays is 11

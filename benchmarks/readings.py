@@ -18,7 +18,7 @@ import yaml
 from runs import in_turns
 
 import training
-from competition_layers import create_model
+from competition_layers import Competition, create_model
 from training.callbacks.competition_table import CompetitionTable
 from training.evaluation import WATCHED_BATCHES, Readings
 
@@ -52,7 +52,12 @@ def network(recipe):
     chosen = {key: options[key] for key in ("image_size", "include", "competitors", "noise") if key in options}
     noise = chosen.pop("noise", 0.0)
     args = {**chosen, **options.get("model_args", {})}
-    return create_model(options["backbone"], num_classes=10, noise=1.0 if isinstance(noise, dict) else noise, **args)
+    return create_model(
+        options["backbone"],
+        num_classes=10,
+        competition=Competition(noise_scale=1.0 if isinstance(noise, dict) else noise),
+        **args,
+    )
 
 
 def medians(model, batch, rounds, epochs) -> dict[str, float]:

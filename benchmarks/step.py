@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from runs import in_turns
 from torch import nn
 
-from competition_layers import StochasticLWTA, competitions, create_model
+from competition_layers import Competition, StochasticLWTA, competitions, create_model
 
 
 class Published(nn.Module):
@@ -71,7 +71,9 @@ def layer_variants(competitors):
     variants = {"GELU": F.gelu}
     for u in competitors:
         variants[f"ours, U={u}"] = StochasticLWTA(u, channel_dim=-1).train()
-        variants[f"ours, U={u}, no noise"] = StochasticLWTA(u, channel_dim=-1, noise=0.0).train()
+        variants[f"ours, U={u}, no noise"] = StochasticLWTA(
+            u, channel_dim=-1, competition=Competition(noise_scale=0.0)
+        ).train()
         variants[f"published, U={u}"] = Published(u, -1)
     return variants
 
@@ -80,7 +82,7 @@ def step_variants(name, batch, compiled, competitors):
     models = {"dense": create_model(name, competitors=1)}
     for u in competitors:
         models[f"ours, U={u}"] = create_model(name, competitors=u)
-        models[f"ours, U={u}, no noise"] = create_model(name, competitors=u, noise=0.0)
+        models[f"ours, U={u}, no noise"] = create_model(name, competitors=u, competition=Competition(noise_scale=0.0))
         models[f"published, U={u}"] = create_model(name, competitors=u)
         for path, layer in competitions(models[f"published, U={u}"]).items():
             parent, _, child = path.rpartition(".")

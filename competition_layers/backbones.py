@@ -12,16 +12,14 @@ from safetensors.torch import load_file, save_file
 from timm.data import ImageNetInfo, infer_imagenet_subset, resolve_model_data_config
 from torch import nn
 
+from .competition import Competition
 from .files import write_folder
-from .functional import Estimator
-from .groups import Layout
-from .layers import Rule
 from .names import nearest
 from .spec import ModelSpec, model_card, site_config, spec_of
 from .surgery import swap_activations
 from .wiring.sites import Site, Survey, survey
 
-FORMAT = 1  # of config.json; a newer one is refused by name
+FORMAT = 2  # of config.json; a newer one is refused by name
 _OF_A_SITE = tuple(field.name for field in fields(Site))
 _PREFIX = "lwta/"  # of `architecture`: plain timm then refuses the file instead of building the dense network
 
@@ -36,11 +34,7 @@ def create_model(
     image_size: int | None = None,
     include: str | Sequence[str] | None = None,
     exclude: str | Sequence[str] = (),
-    layout: Layout = "strided",
-    temperature: float = 1.0,
-    noise: float = 1.0,
-    inference: Rule = "argmax",
-    estimator: Estimator = "gumbel",
+    competition: Competition = Competition(),  # noqa: B008
     **model_args: Any,
 ) -> nn.Module:
     """A timm model whose activations compete.
@@ -53,7 +47,7 @@ def create_model(
         num_classes: of the head; by default what the name's weights were trained for.
         image_size: pixels of a side; by default what the name was made for.
         include, exclude: globs on activations, see `activation_sites`.
-        layout, temperature, noise, inference, estimator: see `StochasticLWTA`.
+        competition: how the units of a group compete.
         model_args: go to timm (`embed_dim=96`, `drop_path_rate=0.1`, ...).
 
     Raises:
@@ -61,19 +55,15 @@ def create_model(
             does not divide, both found by one pass of a blank image.
 
     >>> model = create_model("vit_tiny_patch16_224", competitors=8, num_classes=10, image_size=32, depth=1)
-    >>> model.blocks[0].mlp.act
-    StochasticLWTA(8, channel_dim=-1, layout='strided', temperature=1, noise=1, inference='argmax', estimator='gumbel')
+    >>> model.blocks[0].mlp.act.groups
+    Groups(competitors=8, channel_dim=-1, layout='strided')
     """
     model, found = _surveyed(name, pretrained, num_classes, image_size, model_args)
     sites = swap_activations(
         model,
         competitors,
         sites=found.sites(include=include, exclude=exclude),
-        layout=layout,
-        temperature=temperature,
-        noise=noise,
-        inference=inference,
-        estimator=estimator,
+        competition=competition,
     )
     if label_names and len(label_names) != model.num_classes:
         raise ValueError(f"Expected {model.num_classes} label names but got {len(label_names)}")
@@ -182,8 +172,7 @@ def _build(config: Mapping[str, Any]) -> nn.Module:
     )
     sites = config["competition"]["sites"]
     for entry in sites:
-        options = {k: v for k, v in entry.items() if k not in (*_OF_A_SITE, "competitors")}
-        swap_activations(model, entry["competitors"], sites=[_site(entry)], **options)
+        swap_activations(model, entry["competitors"], sites=[_site(entry)], competition=_competition(entry))
     model.lwta = ModelSpec(
         architecture=name,
         num_classes=config["num_classes"],
@@ -198,6 +187,12 @@ def _build(config: Mapping[str, Any]) -> nn.Module:
 
 def _site(entry: Mapping[str, Any]) -> Site:
     return Site(**{key: entry[key] for key in _OF_A_SITE if key in entry})
+
+
+def _competition(entry: Mapping[str, Any]) -> Competition:
+    """How a site's units compete; format 1 wrote `noise` for `noise_scale`, and none of it for `competitors: 1`."""
+    options = {"noise_scale" if key == "noise" else key: value for key, value in entry.items()}
+    return Competition(**{field.name: options[field.name] for field in fields(Competition) if field.name in options})
 
 
 def _surveyed(name, pretrained, num_classes, image_size, model_args) -> tuple[nn.Module, Survey]:

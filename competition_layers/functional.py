@@ -19,25 +19,22 @@ With noise scale s, temperature tau and G = dL/dy, one formula holds for every e
 `relaxed` values), never which unit wins.
 """
 
-from typing import Literal
+import math
 
 import torch
 from jaxtyping import Float, UInt8
 from torch import Tensor
 
-from .groups import Layout, along, grouped
+from .competition import Estimator
+from .groups import Groups, along, grouped
 from .noise import Key, gumbel_noise, uniform_noise
-
-Estimator = Literal["gumbel", "softmax", "relaxed", "argmax"]
-ESTIMATORS: tuple[Estimator, ...] = ("gumbel", "softmax", "relaxed", "argmax")
+from .private_torch import softmax_backward
 
 
 def lwta(
     h: Float[Tensor, "*shape"],
-    competitors: int,
+    groups: Groups,
     *,
-    channel_dim: int,
-    layout: Layout = "strided",
     noise: Float[Tensor, "*drawn"] | Key | None = None,
     noise_scale: float = 1.0,
     temperature: float = 1.0,
@@ -46,50 +43,36 @@ def lwta(
     """Pass the winner of each group with its value, and 0 for the losers; the gradient is that of `estimator`.
 
     Args:
-        h: pre-activations; `channel_dim` holds the K = groups x competitors units.
-        competitors: U, the units in a group; must divide K.
-        layout: `strided`: group b holds channels b, b+B, b+2B, ...; `adjacent`: channels bU .. bU+U-1 (the papers').
+        h: pre-activations; their channel axis holds the K units.
+        groups: which of them compete with one another.
         noise: a key, from which `draw_noise` draws forward and once more backward; or what it gave, which is kept for
             backward; `None` for the deterministic argmax.
         noise_scale: s.
         temperature: tau.
 
-    >>> lwta(torch.tensor([1.0, -3.0, 2.0, -4.0]), 2, channel_dim=0)
+    >>> lwta(torch.tensor([1.0, -3.0, 2.0, -4.0]), Groups(2, channel_dim=0))
     tensor([ 0., -3.,  2., -0.])
     """
-    return compete(
-        h,
-        competitors,
-        channel_dim=channel_dim,
-        layout=layout,
-        noise=noise,
-        noise_scale=noise_scale,
-        temperature=temperature,
-        estimator=estimator,
-    )[0]
+    return compete(h, groups, noise=noise, noise_scale=noise_scale, temperature=temperature, estimator=estimator)[0]
 
 
 def compete(
     h: Float[Tensor, "*shape"],
-    competitors: int,
+    groups: Groups,
     *,
-    channel_dim: int,
-    layout: Layout = "strided",
     noise: Float[Tensor, "*drawn"] | Key | None = None,
     noise_scale: float = 1.0,
     temperature: float = 1.0,
     estimator: Estimator = "gumbel",
 ) -> tuple[Float[Tensor, "*shape"], UInt8[Tensor, "*groups"]]:
     """What `lwta` and `winners` give, at once."""
-    return _Competition.apply(h, noise, noise_scale, competitors, channel_dim, layout, temperature, estimator)
+    return _Competition.apply(h, noise, groups, noise_scale, temperature, estimator)
 
 
 def winners(
     h: Float[Tensor, "*shape"],
-    competitors: int,
+    groups: Groups,
     *,
-    channel_dim: int,
-    layout: Layout = "strided",
     noise: Float[Tensor, "*drawn"] | Key | None = None,
     noise_scale: float = 1.0,
     estimator: Estimator = "gumbel",
@@ -98,33 +81,30 @@ def winners(
 
     A group that holds a NaN has the index U, which no unit has.
 
-    >>> winners(torch.tensor([1.0, -3.0, 2.0, -4.0]), 2, channel_dim=0)
+    >>> winners(torch.tensor([1.0, -3.0, 2.0, -4.0]), Groups(2, channel_dim=0))
     tensor([1, 0], dtype=torch.uint8)
     """
-    z, axis = grouped(h, competitors, channel_dim=channel_dim, layout=layout)
-    noise = draw_noise(h, competitors, noise, channel_dim=channel_dim, estimator=estimator)
+    z, axis = grouped(h, groups)
+    noise = draw_noise(h, groups, noise, estimator=estimator)
     return _one_winner(z, axis, noise, noise_scale, estimator)[1]
 
 
-def competition_kl(
-    h: Float[Tensor, "*shape"], competitors: int, *, channel_dim: int, layout: Layout = "strided"
-) -> Float[Tensor, ""]:
+def competition_kl(h: Float[Tensor, "*shape"], groups: Groups) -> Float[Tensor, ""]:
     """KL of the posterior q = softmax(h_b) to the uniform prior: mean over groups of sum_u q_u log(U q_u).
 
     Between 0 (every competitor equally likely) and log U (one is certain). DISCOVER, eq. for the ELBO; never switched
     on in its published code (docs/deviations.md).
     """
-    grouped_h, axis = grouped(h, competitors, channel_dim=channel_dim, layout=layout)
+    grouped_h, axis = grouped(h, groups)
     log_q = grouped_h.float().log_softmax(axis)
-    return (log_q.exp() * (log_q + torch.tensor(float(competitors)).log())).sum(axis).mean()
+    return (log_q.exp() * (log_q + math.log(groups.competitors))).sum(axis).mean()
 
 
 def draw_noise(
     h: Float[Tensor, "*shape"],
-    competitors: int,
+    groups: Groups,
     key: Key | Float[Tensor, "*drawn"] | None,
     *,
-    channel_dim: int,
     estimator: Estimator = "gumbel",
 ) -> Float[Tensor, "*drawn"] | None:
     """What an estimator needs: Gumbel noise in the shape of `h`, a uniform number a group for `softmax`, or nothing.
@@ -136,21 +116,19 @@ def draw_noise(
     if estimator == "argmax":
         return None
     draw = uniform_noise if estimator == "softmax" else gumbel_noise
-    return draw(_drawn_shape(h, competitors, channel_dim, estimator), key, h.device)
+    return draw(_drawn_shape(h, groups, estimator), key, h.device)
 
 
-def draw_from_torch(
-    h: Float[Tensor, "*shape"], competitors: int, *, channel_dim: int, estimator: Estimator
-) -> Float[Tensor, "*drawn"]:
+def draw_from_torch(h: Float[Tensor, "*shape"], groups: Groups, *, estimator: Estimator) -> Float[Tensor, "*drawn"]:
     """What `draw_noise` draws, from torch's own stream in place of a key's: for graphs that cannot hold a key."""
-    r = torch.rand(_drawn_shape(h, competitors, channel_dim, estimator), device=h.device)
+    r = torch.rand(_drawn_shape(h, groups, estimator), device=h.device)
     return r if estimator == "softmax" else -(-r.clamp_min(torch.finfo(r.dtype).tiny).log()).log()
 
 
-def _drawn_shape(h: Tensor, competitors: int, channel_dim: int, estimator: Estimator) -> list[int]:
+def _drawn_shape(h: Tensor, groups: Groups, estimator: Estimator) -> list[int]:
     shape = list(h.shape)
     if estimator == "softmax":
-        shape[channel_dim] //= competitors
+        shape[groups.channel_dim] //= groups.competitors
     return shape
 
 
@@ -160,9 +138,9 @@ class _Competition(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
-    def forward(h, noise, scale, competitors, channel_dim, layout, temperature, estimator):
-        z, axis = grouped(h, competitors, channel_dim=channel_dim, layout=layout)
-        noise = draw_noise(h, competitors, noise, channel_dim=channel_dim, estimator=estimator)
+    def forward(h, noise, groups, scale, temperature, estimator):
+        z, axis = grouped(h, groups)
+        noise = draw_noise(h, groups, noise, estimator=estimator)
         passed, index = _one_winner(z, axis, noise, scale, estimator)
         if estimator == "relaxed":
             passed = _soft(z, axis, noise, scale, temperature, estimator)
@@ -180,18 +158,18 @@ class _Competition(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad_y, _):
         h, noise, index = ctx.saved_tensors
-        scale, competitors, channel_dim, layout, temperature, estimator = ctx.options
-        z, axis = grouped(h, competitors, channel_dim=channel_dim, layout=layout)
-        noise = draw_noise(h, competitors, noise, channel_dim=channel_dim, estimator=estimator)
+        groups, scale, temperature, estimator = ctx.options
+        z, axis = grouped(h, groups)
+        noise = draw_noise(h, groups, noise, estimator=estimator)
         soft = _soft(z, axis, noise, scale, temperature, estimator)
         grad_y = grad_y.reshape(z.shape).to(soft.dtype)
         products = grad_y * z
-        grad = torch._softmax_backward_data(products, soft, axis, soft.dtype)
+        grad = softmax_backward(products, soft, axis)
         if temperature != 1:
             grad.div_(temperature)
-        passed = soft if estimator == "relaxed" else _is_winner(index, competitors, axis, products)
+        passed = soft if estimator == "relaxed" else _is_winner(index, groups.competitors, axis, products)
         grad = grad.addcmul_(grad_y, passed).reshape(h.shape).to(h.dtype)
-        return grad, None, None, None, None, None, None, None
+        return grad, None, None, None, None, None
 
 
 _NOISY_LOGITS = ("gumbel", "relaxed")  # estimators whose gradient meets the noise again

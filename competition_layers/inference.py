@@ -2,11 +2,12 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
-from .layers import RULES, Rule
+from .competition import RULES, Rule, check_choice
 from .noise import key_of
 from .surgery import competitions
 
@@ -14,16 +15,18 @@ from .surgery import competitions
 @contextmanager
 def inference_rule(model: nn.Module, rule: Rule | None) -> Iterator[None]:
     """Inside the block every competition of `model` evaluates by `rule`; `None` leaves the saved rules alone."""
-    if rule is not None and rule not in RULES:
-        raise ValueError(f"Expected a rule among {', '.join(RULES)} but got {rule!r}")
-    saved = {layer: layer.inference for layer in competitions(model).values()}
+    if rule is None:
+        yield
+        return
+    check_choice("rule", rule, RULES)
+    saved = {layer: layer.competition for layer in competitions(model).values()}
     try:
-        for layer in saved if rule is not None else ():
-            layer.inference = rule
+        for layer, competition in saved.items():
+            layer.competition = replace(competition, inference=rule)
         yield
     finally:
-        for layer, inference in saved.items():
-            layer.inference = inference
+        for layer, competition in saved.items():
+            layer.competition = competition
 
 
 @torch.no_grad()
@@ -82,11 +85,11 @@ def fixed_noise(model: nn.Module, *, seed: int = 0) -> Iterator[None]:
     So a pass with a unit off differs from the one before by that unit alone. What is held already stays held, and the
     layers' own noise goes on afterwards where it stood.
     """
-    free = [layer for layer in competitions(model).values() if layer.held is None]
+    free = [layer for layer in competitions(model).values() if layer.fixed_seed is None]
     try:
         for i, layer in enumerate(free):
-            layer.held = seed + i
+            layer.fixed_seed = seed + i
         yield
     finally:
         for layer in free:
-            layer.held = None
+            layer.fixed_seed = None

@@ -1,9 +1,11 @@
 """Exact conversion of a network between the two layouts: the channels of each competition are permuted."""
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 
-from .groups import LAYOUTS, Layout
+from .competition import LAYOUTS, Layout, check_choice
 from .inference import predict
 from .names import match_names
 from .surgery import competitions
@@ -27,10 +29,11 @@ def convert_layout(model: nn.Module, layout: Layout, x: Tensor, *, names: str = 
         ValueError: a competition, by name, that does not stand alone between two Linear or convolution layers (one on a
             residual stream, for instance).
     """
-    if layout not in LAYOUTS:
-        raise ValueError(f"Expected layout to be one of {', '.join(LAYOUTS)} but got {layout!r}")
+    check_choice("layout", layout, LAYOUTS)
     layers = competitions(model)
-    chosen = [name for name in match_names(names, list(layers), what="competition") if layers[name].layout != layout]
+    chosen = [
+        name for name in match_names(names, list(layers), what="competition") if layers[name].groups.layout != layout
+    ]
     saved = {key: value.clone() for key, value in model.state_dict().items()}
     leaves = [(name, module) for name, module in model.named_modules() if next(module.children(), None) is None]
     at = {name: i for i, (name, _) in enumerate(leaves)}
@@ -38,17 +41,18 @@ def convert_layout(model: nn.Module, layout: Layout, x: Tensor, *, names: str = 
     try:
         before = predict(model, x, samples=0)
         for name in chosen:
-            order = layout_permutation(_width(leaves[: at[name]], name), layers[name].competitors, to=layout)
+            order = layout_permutation(_width(leaves[: at[name]], name), layers[name].groups.competitors, to=layout)
             _permute(reversed(leaves[: at[name]]), order, name, rows=True)
             _permute(iter(leaves[at[name] + 1 :]), order, name, rows=False)
-            layers[name].layout = layout
+            layers[name].competition = replace(layers[name].competition, layout=layout)
             done.append(name)
             if not torch.allclose(predict(model, x, samples=0), before, rtol=1e-4, atol=1e-5):
                 raise _cannot(name, "the outputs changed")
     except BaseException:
         model.load_state_dict(saved)
         for name in done:
-            layers[name].layout = "adjacent" if layout == "strided" else "strided"
+            former: Layout = "adjacent" if layout == "strided" else "strided"
+            layers[name].competition = replace(layers[name].competition, layout=former)
         raise
 
 

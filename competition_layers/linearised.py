@@ -43,8 +43,7 @@ def winners_of(layer: StochasticLWTA, h: Float[Tensor, "*shape"]) -> Bool[Tensor
     Nothing here is differentiated. On an input that requires a gradient the comparisons in place would tie each
     tensor to its own graph, and no batch would ever be freed.
     """
-    index = layer.winners(h.detach())
-    return winner_mask(index, layer.competitors, channel_dim=layer.channel_dim, layout=layer.layout)
+    return winner_mask(layer.winners(h.detach()), layer.groups)
 
 
 def _pass_winners(layer: StochasticLWTA, inputs: tuple[Tensor, ...], _: Tensor) -> Tensor:

@@ -3,12 +3,15 @@
 The metrics are fed masks of winners, never values: a winner can be 0, and a smooth activation never is.
 """
 
+import math
+from dataclasses import replace
+
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 from torchmetrics import Metric
 
-from .groups import Layout, grouped
+from .groups import Groups, grouped
 
 
 def effective_density(contributions: Float[Tensor, "*images units"], *, share: float = 0.9) -> Float[Tensor, "*images"]:
@@ -102,14 +105,12 @@ def dead_units(win_rate: Float[Tensor, "units"]) -> Float[Tensor, ""]:
     return (win_rate == 0).float().mean()
 
 
-def winner_entropy(
-    win_rate: Float[Tensor, "units"], competitors: int, *, layout: Layout = "strided"
-) -> Float[Tensor, ""]:
+def winner_entropy(win_rate: Float[Tensor, "units"], groups: Groups) -> Float[Tensor, ""]:
     """How evenly the units of a group share the wins: mean over groups of -sum_u p_u log p_u / log U; 0 to 1.
 
-    >>> winner_entropy(torch.tensor([0.5, 1.0, 0.5, 0.0]), 2)
+    >>> winner_entropy(torch.tensor([0.5, 1.0, 0.5, 0.0]), Groups(2, channel_dim=0))
     tensor(0.5000)
     """
-    rates, axis = grouped(win_rate, competitors, channel_dim=0, layout=layout)
+    rates, axis = grouped(win_rate, replace(groups, channel_dim=0))
     p = rates / rates.sum(axis, keepdim=True)  # exactly one wins at each place: the sum is never 0
-    return torch.special.entr(p).sum(axis).mean() / torch.tensor(float(competitors)).log()
+    return torch.special.entr(p).sum(axis).mean() / math.log(groups.competitors)

@@ -4,12 +4,13 @@ import math
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
+
+from .private_torch import backward_in_progress, is_under_vmap, next_node_number
 
 Key = Int64[Tensor, ""]
 _REMEMBERED = 1024  # passes that activation checkpointing may ask for again
@@ -55,7 +56,7 @@ class NoiseStream:
 
     def __init__(self):
         self.restore(0, 0)
-        self._latest: deque[tuple[int, int]] = deque(maxlen=_REMEMBERED)  # when passes began, and their keys
+        self._latest: deque[tuple[int, int, int]] = deque(maxlen=_REMEMBERED)  # when a pass began, seed, number
         self._asked = (-1, -1)
 
     def restore(self, seed: int, passes: int = 0) -> None:
@@ -80,27 +81,27 @@ class NoiseStream:
         Raises:
             RuntimeError: in the layer's `name`: which pass runs again cannot be known.
         """
-        if torch._C._functorch.is_batchedtensor(h):
+        if is_under_vmap(h):
             return torch.randint(2**62, (), device=h.device) ^ self._seed
-        node = torch._C._current_autograd_node()
-        if node is not None:
-            return key_of(*self._again(node, name))
+        running = backward_in_progress()
+        if running is not None:
+            return key_of(*self._again(*running, name))
         self._passes += 1
-        began = torch._C._autograd._get_sequence_nr()
+        began = next_node_number()
         if self._latest and began < self._latest[-1][0]:
             self._latest.clear()  # remembered from another process, which counted otherwise
         self._latest.append((began, *self.state()))
         return self.latest()
 
-    def _again(self, node: Any, name: str) -> tuple[int, int]:
-        """Seed and number of the pass that is run again for `node`, whose gradient is being computed.
+    def _again(self, task: int, node: int, kind: str, name: str) -> tuple[int, int]:
+        """Seed and number of the pass that is run again for the `node` of that `kind`, whose gradient is computed.
 
         torch numbers the nodes of its graphs as it makes them. A checkpointed block is asked for by one of its own, so
         the pass began before it; a reentrant block by the node that stands for it, made just before the pass.
         """
-        asked = (torch._C._current_graph_task_id(), node._sequence_nr())
-        i = bisect_right(self._latest, asked[1], key=lambda entry: entry[0])
-        i -= node.name() != "CheckpointFunctionBackward"
+        asked = (task, node)
+        i = bisect_right(self._latest, node, key=lambda entry: entry[0])
+        i -= kind != "CheckpointFunctionBackward"
         known = range(len(self._latest) == _REMEMBERED, len(self._latest))
         if i not in known or asked == self._asked:
             got = "a second call: checkpoint each call by itself" if i in known else "an older one"

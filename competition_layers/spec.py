@@ -47,15 +47,7 @@ def site_config(model: nn.Module, site: Site) -> dict[str, Any]:
     layer = model.get_submodule(site.name)
     if not isinstance(layer, StochasticLWTA):
         return {**asdict(site), "competitors": 1}
-    return {
-        **asdict(site),
-        "competitors": layer.competitors,
-        "layout": layer.layout,
-        "estimator": layer.estimator,
-        "temperature": layer.temperature,
-        "noise": layer.noise,
-        "inference": layer.inference,
-    }
+    return {**asdict(site), "competitors": layer.groups.competitors, **asdict(layer.competition)}
 
 
 def model_card(spec: ModelSpec, config: Mapping[str, Any]) -> str:

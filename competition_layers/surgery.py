@@ -8,6 +8,7 @@ from math import gcd
 
 from torch import Tensor, nn
 
+from .competition import Competition
 from .groups import divisors
 from .layers import StochasticLWTA
 from .names import match_names
@@ -39,9 +40,13 @@ def activation_sites(
 
 
 def swap_activations(
-    model: nn.Module, competitors: int | Mapping[str, int], *, sites: Iterable[Site] | None = None, **options
+    model: nn.Module,
+    competitors: int | Mapping[str, int],
+    *,
+    sites: Iterable[Site] | None = None,
+    competition: Competition = Competition(),  # noqa: B008
 ) -> list[Site]:
-    """Change `model` in place: every site becomes a `StochasticLWTA`; `options` go to the layers.
+    """Change `model` in place: every site becomes a `StochasticLWTA` that competes as `competition` says.
 
     Returns the sites. `revert_activations` undoes it.
 
@@ -60,7 +65,7 @@ def swap_activations(
             _set(model, base, PerCallActivation(model.get_submodule(base), site.calls, root=model))
         old = model.get_submodule(site.name)
         if numbers[site.name] > 1:
-            layer = StochasticLWTA(numbers[site.name], channel_dim=site.channel_dim, **options)
+            layer = StochasticLWTA(numbers[site.name], channel_dim=site.channel_dim, competition=competition)
             layer.name = site.name
             layer.replaced = (old,)  # in a tuple: kept for `revert_activations`, but no child module
             layer.train(old.training)

@@ -5,6 +5,7 @@ Where that can be done `readers` finds out by watching one pass; the rest is lef
 
 import copy
 import warnings
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
@@ -12,7 +13,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from .functional import draw_noise
-from .groups import Layout, grouped
+from .groups import Groups, grouped
 from .inference import load_noise_state, noise_state
 from .layers import StochasticLWTA, assert_numbers
 from .noise import Key
@@ -27,9 +28,8 @@ def project_winners(
     h: Float[Tensor, "*tokens units"],
     table: Float[Tensor, "units features"],
     bias: Float[Tensor, "features"] | None,
-    competitors: int,
+    groups: Groups,
     *,
-    layout: Layout = "strided",
     noise: Float[Tensor, "*tokens units"] | Key | None = None,
     noise_scale: float = 1.0,
     name: str = "",
@@ -44,14 +44,14 @@ def project_winners(
         RuntimeError: `h` holds NaN.
 
     >>> h, table = torch.tensor([[1.0, -3.0, 2.0, -4.0]]), torch.eye(4)
-    >>> project_winners(h, table, None, 2)
+    >>> project_winners(h, table, None, Groups(2, channel_dim=-1))
     tensor([[ 0., -3.,  2.,  0.]])
     """
 
     flat = h.reshape(-1, h.shape[-1])
-    drawn = draw_noise(h, competitors, noise, channel_dim=-1)
+    drawn = draw_noise(h, groups, noise)
     noisy = flat if drawn is None else flat.add(drawn.reshape(flat.shape), alpha=noise_scale)
-    value, unit = _largest(noisy, competitors, layout)
+    value, unit = _largest(noisy, groups)
     if len(flat):
         most = value.amax()
         assert_numbers(most == most, name)  # NaN is no equal of its own
@@ -87,10 +87,9 @@ class WinnerProjection(nn.Linear):
             h,
             self.weight.t(),
             self.bias,
-            layer.competitors,
-            layout=layer.layout,
+            layer.groups,
             noise=layer.draw(h) if layer.noisy else None,
-            noise_scale=layer.noise,
+            noise_scale=layer.competition.noise_scale,
             name=layer.name,
         )
 
@@ -101,7 +100,7 @@ class WinnerProjection(nn.Linear):
         return (
             not (watched or layer.training or self.training)
             and not (torch.is_grad_enabled() or torch.is_autocast_enabled("cpu"))
-            and not (layer.noisy and layer.estimator == "softmax")
+            and not (layer.noisy and layer.competition.estimator == "softmax")
             and not (torch.compiler.is_compiling() and h.numel() * self.out_features < _FEWEST_COMPILED)
             and h.device.type == "cpu"
             and h.dtype == self.weight.dtype == torch.float32
@@ -147,19 +146,19 @@ def sparse_inference(model: nn.Module, example: Tensor | None = None) -> nn.Modu
 
 
 def _largest(
-    h: Float[Tensor, "tokens units"], competitors: int, layout: Layout
+    h: Float[Tensor, "tokens units"], groups: Groups
 ) -> tuple[Float[Tensor, "tokens groups"], Int[Tensor, "tokens groups"]]:
     """The largest value of each group, NaN where it holds one, and the unit that has it, the first of equals.
 
     Both are found by one max pooling over the competitors. Strided groups are the channels of a channels-last picture,
     where the pooling is vectorised; on CPU `argmax` over a strided axis takes ten times as long, unless it is compiled.
     """
-    z, axis = grouped(h, competitors, channel_dim=-1, layout=layout)
+    z, axis = grouped(h, replace(groups, channel_dim=-1))
     if torch.compiler.is_compiling():
         value, index = z.amax(axis), z.argmax(axis)
     else:
         picture = z.movedim(axis, -1).unsqueeze(-2)  # tokens groups 1 competitors
-        value, index = (x.flatten(1) for x in F.max_pool2d(picture, (1, competitors), return_indices=True))
-    step, apart = (value.shape[1], 1) if layout == "strided" else (1, competitors)
+        value, index = (x.flatten(1) for x in F.max_pool2d(picture, (1, groups.competitors), return_indices=True))
+    step, apart = (value.shape[1], 1) if groups.layout == "strided" else (1, groups.competitors)
     first = torch.arange(0, value.shape[1] * apart, apart)
     return value, torch.add(first, index, alpha=step, out=index)

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from competition_layers import competitions
+from competition_layers.competition import Competition
 from competition_layers.files import remove_leftovers, write_file
 from competition_layers.names import match_names, nearest
 
@@ -141,10 +142,11 @@ def check_choices(similarity: str, summary: str) -> None:
 
 def inference_rules(model: nn.Module) -> dict[str, str]:
     """How each competition of `model` picks its winners, in words."""
-    return {
-        name: layer.inference if layer.inference == "argmax" else f"sample (noise {layer.noise:g})"
-        for name, layer in competitions(model).items()
-    }
+    return {name: _rule_in_words(layer.competition) for name, layer in competitions(model).items()}
+
+
+def _rule_in_words(competition: Competition) -> str:
+    return "argmax" if competition.inference == "argmax" else f"sample (noise {competition.noise_scale:g})"
 
 
 def _inputs(model: nn.Module, probe: ProbeImages, concepts: ConceptSet, encoder: ImageTextEncoder) -> dict[str, Any]:
@@ -256,4 +258,4 @@ def _finished(out: Path, key: str) -> bool:
 
 
 def _sampled(model: nn.Module) -> bool:
-    return any(layer.inference == "sample" for layer in competitions(model).values())
+    return any(layer.competition.inference == "sample" for layer in competitions(model).values())

@@ -1,6 +1,7 @@
 """A timm backbone, dense or competing, as a LightningModule."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -21,9 +22,7 @@ from competition_layers import (
     seed_noise,
 )
 from competition_layers.backbones import data_config
-from competition_layers.functional import Estimator
-from competition_layers.groups import Layout
-from competition_layers.layers import Rule
+from competition_layers.competition import Competition, Estimator, Layout, Rule
 from competition_layers.spec import with_labels
 from competition_layers.wiring.sites import in_words
 
@@ -112,9 +111,13 @@ class Classifier(LightningModule):
             "image_size": image_size,
             "include": include,
             "exclude": exclude or (),
-            "layout": layout,
-            "inference": inference,
-            "estimator": estimator,
+            "competition": Competition(
+                layout=layout,
+                noise_scale=value_at(noise, 0),
+                temperature=value_at(temperature, 0),
+                estimator=estimator,
+                inference=inference,
+            ),
             "pretrained": pretrained,
             **(model_args or {}),
         }
@@ -150,12 +153,7 @@ class Classifier(LightningModule):
             self.train_accuracy = MulticlassAccuracy(self.model.num_classes, average="micro")
 
     def _build(self, label_names: Sequence[str], num_classes: int) -> nn.Module:
-        model = create_model(
-            num_classes=num_classes or None,
-            noise=value_at(self.noise, 0),
-            temperature=value_at(self.temperature, 0),
-            **self.network,
-        )
+        model = create_model(num_classes=num_classes or None, **self.network)
         if model.lwta.left_out:
             print_once(f"{len(model.lwta.sites)} activations compete; left out: {in_words(model.lwta.left_out)}")
         if label_names:
@@ -196,7 +194,8 @@ class Classifier(LightningModule):
     def _anneal(self) -> None:
         share = self.trainer.global_step / max(1, self.trainer.estimated_stepping_batches)
         for layer in competitions(self.model).values():
-            layer.noise, layer.temperature = value_at(self.noise, share), value_at(self.temperature, share)
+            values = {"noise_scale": value_at(self.noise, share), "temperature": value_at(self.temperature, share)}
+            layer.competition = replace(layer.competition, **values)
         if self.converting:
             self.converting.advance(share)
 

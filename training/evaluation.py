@@ -105,17 +105,18 @@ class Readings(nn.Module):
         if "accuracy_top5" in self.accuracies:
             scores["accuracy_top5"] = logits
         if every_rule and layers:
-            scores |= self._by_rule(model, images, noisy=any(layer.noise for layer in layers.values()))
+            scores |= self._by_rule(
+                model, images, noisy=any(layer.competition.noise_scale for layer in layers.values())
+            )
         for name, logits_of_rule in scores.items():
             self.accuracies[name].update(logits_of_rule, labels)
 
     def _watch(self, name: str, layer: StochasticLWTA, h: Tensor, counted: Tensor) -> None:
         """Who wins in one layer: by `argmax`, and whether a sample agrees with it."""
         h = h.detach()
-        how = {"channel_dim": layer.channel_dim, "layout": layer.layout}
         best, drawn = (_of(layer.winners(h, sampled=sampled), counted) for sampled in (False, True))
         self.agreement.update((best == drawn).float())
-        won = winner_mask(drawn if layer.noisy else best, layer.competitors, **how).movedim(layer.channel_dim, -1)
+        won = winner_mask(drawn if layer.noisy else best, layer.groups).movedim(layer.groups.channel_dim, -1)
         if name not in self.watched:
             self.watched[name] = _Watched(layer, Density().to(h.device), WinRate(won.shape[-1]).to(h.device))
         self.watched[name].win_rate.update(won)
@@ -173,7 +174,7 @@ def decision_density(
             (gradient,) = torch.autograd.grad((top - runner_up).sum(), cut)
     finally:
         handle.remove()
-    channel_dim = model.get_submodule(layer).channel_dim
+    channel_dim = model.get_submodule(layer).groups.channel_dim
     by_unit = (cut[0].detach() * gradient).float().movedim(channel_dim, -1)
     if len(by_unit) != len(images):
         return None
@@ -184,10 +185,10 @@ def _site_reading(name: str, watched: _Watched) -> SiteReading:
     layer, win_rate = watched.layer, watched.win_rate.compute().cpu()
     return SiteReading(
         site=name,
-        competitors=layer.competitors,
+        competitors=layer.groups.competitors,
         density=watched.density.compute().item(),
         dead_units=dead_units(win_rate).item(),
-        winner_entropy=winner_entropy(win_rate, layer.competitors, layout=layer.layout).item(),
+        winner_entropy=winner_entropy(win_rate, layer.groups).item(),
         win_rate=win_rate,
     )
 

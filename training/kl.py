@@ -30,7 +30,6 @@ class KLToUniform:
 
         def hook(layer: StochasticLWTA, inputs: tuple[Tensor, ...], output: Tensor) -> None:
             if layer.training:
-                rules = {"channel_dim": layer.channel_dim, "layout": layer.layout}
-                left[name] = competition_kl(inputs[0], layer.competitors, **rules)
+                left[name] = competition_kl(inputs[0], layer.groups)
 
         return hook

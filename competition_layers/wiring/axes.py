@@ -20,7 +20,7 @@ def channel_axis(model: nn.Module, layer: str, output: Tensor) -> int:
     """
     module = model.get_submodule(layer)
     if isinstance(module, StochasticLWTA):
-        return module.channel_dim % output.ndim
+        return module.groups.channel_dim % output.ndim
     for site in getattr(getattr(model, "lwta", None), "sites", ()):
         if site.name == layer:
             return site.channel_dim % output.ndim

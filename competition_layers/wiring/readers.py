@@ -133,10 +133,10 @@ class _Watch(TorchFunctionMode):
 
 def _why_not(layer: StochasticLWTA, ndim: int, linear: nn.Linear, runs: int) -> str:
     """Why a Linear that reads a competition should go on as it does, or nothing."""
-    if layer.channel_dim % ndim != ndim - 1:
-        return f"its units are on axis {layer.channel_dim}, not on the last"
+    if layer.groups.channel_dim % ndim != ndim - 1:
+        return f"its units are on axis {layer.groups.channel_dim}, not on the last"
     if runs != 1:
         return f"its Linear ran {runs} times"
-    if layer.competitors == 2 and linear.weight.numel() > _MOST_WEIGHTS_OF_PAIRS:
+    if layer.groups.competitors == 2 and linear.weight.numel() > _MOST_WEIGHTS_OF_PAIRS:
         return f"half of {linear.in_features} x {linear.out_features} weights are not read faster than all of them"
     return ""

@@ -128,7 +128,7 @@ def compare(
     networks = []
     for name, model in models.items():
         where = layer or default_layer(model.eval(), next(_passes("", model, data, 1)))
-        rules = sorted({competition.inference for competition in competitions(model).values()})
+        rules = sorted({layer.competition.inference for layer in competitions(model).values()})
         networks.append(
             NetworkFigures(
                 name=name,

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from competition_layers import StochasticLWTA, competitions, data_config, inference_rule
 from competition_layers.attribution import Contributions, contributions, logits_without
-from competition_layers.layers import Rule
+from competition_layers.competition import Rule
 from competition_layers.metrics import deciding_units
 from pictures.decoding import read_rgb, to_rgb, why_unreadable
 
@@ -58,7 +58,7 @@ def explain(
             strength = found.to_margin[0].abs()
             units = strength.topk(min(top, int((strength > 0).sum()))).indices.tolist()
             offs = _switch_off(model, x, layer, found, units, labels)
-            rules = sorted({competition.inference for competition in competitions(model).values()})
+            rules = sorted({layer.competition.inference for layer in competitions(model).values()})
     finally:
         model.train(was_training)
     module = model.get_submodule(layer)
@@ -171,8 +171,8 @@ def _described(dissection: Dissection | None, layer: str, unit: int) -> dict[str
 
 def _group(layer: StochasticLWTA, width: int, unit: int) -> tuple[int, int]:
     """Group and competitor of a unit."""
-    groups = width // layer.competitors
-    return (unit % groups, unit // groups) if layer.layout == "strided" else divmod(unit, layer.competitors)
+    count = width // layer.groups.competitors
+    return (unit % count, unit // count) if layer.groups.layout == "strided" else divmod(unit, layer.groups.competitors)
 
 
 def _grid(model: nn.Module, found: Contributions) -> tuple[int, int] | None:

@@ -7,6 +7,7 @@ the mean, take 3 bytes (up to 255 positions). Layers that do not compete are kep
 """
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -14,12 +15,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from competition_layers import StochasticLWTA, winner_mask, winners
-from competition_layers.groups import LAYOUTS, Layout
+from competition_layers.competition import LAYOUTS
+from competition_layers.groups import Groups
 
 from ..recording.layer_record import LayerRecord
 from ..recording.summaries import SUMMARIES
-
-Groups = tuple[int, Layout]
 
 
 def pack(record: LayerRecord, layer: object) -> dict[str, Tensor]:
@@ -28,8 +28,9 @@ def pack(record: LayerRecord, layer: object) -> dict[str, Tensor]:
     if record.won is None or record.win_rate is None or record.value_when_winning is None or record.positions is None:
         return {"summaries": order, **{f"summary.{name}": values for name, values in record.summaries.items()}}
     assert isinstance(layer, StochasticLWTA)
-    groups, units = (layer.competitors, layer.layout), record.win_rate.shape[1]
-    flat = {"summaries": order, "competition": torch.tensor([groups[0], LAYOUTS.index(groups[1]), units])}
+    groups = replace(layer.groups, channel_dim=1)
+    shape = [groups.competitors, LAYOUTS.index(groups.layout), record.win_rate.shape[1]]
+    flat = {"summaries": order, "competition": torch.tensor(shape)}
     anywhere = record.win_rate > 0
     flat |= {"positions": _small(record.positions), **_mask("wins", anywhere, groups)}
     if not bool((record.win_rate[anywhere] == 1).all()):
@@ -77,9 +78,8 @@ def joined(parts: Iterable[tuple[range, Mapping[str, Tensor]]], images: int) -> 
 
 def _mask(name: str, won: Bool[Tensor, "images units"], groups: Groups) -> dict[str, Tensor]:
     """Who won: where that is one unit of each group its index, else a bit a unit."""
-    competitors, layout = groups
-    index = winners(won.float(), competitors, channel_dim=1, layout=layout)
-    if torch.equal(winner_mask(index, competitors, channel_dim=1, layout=layout).bool(), won):
+    index = winners(won.float(), groups)
+    if torch.equal(winner_mask(index, groups).bool(), won):
         return {f"index.{name}": index}
     return {f"bits.{name}": torch.from_numpy(np.packbits(won.cpu().numpy(), axis=1))}
 
@@ -87,7 +87,7 @@ def _mask(name: str, won: Bool[Tensor, "images units"], groups: Groups) -> dict[
 def _won(name: str, flat: Mapping[str, Tensor]) -> Bool[Tensor, "images units"]:
     competitors, layout, units = flat["competition"].tolist()
     if f"index.{name}" in flat:
-        return winner_mask(flat[f"index.{name}"], competitors, channel_dim=1, layout=LAYOUTS[layout]).bool()
+        return winner_mask(flat[f"index.{name}"], Groups(competitors, channel_dim=1, layout=LAYOUTS[layout]))
     return torch.from_numpy(np.unpackbits(flat[f"bits.{name}"].numpy(), axis=1, count=units)).bool()
 
 

@@ -71,9 +71,7 @@ class Recorder:
         chosen = self._chosen(name, prefix)
         y = positions(values, axis)
         if isinstance(layer, StochasticLWTA):
-            options = {"channel_dim": layer.channel_dim, "layout": layer.layout}
-            index = layer.winners(values)
-            won = positions(winner_mask(index, layer.competitors, **options), axis).bool()
+            won = positions(winner_mask(layer.winners(values), layer.groups), axis)
             flat = of_competition(y, won, chosen, prefix=prefix)
             y = y * won
         else:

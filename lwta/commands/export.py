@@ -131,12 +131,11 @@ def onnx_compatible(network: "nn.Module") -> "nn.Module":
     class Argmax(torch.nn.Module):
         def __init__(self, layer):
             super().__init__()
-            self.competitors = layer.competitors
-            self.options = {"channel_dim": layer.channel_dim, "layout": layer.layout}
+            self.groups = layer.groups
 
         def forward(self, h):
-            z, axis = grouped(h, self.competitors, **self.options)
-            return h * winner_mask(z.argmax(axis).to(torch.uint8), self.competitors, **self.options)
+            z, axis = grouped(h, self.groups)
+            return h * winner_mask(z.argmax(axis).to(torch.uint8), self.groups)
 
     plain = copy.deepcopy(network)
     for name, layer in competitions(plain).items():

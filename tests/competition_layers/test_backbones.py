@@ -4,9 +4,11 @@ import json
 
 import pytest
 import torch
+from competing import change
 from safetensors.torch import load_file
 
 from competition_layers import (
+    Competition,
     StochasticLWTA,
     competitions,
     create_model,
@@ -34,10 +36,8 @@ def images():
 
 @pytest.mark.parametrize("competitors", [1, 4])
 def test_a_saved_model_is_the_same_when_loaded(tmp_path, images, competitors):
-    options = (
-        {} if competitors == 1 else {"layout": "adjacent", "temperature": 1.67, "noise": 0.5, "inference": "sample"}
-    )
-    model = small(competitors=competitors, label_names=LABELS, **options).eval()
+    competition = Competition("adjacent", noise_scale=0.5, temperature=1.67, inference="sample")
+    model = small(competitors=competitors, label_names=LABELS, competition=competition).eval()
     save_model(model, tmp_path / "model")
     for source in (tmp_path, tmp_path / "model", f"local-dir:{tmp_path / 'model'}"):
         loaded = load_model(source)
@@ -83,7 +83,7 @@ def test_a_newer_format_is_refused_by_name(tmp_path):
     save_model(small(), tmp_path / "model")
     path = tmp_path / "model/config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "format": 99}))
-    with pytest.raises(ValueError, match="format 1 or older but got 99"):
+    with pytest.raises(ValueError, match="format 2 or older but got 99"):
         load_model(tmp_path)
 
 
@@ -130,7 +130,7 @@ def test_each_place_has_the_competitors_of_the_first_glob_that_fits_it_also_when
     model = small(competitors={"blocks.1.*": 8, "blocks.*": 2})  # both fit blocks.1
     save_model(model, tmp_path / "model")
     for each in (model, load_model(tmp_path)):
-        found = {name: layer.competitors for name, layer in competitions(each).items()}
+        found = {name: layer.groups.competitors for name, layer in competitions(each).items()}
         assert found == {"blocks.0.mlp.act": 2, "blocks.1.mlp.act": 8}
     assert torch.equal(predict(load_model(tmp_path), images), predict(model, images))
 
@@ -143,12 +143,11 @@ def test_a_glob_on_no_place_is_refused_and_the_places_are_named():
 
 
 def test_predict_averages_the_logits_of_whole_passes(images):
-    model = small(noise=1.0)
+    model = small(competition=Competition(noise_scale=1.0))
     generator = torch.Generator().manual_seed(5)
     mean = predict(model, images, samples=3, generator=generator)
     seed_noise(model, int(torch.randint(2**31, (), generator=torch.Generator().manual_seed(5))))
-    for layer in competitions(model).values():
-        layer.inference = "sample"
+    change(model, inference="sample")
     model.eval()
     with torch.no_grad():
         passes = [model(images) for _ in range(3)]
@@ -159,7 +158,7 @@ def test_predict_averages_the_logits_of_whole_passes(images):
 def test_predict_leaves_mode_and_rule_as_they_were(images):
     model = small().train()
     predict(model, images, samples=2)
-    assert model.training and all(layer.inference == "argmax" for layer in competitions(model).values())
+    assert model.training and all(layer.competition.inference == "argmax" for layer in competitions(model).values())
     with pytest.raises(ValueError, match="samples >= 0"):
         predict(model, images, samples=-1)
 

@@ -6,27 +6,27 @@ import pickle
 import pytest
 import torch
 
-from competition_layers import StochasticLWTA, fixed_noise, lwta, winner_mask
-from competition_layers.functional import ESTIMATORS
+from competition_layers import Competition, Groups, StochasticLWTA, fixed_noise, lwta, winner_mask
+from competition_layers.competition import ESTIMATORS
 
 
 def layer(**options):
-    return StochasticLWTA(4, channel_dim=-1, **options)
+    return StochasticLWTA(4, channel_dim=-1, competition=Competition(**options))
 
 
 def test_evaluation_follows_the_inference_rule():
     h = torch.randn(64, 16)
     argmax, sample = layer(inference="argmax").eval(), layer(inference="sample").eval()
-    assert torch.equal(argmax(h), lwta(h, 4, channel_dim=-1))
+    assert torch.equal(argmax(h), lwta(h, Groups(4, channel_dim=-1)))
     assert torch.equal(argmax(h), argmax(h))
     assert not torch.equal(sample(h), sample(h))
 
 
 def test_training_draws_noise_unless_its_scale_is_zero():
     h = torch.randn(64, 16)
-    noisy, quiet = layer(noise=1.0).train(), layer(noise=0.0).train()
+    noisy, quiet = layer(noise_scale=1.0).train(), layer(noise_scale=0.0).train()
     assert not torch.equal(noisy(h), noisy(h))
-    assert torch.equal(quiet(h), lwta(h, 4, channel_dim=-1))
+    assert torch.equal(quiet(h), lwta(h, Groups(4, channel_dim=-1)))
 
 
 def test_the_relaxed_sample_is_hard_in_evaluation():
@@ -37,7 +37,7 @@ def test_the_relaxed_sample_is_hard_in_evaluation():
 
 def test_argmax_trains_without_noise_whatever_its_scale():
     h, a = torch.randn(64, 16), layer(estimator="argmax").train()
-    assert not a.noisy and torch.equal(a(h), lwta(h, 4, channel_dim=-1))
+    assert not a.noisy and torch.equal(a(h), lwta(h, Groups(4, channel_dim=-1)))
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS)
@@ -90,7 +90,7 @@ def test_the_winners_of_the_latest_pass_can_be_asked_for():
     h, a = torch.randn(64, 16), layer().train()
     for _ in range(2):
         y = a(h)
-        assert torch.equal(winner_mask(a.winners(h), 4, channel_dim=-1), y != 0)
+        assert torch.equal(winner_mask(a.winners(h), Groups(4, channel_dim=-1)), y != 0)
 
 
 def test_held_noise_is_one_for_every_pass_and_image_and_ends():
@@ -115,10 +115,10 @@ def test_layers_can_be_copied_and_pickled_after_use():
 
 
 def test_the_repr_says_everything_that_was_chosen():
-    text = repr(StochasticLWTA(8, channel_dim=1, layout="adjacent", temperature=1.67, noise=0.5, inference="sample"))
-    assert text == (
-        "StochasticLWTA(8, channel_dim=1, layout='adjacent', temperature=1.67, noise=0.5, inference='sample', "
-        "estimator='gumbel')"
+    competition = Competition(layout="adjacent", temperature=1.67, noise_scale=0.5, inference="sample")
+    assert repr(StochasticLWTA(8, channel_dim=1, competition=competition)) == (
+        "StochasticLWTA(8, channel_dim=1, layout='adjacent', noise_scale=0.5, temperature=1.67, estimator='gumbel', "
+        "inference='sample')"
     )
 
 
@@ -134,14 +134,20 @@ def test_a_width_that_does_not_divide_names_the_layer():
 @pytest.mark.parametrize(
     "options, text",
     [
-        ({"competitors": 1}, "between 2 and 255 but got 1"),
         ({"layout": "stripes"}, "strided, adjacent but got 'stripes'"),
         ({"estimator": "relax"}, "gumbel, softmax, relaxed, argmax but got 'relax', did you mean 'relaxed'"),
         ({"inference": "mean"}, "argmax, sample but got 'mean'"),
-        ({"temperature": 0.0}, "temperature > 0"),
-        ({"noise": -1.0}, "noise >= 0"),
+        ({"temperature": 0.0}, "temperature to be a number > 0 but got 0.0"),
+        ({"temperature": float("nan")}, "temperature to be a number > 0 but got nan"),
+        ({"noise_scale": -1.0}, "noise_scale to be a number >= 0 but got -1.0"),
+        ({"noise_scale": True}, "noise_scale to be a number >= 0 but got True"),
     ],
 )
 def test_impossible_numbers_are_refused(options, text):
     with pytest.raises(ValueError, match=text):
-        StochasticLWTA(**{"competitors": 4, "channel_dim": -1, **options})
+        Competition(**options)
+
+
+def test_a_group_has_at_least_two_competitors():
+    with pytest.raises(ValueError, match="between 2 and 255 but got 1; 1 means no competition"):
+        StochasticLWTA(1, channel_dim=-1)

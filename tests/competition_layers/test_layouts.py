@@ -3,15 +3,15 @@
 import pytest
 import torch
 
-from competition_layers import competitions, convert_layout, create_model, lwta, predict
+from competition_layers import Groups, competitions, convert_layout, create_model, lwta, predict
 from competition_layers.layouts import layout_permutation
 
 
 def test_a_competition_in_the_other_layout_is_the_permuted_competition():
     h = torch.randn(5, 24)
     order = layout_permutation(24, 8, to="adjacent")
-    adjacent = lwta(h[:, order], 8, channel_dim=-1, layout="adjacent")
-    assert torch.equal(adjacent, lwta(h, 8, channel_dim=-1)[:, order])
+    adjacent = lwta(h[:, order], Groups(8, channel_dim=-1, layout="adjacent"))
+    assert torch.equal(adjacent, lwta(h, Groups(8, channel_dim=-1))[:, order])
     assert torch.equal(order[layout_permutation(24, 8, to="strided")], torch.arange(24))
 
 
@@ -27,7 +27,7 @@ def test_a_network_converts_there_and_back(name, options):
     x = torch.randn(4, 3, 32, 32)
     weights, before = {k: v.clone() for k, v in model.state_dict().items()}, predict(model, x)
     convert_layout(model, "adjacent", x)
-    assert all(layer.layout == "adjacent" for layer in competitions(model).values())
+    assert all(layer.groups.layout == "adjacent" for layer in competitions(model).values())
     assert any(not torch.equal(v, weights[k]) for k, v in model.state_dict().items())
     torch.testing.assert_close(predict(model, x), before, rtol=1e-4, atol=1e-5)
     convert_layout(model, "strided", x)
@@ -40,4 +40,4 @@ def test_a_competition_on_the_residual_stream_is_refused_by_name_and_nothing_cha
     with pytest.raises(ValueError, match=r"Expected competition 'layer1.0.act2' to stand alone between two"):
         convert_layout(model, "adjacent", torch.randn(4, 3, 32, 32))
     assert all(torch.equal(v, weights[k]) for k, v in model.state_dict().items())
-    assert all(layer.layout == "strided" for layer in competitions(model).values())
+    assert all(layer.groups.layout == "strided" for layer in competitions(model).values())

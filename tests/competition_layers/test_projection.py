@@ -9,6 +9,8 @@ from torch import nn
 from torch.profiler import ProfilerActivity, profile
 
 from competition_layers import (
+    Competition,
+    Groups,
     StochasticLWTA,
     WinnerProjection,
     competitions,
@@ -20,7 +22,7 @@ from competition_layers import (
     sparse_inference,
 )
 from competition_layers import winner_projection as projection
-from competition_layers.functional import ESTIMATORS
+from competition_layers.competition import ESTIMATORS
 from competition_layers.winner_projection import project_winners
 from competition_layers.wiring import readers
 from competition_layers.wiring.readers import winner_pairs
@@ -29,7 +31,7 @@ from competition_layers.wiring.readers import winner_pairs
 def pair(competitors=4, layout="strided", between=(), units=24, **options):
     """Linear, competition, what stands between, Linear."""
     torch.manual_seed(0)
-    layer = StochasticLWTA(competitors, channel_dim=-1, layout=layout, **options)
+    layer = StochasticLWTA(competitors, channel_dim=-1, competition=Competition(layout=layout, **options))
     return nn.Sequential(nn.Linear(6, units), layer, *between, nn.Linear(units, 5)).eval()
 
 
@@ -52,16 +54,18 @@ def test_projecting_winners_is_masking_and_projecting(layout, competitors, shape
     h, weight, bias = torch.randn(shape), torch.randn(5, 24), torch.randn(5)
     noise = torch.randn(shape)
     for g in (None, noise):
-        expected = F.linear(lwta(h, competitors, channel_dim=-1, layout=layout, noise=g), weight, bias)
-        ours = project_winners(h, weight.t().contiguous(), bias, competitors, layout=layout, noise=g)
+        expected = F.linear(lwta(h, Groups(competitors, channel_dim=-1, layout=layout), noise=g), weight, bias)
+        ours = project_winners(
+            h, weight.t().contiguous(), bias, Groups(competitors, channel_dim=-1, layout=layout), noise=g
+        )
         torch.testing.assert_close(ours, expected, atol=1e-5, rtol=1e-5)
 
 
 @pytest.mark.parametrize("value", [0.0, -2.5, 1e-30, 3e37])
 def test_the_first_of_equals_wins_here_too(value):
     h, table = torch.full((3, 24), value), torch.randn(24, 5)
-    expected = F.linear(lwta(h, 8, channel_dim=-1), table.t())
-    torch.testing.assert_close(project_winners(h, table, None, 8), expected)
+    expected = F.linear(lwta(h, Groups(8, channel_dim=-1)), table.t())
+    torch.testing.assert_close(project_winners(h, table, None, Groups(8, channel_dim=-1)), expected)
 
 
 @pytest.mark.parametrize("layout", ["strided", "adjacent"])
@@ -69,17 +73,17 @@ def test_zeros_of_either_sign_are_equals_and_infinities_compare(layout):
     values = torch.tensor([-torch.inf, -0.0, 0.0, torch.inf])
     h = values[torch.randint(4, (200, 24), generator=torch.Generator().manual_seed(0))]
     h[0] = -torch.inf
-    expected = lwta(h.nan_to_num(), 4, channel_dim=-1, layout=layout)
-    ours = project_winners(h.nan_to_num(), torch.eye(24), None, 4, layout=layout)
+    expected = lwta(h.nan_to_num(), Groups(4, channel_dim=-1, layout=layout))
+    ours = project_winners(h.nan_to_num(), torch.eye(24), None, Groups(4, channel_dim=-1, layout=layout))
     assert torch.equal(ours, expected)
-    assert not project_winners(h, torch.ones(24, 1), None, 4, layout=layout)[0].isfinite().any()
+    assert not project_winners(h, torch.ones(24, 1), None, Groups(4, channel_dim=-1, layout=layout))[0].isfinite().any()
 
 
 def test_neighbours_one_ulp_apart_are_told_apart():
     h = torch.randn(500, 1).expand(500, 24).clone()
     winner = torch.randint(24, (500, 1))
     h.scatter_(1, winner, torch.nextafter(h[:, :1], torch.tensor(torch.inf)))
-    index = project_winners(h, torch.eye(24), None, 24).ne(0)
+    index = project_winners(h, torch.eye(24), None, Groups(24, channel_dim=-1)).ne(0)
     assert torch.equal(index, torch.zeros_like(index).scatter_(1, winner, True))
 
 
@@ -142,7 +146,7 @@ def test_families_give_the_same_by_either_rule_or_say_what_is_left_alone(name):
 @pytest.mark.parametrize("estimator", ESTIMATORS)
 @torch.no_grad()
 def test_every_estimator_gives_the_same_with_the_same_noise(estimator):
-    model = pair(estimator=estimator, inference="sample", noise=0.7)
+    model = pair(estimator=estimator, inference="sample", noise_scale=0.7)
     assert sparse(model)[-1].competes(X) == (estimator != "softmax")
     torch.testing.assert_close(sparse(model)(X), model(X), atol=1e-5, rtol=1e-5)
 
@@ -185,7 +189,7 @@ def test_new_weights_are_used():
 
 
 def test_training_and_gradients_take_the_masked_path():
-    model, fast = pair(noise=0.0), sparse(pair(noise=0.0))
+    model, fast = pair(noise_scale=0.0), sparse(pair(noise_scale=0.0))
     for mode in (True, False):
         ours, theirs = (m.train(mode)(X) for m in (fast, model))
         torch.testing.assert_close(ours, theirs)

@@ -6,6 +6,7 @@ import sys
 import pytest
 import torch
 
+from competition_layers import Groups
 from competition_layers.metrics import Density, WinRate, dead_units, deciding_units, effective_density, winner_entropy
 
 
@@ -60,8 +61,8 @@ def test_win_rate_names_the_width_it_expected():
 def test_dead_units_and_entropy():
     rates = torch.tensor([1.0, 0.5, 0.0, 0.5])  # strided groups (0, 2) and (1, 3)
     assert dead_units(rates).item() == 0.25
-    assert winner_entropy(rates, 2).item() == pytest.approx(0.5)
-    assert winner_entropy(rates[[0, 2, 1, 3]], 2, layout="adjacent").item() == pytest.approx(0.5)
+    assert winner_entropy(rates, Groups(2, channel_dim=0)).item() == pytest.approx(0.5)
+    assert winner_entropy(rates[[0, 2, 1, 3]], Groups(2, channel_dim=0, layout="adjacent")).item() == pytest.approx(0.5)
 
 
 _ONE_RANK = """

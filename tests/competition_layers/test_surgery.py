@@ -72,7 +72,7 @@ def test_one_competitor_is_the_dense_twin():
 def test_a_plain_module_can_be_swapped():
     model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2))
     swap_activations(model, 2)
-    assert isinstance(model[1], StochasticLWTA) and model[1].channel_dim == -1
+    assert isinstance(model[1], StochasticLWTA) and model[1].groups.channel_dim == -1
     assert (model[:2](torch.randn(5, 4)) != 0).sum() == 5 * 4
 
 
@@ -191,7 +191,7 @@ def test_competitors_by_glob_first_fit_counts_and_every_gap_is_named():
     with pytest.raises(ValueError, match=r"'5' to be a multiple of competitors=2 but got 9 \(so in 1 of 3 layers\)"):
         swap_activations(model, {"1": 4, "*": 2})
     swap_activations(model, {"5": 1, "1": 4, "*": 2})
-    assert {name: layer.competitors for name, layer in competitions(model).items()} == {"1": 4, "3": 2}
+    assert {name: layer.groups.competitors for name, layer in competitions(model).items()} == {"1": 4, "3": 2}
     for strange in (0, {"1": -2, "*": 1}):
         with pytest.raises(ValueError, match=r"competitors of at least 1 .* but got"):
             swap_activations(nn.Sequential(nn.Linear(4, 8), nn.ReLU()), strange)

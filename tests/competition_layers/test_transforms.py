@@ -2,16 +2,17 @@
 
 import pytest
 import torch
+from competing import change
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from competition_layers import StochasticLWTA, competitions, create_model, seed_noise, swap_activations
-from competition_layers.functional import ESTIMATORS
+from competition_layers import Competition, StochasticLWTA, competitions, create_model, seed_noise, swap_activations
+from competition_layers.competition import ESTIMATORS
 
 
 def small(**options):
     args = {"num_classes": 10, "image_size": 16, "patch_size": 4, "embed_dim": 24, "depth": 2, "num_heads": 2}
-    return create_model("vit_tiny_patch16_224", competitors=4, **args, **options).train()
+    return create_model("vit_tiny_patch16_224", competitors=4, competition=Competition(**options), **args).train()
 
 
 def gradients(model, x):
@@ -24,7 +25,7 @@ def gradients(model, x):
 @pytest.mark.parametrize("estimator", ESTIMATORS)
 def test_the_layer_compiles_without_graph_breaks_and_agrees(estimator, backend):
     torch._dynamo.reset()
-    layer = StochasticLWTA(4, channel_dim=-1, noise=0.0, estimator=estimator).train()
+    layer = StochasticLWTA(4, channel_dim=-1, competition=Competition(noise_scale=0.0, estimator=estimator)).train()
     h = torch.randn(8, 16, requires_grad=True)
     compiled = torch.compile(layer, fullgraph=True, backend=backend)
     torch.testing.assert_close(compiled(h), layer(h))
@@ -39,7 +40,7 @@ def test_a_compiled_layer_draws_anew_at_every_pass_and_follows_its_schedules_wit
     compiled = torch.compile(layer, fullgraph=True, backend=lambda graph, _: graphs.append(graph) or graph.forward)
     assert not torch.equal(compiled(h), compiled(h))
     for i in range(12):
-        layer.noise, layer.temperature = 1 - i / 20, 1 + i / 20
+        change(layer, noise_scale=1 - i / 20, temperature=1 + i / 20)
         assert ((compiled(h) != 0).sum(1) == 4).all()
     assert len(graphs) == 2, "numbers that change become inputs of the graph"
 
@@ -47,7 +48,7 @@ def test_a_compiled_layer_draws_anew_at_every_pass_and_follows_its_schedules_wit
 @pytest.mark.slow
 def test_a_network_compiles_without_graph_breaks_and_trains_as_it_does_uncompiled():
     torch._dynamo.reset()
-    model, x = small(noise=0.0), torch.randn(2, 3, 16, 16)
+    model, x = small(noise_scale=0.0), torch.randn(2, 3, 16, 16)
     eager = gradients(model, x)
     model.compile(fullgraph=True)
     for ours, theirs in zip(eager, gradients(model, x), strict=True):
@@ -58,7 +59,7 @@ def test_a_network_compiles_without_graph_breaks_and_trains_as_it_does_uncompile
 @pytest.mark.parametrize("estimator", ["gumbel", "softmax"])
 def test_a_network_with_noise_compiles_without_graph_breaks_and_draws_anew_at_every_step(estimator):
     torch._dynamo.reset()
-    model, x = small(noise=1.0, estimator=estimator), torch.randn(2, 3, 16, 16)
+    model, x = small(noise_scale=1.0, estimator=estimator), torch.randn(2, 3, 16, 16)
     model.compile(fullgraph=True)
     first, second = gradients(model, x), gradients(model, x)
     assert all(gradient.isfinite().all() for gradient in first)
@@ -81,7 +82,7 @@ def test_an_activation_that_runs_twice_compiles_to_one_graph_for_all_steps(backe
     torch._dynamo.reset()
     torch._dynamo.utils.counters.clear()
     model, x = Reused().train(), torch.randn(4, 16)
-    swap_activations(model, {"relu.0": 4, "relu.1": 2}, noise=0.0)
+    swap_activations(model, {"relu.0": 4, "relu.1": 2}, competition=Competition(noise_scale=0.0))
     eager = gradients(model, x)
     model.compile(fullgraph=True, backend=backend)
     for _ in range(3):
@@ -98,7 +99,7 @@ def test_the_export_of_a_layer_equals_it():
 @pytest.mark.parametrize("estimator", ["gumbel", "softmax"])
 def test_checkpointing_the_blocks_changes_no_gradient(estimator):
     x, found = torch.randn(2, 3, 16, 16), []
-    model = small(noise=1.0, estimator=estimator)
+    model = small(noise_scale=1.0, estimator=estimator)
     for checkpointed in (False, True):
         model.set_grad_checkpointing(checkpointed)
         seed_noise(model, 3)
@@ -113,7 +114,8 @@ def test_what_is_checkpointed_and_compiled_meets_its_noise_again(backend):
     """Two passes before one backward pass. At high temperature a gradient passes the winners alone, and y says who won:
     y = exp(competition(sin x)), so d(y^2)/dx = 2 y^2 cos x where y is not exp(0)."""
     torch._dynamo.reset()
-    layer, x = StochasticLWTA(4, channel_dim=-1, temperature=1e9).train(), torch.randn(64, 16, requires_grad=True)
+    layer = StochasticLWTA(4, channel_dim=-1, competition=Competition(temperature=1e9)).train()
+    x = torch.randn(64, 16, requires_grad=True)
 
     def run(x):
         return checkpoint(lambda x: layer(x.sin()).exp(), x, use_reentrant=False)
@@ -126,7 +128,7 @@ def test_what_is_checkpointed_and_compiled_meets_its_noise_again(backend):
 
 
 def test_autocast_gives_one_winner_and_finite_gradients():
-    model, x = small(noise=1.0), torch.randn(2, 3, 16, 16)
+    model, x = small(noise_scale=1.0), torch.randn(2, 3, 16, 16)
     counts = []
     for layer in competitions(model).values():
         layer.register_forward_hook(lambda _, inputs, y: counts.append((y.dtype, (y != 0).sum(-1).max().item())))

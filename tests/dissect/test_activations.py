@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from competition_layers import StochasticLWTA, create_model
+from competition_layers import Competition, StochasticLWTA, create_model
 from competition_layers.surgery import Site
 from competition_layers.wiring.axes import channel_axis
 from dissect import LayerRecord, record_activations
@@ -17,7 +17,7 @@ from dissect.recording.summaries import SUMMARIES
 def conv_net(**options) -> nn.Sequential:
     return nn.Sequential(
         nn.Conv2d(3, 8, 3, stride=2),
-        StochasticLWTA(4, channel_dim=1, **options),
+        StochasticLWTA(4, channel_dim=1, competition=Competition(**options)),
         nn.Flatten(),
         nn.Linear(8 * 9, 6),
     ).eval()
@@ -73,7 +73,7 @@ def test_the_best_win_of_a_unit_can_be_negative(probe, to_tensor):
 
 
 def test_sampled_winners_are_those_of_the_pass_that_was_recorded(probe, to_tensor):
-    model = conv_net(inference="sample", noise=5.0)
+    model = conv_net(inference="sample", noise_scale=5.0)
     passed = []
     model[1].register_forward_hook(lambda module, inputs, output: passed.append(output))
     record = record_activations(model, probe, "1", transform=to_tensor, batch_size=5)["1"]

@@ -9,7 +9,7 @@ import pytest
 import torch
 from PIL import Image
 
-from competition_layers import create_model, observe, winner_units, winners
+from competition_layers import Competition, Groups, create_model, observe, winner_units, winners
 from dissect import Dissection, describe, explain, open_probe
 from dissect.encoders.concepts import ConceptSet
 from dissect.explaining.explain_image import network_input
@@ -37,11 +37,13 @@ def picture(tmp_path: Path) -> Path:
 
 def test_winners_are_named_with_group_and_competitor(picture):
     for layout in ("strided", "adjacent"):
-        model = network(4, layout=layout)
+        model = network(4, competition=Competition(layout=layout))
         explanation = explain(model, picture, layer=LAST)
         with torch.no_grad(), observe(model, LAST, what="input") as seen:
             model(network_input(model, picture))
-        units = winner_units(winners(seen[LAST], 4, channel_dim=1, layout=layout), 4, channel_dim=1, layout=layout)[0]
+        units = winner_units(
+            winners(seen[LAST], Groups(4, channel_dim=1, layout=layout)), Groups(4, channel_dim=1, layout=layout)
+        )[0]
         for effect in explanation.units:
             here = units[effect.group] == effect.unit  # at each place of the 4 x 4 map
             assert here.any()

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from competition_layers import StochasticLWTA
+from competition_layers import Competition, StochasticLWTA
 from dissect import record_activations
 from dissect.folder.packing import joined, pack, unpack
 
@@ -41,7 +41,9 @@ def shares_of_dense(record, packed):
 @pytest.mark.parametrize("summaries", [("mean",), ("max",), ("mean", "max", "quantile")])
 def test_one_winner_a_group_is_an_index_and_a_value_five_times_smaller(probe, to_tensor, layout, summaries):
     """A vector's summaries are all the same number, kept once."""
-    model = nn.Sequential(nn.Flatten(), nn.Linear(192, 512), StochasticLWTA(8, channel_dim=-1, layout=layout)).eval()
+    model = nn.Sequential(
+        nn.Flatten(), nn.Linear(192, 512), StochasticLWTA(8, channel_dim=-1, competition=Competition(layout=layout))
+    ).eval()
     record = recorded(model, probe, to_tensor, "2", *summaries)
     packed = pack(record, model[2])
     assert packed["index.wins"].dtype == torch.uint8 and packed["index.wins"].shape == (10, 64)

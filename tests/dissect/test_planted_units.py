@@ -7,7 +7,7 @@ from PIL import Image
 from torch import nn
 from torch.nn.functional import normalize
 
-from competition_layers import StochasticLWTA
+from competition_layers import Competition, StochasticLWTA
 from dissect import SIMILARITIES, ConceptSet, describe, open_probe
 
 COLOURS = ("red", "green", "blue")
@@ -52,7 +52,7 @@ def network(bias: float, rule: str = "argmax") -> nn.Module:
     with torch.no_grad():
         conv.weight.copy_(torch.eye(3)[[2, 0, 1]][:, :, None, None] * 8)
         conv.bias.fill_(bias)
-    return nn.Sequential(conv, StochasticLWTA(3, channel_dim=1, inference=rule)).eval()
+    return nn.Sequential(conv, StochasticLWTA(3, channel_dim=1, competition=Competition(inference=rule))).eval()
 
 
 @pytest.mark.parametrize("rule", ["argmax", "sample"])

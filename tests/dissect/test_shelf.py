@@ -15,7 +15,7 @@ from safetensors import SafetensorError
 from torch import nn
 from torch.nn.functional import normalize
 
-from competition_layers import StochasticLWTA
+from competition_layers import Competition, StochasticLWTA
 from competition_layers.files import remove_leftovers
 from dissect import ConceptSet, Dissection, describe, open_probe
 from dissect.describing import record_share
@@ -54,7 +54,11 @@ class ColourEncoder:
 
 def network(rule="argmax"):
     torch.manual_seed(0)
-    layers = [nn.Conv2d(3, 8, 3, stride=2), StochasticLWTA(4, channel_dim=1, inference=rule), nn.Flatten()]
+    layers = [
+        nn.Conv2d(3, 8, 3, stride=2),
+        StochasticLWTA(4, channel_dim=1, competition=Competition(inference=rule)),
+        nn.Flatten(),
+    ]
     return nn.Sequential(*layers, nn.Linear(72, 6)).eval()
 
 

@@ -6,6 +6,7 @@ from dataclasses import FrozenInstanceError, replace
 
 import pytest
 import torch
+from competing import change
 from PIL import Image
 from safetensors.torch import load_file
 from torch import nn
@@ -175,7 +176,7 @@ def test_changed_weights_images_or_rule_are_never_served_from_the_folder(run, mo
     assert len(run.passes) == 2
     run(probe=replace(probe, hashes=("other", *probe.hashes[1:])))
     assert len(run.passes) == 3
-    model[1].inference = "sample"
+    change(model, inference="sample")
     dissection = run()
     assert len(run.passes) == 4 and dissection.manifest["model"]["rules"] == {"1": "sample (noise 1)"}
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from competition_layers import StochasticLWTA, create_model, load_model, save_model
+from competition_layers import Competition, StochasticLWTA, create_model, load_model, save_model
 from dissect.folder.store import digest, load_tensors, model_fingerprint, save_tensors, transform_fingerprint
 
 
@@ -32,13 +32,15 @@ def test_the_hash_tells_apart_values_shapes_types_and_nesting():
 
 def small(competitors: int = 2, **options) -> nn.Module:
     torch.manual_seed(0)
-    return nn.Sequential(nn.Linear(4, 8), StochasticLWTA(competitors, channel_dim=-1, **options))
+    return nn.Sequential(
+        nn.Linear(4, 8), StochasticLWTA(competitors, channel_dim=-1, competition=Competition(**options))
+    )
 
 
 def test_a_networks_hash_follows_weights_settings_and_rule():
     reference = model_fingerprint(small())
     assert model_fingerprint(small()) == reference == model_fingerprint(small().train())
-    changed = [small(4), small(layout="adjacent"), small(inference="sample"), small(noise=0.5), small()]
+    changed = [small(4), small(layout="adjacent"), small(inference="sample"), small(noise_scale=0.5), small()]
     with torch.no_grad():
         changed[-1][0].bias[0] += 1
     assert len({reference, *map(model_fingerprint, changed)}) == 6

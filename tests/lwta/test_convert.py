@@ -51,7 +51,7 @@ def test_a_run_is_converted_read_and_repeated(home, capsys):
     command = ["convert", str(home / "dense"), f"--runs_dir={home}", "--competitors", "4", QUIET]
     assert lwta([*command, "--run", "sparse", "--epochs", "1.5", "--conversion.images", "8"]) == 0
     layers = competitions(load_model(home / "sparse"))
-    assert [layer.competitors for layer in layers.values()] == [4]
+    assert [layer.groups.competitors for layer in layers.values()] == [4]
     config = yaml.safe_load((home / "sparse" / "config.yaml").read_text())
     assert config["model"]["lr"] == 2e-3  # half of the dense network's
     assert config["data"]["batch_size"] == 4
@@ -88,7 +88,7 @@ def test_a_folder_in_timms_own_format_is_converted(home, tmp_path):
     )
     model = load_model(home / "hub")
     assert model.lwta.label_names == ("blue", "red")
-    assert model.blocks[0].mlp.act.competitors == 8
+    assert model.blocks[0].mlp.act.groups.competitors == 8
 
 
 @pytest.mark.parametrize(

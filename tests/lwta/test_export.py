@@ -6,7 +6,7 @@ from importlib.util import find_spec
 import pytest
 import torch
 
-from competition_layers import create_model, predict, save_model
+from competition_layers import Competition, create_model, predict, save_model
 from lwta import cli
 from lwta.commands import export as room
 
@@ -20,7 +20,9 @@ def network():
     torch.manual_seed(0)
     names = ["cat", "dog", "elk"]
     options = {"num_classes": 3, "label_names": names, "image_size": 32, "depth": 1, "embed_dim": 24, "num_heads": 2}
-    return create_model("vit_tiny_patch16_224", competitors=4, inference="sample", **options).eval()
+    return create_model(
+        "vit_tiny_patch16_224", competitors=4, competition=Competition(inference="sample"), **options
+    ).eval()
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +79,7 @@ def test_an_onnx_export_is_the_argmax_network(network, folder, tmp_path):
 @pytest.mark.parametrize("inference", ["argmax", "sample"])
 @torch.no_grad()
 def test_plain_words_mean_the_same(layout, inference):
-    options = {"num_classes": 3, "image_size": 32, "layout": layout, "inference": inference}
+    options = {"num_classes": 3, "image_size": 32, "competition": Competition(layout=layout, inference=inference)}
     model = create_model("resnet18", competitors=8, **options).eval()
     x = torch.randn(2, 3, 32, 32)
     torch.testing.assert_close(room.onnx_compatible(model)(x), predict(model, x, samples=0))

@@ -120,7 +120,7 @@ def test_competitors_by_glob_typed_or_in_a_file(home, tmp_path, monkeypatch, typ
     (tmp_path / "mapping.yaml").write_text("model:\n  competitors: {blocks.1.*: 8, '*': 4}\n")
     fit(home, "--run", "by glob", "--overwrite", *typed, "--model.model_args.depth", "2", "--trainer.max_epochs", "1")
     layers = competitions(load_model(home / "by glob")).values()
-    assert [layer.competitors for layer in layers] == [4, 8]
+    assert [layer.groups.competitors for layer in layers] == [4, 8]
     kept = yaml.safe_load((home / "by glob" / "config.yaml").read_text())["model"]["competitors"]
     assert list(kept.items()) == [("blocks.1.*", 8), ("*", 4)]  # the first that fits counts
 

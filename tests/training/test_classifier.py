@@ -7,7 +7,16 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from competition_layers import competition_kl, competitions, create_model, load_model, observe, save_model
+from competition_layers import (
+    Competition,
+    Groups,
+    competition_kl,
+    competitions,
+    create_model,
+    load_model,
+    observe,
+    save_model,
+)
 from training import Augmentation, Schedule
 from training.initial import load_initial_weights
 
@@ -27,7 +36,8 @@ def test_noise_and_temperature_end_where_their_schedules_end(train, tiny):
     noise, temperature = Schedule(1.0, 0.25, until=0.5), Schedule(2.0, 1.0)
     run = train(classifier=tiny(noise=noise, temperature=temperature, inference="sample"))
     (layer,) = competitions(load_model(run)).values()
-    assert (layer.noise, layer.temperature, layer.inference) == (0.25, 1.0, "sample")
+    c = layer.competition
+    assert (c.noise_scale, c.temperature, c.inference) == (0.25, 1.0, "sample")
 
 
 def test_the_kl_term_is_weighed_and_reaches_the_weights(tiny, images):
@@ -36,14 +46,14 @@ def test_the_kl_term_is_weighed_and_reaches_the_weights(tiny, images):
     for weight in (0.0, 3.0):
         classifier = tiny(kl_weight=weight)
         torch.manual_seed(0)
-        classifier.model = tiny_vit(noise=0.0)
+        classifier.model = tiny_vit(competition=Competition(noise_scale=0.0))
         loss, _ = classifier.loss(x, y)
         loss.backward()
         losses.append(loss.item())
         gradients.append(classifier.model.blocks[0].mlp.fc1.weight.grad)
     with observe(classifier.model, "blocks.0.mlp.act", what="input") as inputs:
         classifier.model(x)
-    kl = competition_kl(inputs["blocks.0.mlp.act"], 8, channel_dim=-1).item()
+    kl = competition_kl(inputs["blocks.0.mlp.act"], Groups(8, channel_dim=-1)).item()
     assert losses[1] == pytest.approx(losses[0] + 3 * kl, abs=1e-5)
     assert not torch.allclose(*gradients)
 
@@ -53,7 +63,7 @@ def test_the_kl_gradient_of_a_compiled_network_is_that_of_an_uncompiled_step(tin
     torch._dynamo.reset()
     x, y = torch.randn(4, 3, 16, 16), torch.tensor([0, 1, 0, 1])
     classifier = tiny(kl_weight=3.0)
-    classifier.model, found = tiny_vit(noise=0.0), []
+    classifier.model, found = tiny_vit(competition=Competition(noise_scale=0.0)), []
     for compiled in (False, True):
         if compiled:
             classifier.model.compile(fullgraph=True, backend=backend)
@@ -68,7 +78,7 @@ def test_the_kl_gradient_of_a_compiled_network_is_that_of_an_uncompiled_step(tin
 
 def test_a_competition_that_leaves_no_kl_is_an_error(tiny):
     classifier = tiny(kl_weight=3.0)
-    classifier.model = tiny_vit(noise=0.0)
+    classifier.model = tiny_vit(competition=Competition(noise_scale=0.0))
     classifier.model.blocks[0].mlp.act.eval()
     with pytest.raises(RuntimeError, match=r"run in a training pass but got nothing of \['blocks.0.mlp.act'\]"):
         classifier.loss(torch.randn(4, 3, 16, 16), torch.tensor([0, 1, 0, 1]))
@@ -90,7 +100,7 @@ def test_compiled_ranks_draw_from_streams_of_their_own(tiny, monkeypatch):
 def test_mixed_labels_are_smoothed_like_plain_ones(tiny):
     x, y = torch.randn(4, 3, 16, 16), torch.tensor([0, 1, 0, 1])
     classifier = tiny(label_smoothing=0.2)
-    classifier.model = tiny_vit(noise=0.0)
+    classifier.model = tiny_vit(competition=Competition(noise_scale=0.0))
     shares = torch.eye(2)[y]
     assert torch.allclose(classifier.loss(x, shares)[0], classifier.loss(x, y)[0])
 

@@ -113,7 +113,7 @@ def test_a_conversion_trains_into_an_ordinary_run(dense, train, tmp_path):
     layers = competitions(classifier.model)
     assert len(layers) == 2
     assert not any(layer._forward_hooks for layer in layers.values())
-    assert [layer.competitors for layer in competitions(load_model(run)).values()] == [4, 4]
+    assert [layer.groups.competitors for layer in competitions(load_model(run)).values()] == [4, 4]
     teacher = dict(classifier.converting.teacher.named_parameters())
     assert all(torch.equal(teacher[name], parameter) for name, parameter in dense.named_parameters())
 

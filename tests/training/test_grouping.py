@@ -5,6 +5,7 @@ from itertools import permutations
 import pytest
 import torch
 
+from competition_layers import Groups
 from training.conversion.grouping import balanced_groups, coactivation, grouping_cost, order_of, random_groups
 
 
@@ -63,5 +64,5 @@ def test_the_order_puts_each_group_where_the_layout_has_it(layout):
     from competition_layers.groups import grouped
 
     groups = random_groups(12, 3, seed=1)
-    numbered, axis = grouped(order_of(groups, layout), 3, channel_dim=0, layout=layout)
+    numbered, axis = grouped(order_of(groups, layout), Groups(3, channel_dim=0, layout=layout))
     torch.testing.assert_close(numbered.movedim(axis, 1), groups)

@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+from competing import change
 from torch import multiprocessing, nn
 
-from competition_layers import StochasticLWTA
+from competition_layers import Competition, StochasticLWTA
 from training.evaluation import Readings, decision_density
 from training.sampling import NOT_COUNTED
 
@@ -14,8 +15,8 @@ class Known(nn.Module):
 
     def __init__(self, **options):
         super().__init__()
-        self.one = StochasticLWTA(2, channel_dim=-1, **options)
-        self.other = StochasticLWTA(2, channel_dim=-1, **options)
+        self.one = StochasticLWTA(2, channel_dim=-1, competition=Competition(**options))
+        self.other = StochasticLWTA(2, channel_dim=-1, competition=Competition(**options))
 
     def forward(self, x):
         self.other(x.flatten(1))
@@ -36,7 +37,7 @@ def images_of(rows):
 def test_dead_units_and_entropy_are_those_of_all_batches_together():
     # unit 0 wins twice, unit 2 twice; unit 1 always, unit 3 never
     images = images_of([[2.0, 3.0, 1.0, 0.0], [1.0, 3.0, 2.0, 0.0], [2.0, 3.0, 1.0, 0.0], [1.0, 3.0, 2.0, 0.0]])
-    seen = read(Known(noise=0.0), images, torch.zeros(4, dtype=torch.long))
+    seen = read(Known(noise_scale=0.0), images, torch.zeros(4, dtype=torch.long))
     assert seen["dead_units"] == 0.25
     assert seen["winner_entropy"] == pytest.approx(0.5)
     assert seen["agreement"] == 1
@@ -44,7 +45,7 @@ def test_dead_units_and_entropy_are_those_of_all_batches_together():
 
 def test_images_that_fill_up_a_batch_win_nothing():
     images = images_of([[2.0, 3.0, 1.0, 0.0], [1.0, 0.0, 2.0, 3.0]])
-    seen = read(Known(noise=0.0), images, torch.tensor([0, NOT_COUNTED]))
+    seen = read(Known(noise_scale=0.0), images, torch.tensor([0, NOT_COUNTED]))
     assert seen["dead_units"] == 0.5
 
 
@@ -52,7 +53,7 @@ def test_images_that_fill_up_a_batch_win_nothing():
 @pytest.mark.parametrize("estimator", ["gumbel", "softmax", "relaxed"])
 def test_a_sample_agrees_with_argmax_as_often_as_the_softmax_says(estimator, noise):
     images = torch.tensor([1.0, 1.0, 0.0, 0.0]).expand(4000, 4)[:, :, None, None]
-    readings, network = Readings(4, samples=1), Known(noise=noise, estimator=estimator).eval()
+    readings, network = Readings(4, samples=1), Known(noise_scale=noise, estimator=estimator).eval()
     readings.update(network, images, torch.zeros(4000, dtype=torch.long), every_rule=False, watch=True)
     expected = torch.sigmoid(torch.tensor(1.0 / noise)).item()
     assert readings.results()["agreement"].item() == pytest.approx(expected, abs=0.02)
@@ -62,7 +63,7 @@ def test_each_layer_has_a_reading_of_its_own_in_the_order_in_which_layers_run():
     images = images_of([[2.0, 3.0, 1.0, 0.0], [1.0, 3.0, 2.0, 0.0]])
     readings = Readings(4, samples=1)
     labels = torch.zeros(2, dtype=torch.long)
-    readings.update(Known(noise=0.0).eval(), images, labels, every_rule=False, watch=True)
+    readings.update(Known(noise_scale=0.0).eval(), images, labels, every_rule=False, watch=True)
     readings.results()
     assert [site.site for site in readings.sites] == ["other", "one"]
     for site in readings.sites:
@@ -72,7 +73,7 @@ def test_each_layer_has_a_reading_of_its_own_in_the_order_in_which_layers_run():
 
 def test_images_that_fill_up_a_batch_pass_nothing():
     images = images_of([[2.0, 3.0, 1.0, 0.0], [0.0, 0.0, 0.0, 0.0]])  # winners of the second are 0
-    seen = read(Known(noise=0.0), images, torch.tensor([0, NOT_COUNTED]))
+    seen = read(Known(noise_scale=0.0), images, torch.tensor([0, NOT_COUNTED]))
     assert seen["density"] == 0.5
 
 
@@ -106,7 +107,7 @@ def test_effective_density_before_a_linear_head_is_that_of_weight_times_winner()
 
 def test_looking_closely_leaves_the_noise_where_it_was():
     model = Decided()
-    model.act.noise, model.act.inference = 1.0, "sample"
+    change(model, noise_scale=1.0, inference="sample")
     model.eval()
     before = model.act.stream.state()
     decision_density(model, torch.randn(4, 6, 1, 1), "act")
@@ -119,7 +120,7 @@ def _read_in_process(rank, world, folder):
     distributed.init_process_group("gloo", init_method=f"file://{folder}/meet{world}", rank=rank, world_size=world)
     torch.manual_seed(0)
     model, images = Decided().eval(), torch.randn(7, 6, 1, 1)
-    model.act.held = 0  # one noise for every image: whoever reads it, a sample agrees with argmax or does not
+    model.act.fixed_seed = 0  # one noise for every image: whoever reads it, a sample agrees with argmax or does not
     labels = torch.tensor([0] * 6 + [NOT_COUNTED])
     if world == 1:
         images, labels = images[:6], labels[:6]

@@ -64,7 +64,7 @@ def test_the_recipe_for_a_folder_takes_any_backbone_by_its_name_and_size_alone(b
     typed = [f"--{key}={value}" for key, value in options.items()]
     assert main(["fit", "-c", "folder.yaml", "--run", "r", f"--runs_dir={tmp_path}", *typed]) == 0
     model = load_model(tmp_path / "r")
-    assert {layer.competitors for layer in competitions(model).values()} == {8}
+    assert {layer.groups.competitors for layer in competitions(model).values()} == {8}
     assert len(competitions(model)) > 0.9 * len(survey(model).sites())  # ResNets alone leave many a place dense
 
 

@@ -6,11 +6,12 @@ import json
 import pytest
 import torch
 import yaml
+from competing import change
 from lightning import Callback
 from lightning.pytorch.callbacks import EMAWeightAveraging
 from safetensors.torch import load_file
 
-from competition_layers import competitions, create_model, load_model, noise_state, seed_noise, spec_of
+from competition_layers import Competition, competitions, create_model, load_model, noise_state, seed_noise, spec_of
 from training import Augmentation, Classifier, ImageData, Schedule, evaluate, fit
 from training.callbacks.batch_norm import reestimate_batch_norm
 
@@ -209,7 +210,7 @@ def small_resnet(**options):
 
 
 def test_batch_norm_statistics_are_those_of_the_inference_rule():
-    model = small_resnet(noise=5.0).train()
+    model = small_resnet(competition=Competition(noise_scale=5.0)).train()
     batches = [torch.randn(6, 3, 16, 16) + i for i in range(3)]
     before = {k: v.clone() for k, v in model.state_dict().items() if "running" not in k and "tracked" not in k}
     reestimate_batch_norm(model, batches)
@@ -217,8 +218,7 @@ def test_batch_norm_statistics_are_those_of_the_inference_rule():
     assert model.layer1[0].bn2.momentum == 0.1
     assert all(torch.equal(v, model.state_dict()[k]) for k, v in before.items())
     # oracle: what reaches the last normalisation of the first block without noise, in batch statistics
-    for layer in competitions(model).values():
-        layer.noise = 0.0
+    change(model, noise_scale=0.0)
     inputs = []
     model.layer1[0].conv2.register_forward_hook(lambda module, args, output: inputs.append(output))
     with torch.no_grad():

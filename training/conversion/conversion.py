@@ -12,6 +12,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from competition_layers import StochasticLWTA, competitions, observe
+from competition_layers.competition import Competition
 from competition_layers.spec import spec_of, with_labels
 from competition_layers.surgery import Site, activation_sites, swap_activations
 from competition_layers.wiring.permutation import permute_units
@@ -105,7 +106,7 @@ class Converting:
         asked = globs != {"include": None, "exclude": ()}
         self.sites = activation_sites(model, **globs) if asked else list(spec_of(model).sites)
         self.conversion, self.competitors = conversion, network["competitors"]
-        self.options = {name: network[name] for name in ("layout", "estimator", "inference")}
+        self.competition = network["competition"]
         self.teacher = copy.deepcopy(model).eval().requires_grad_(False) if conversion.distillation else None
         self.swap: GradualSwap | None = None
         self.seconds = 0.0  # that regrouping took
@@ -133,7 +134,7 @@ class Converting:
                 sites=self.sites,
                 conversion=self.conversion,
                 seed=seed,
-                **self.options,
+                competition=self.competition,
             )
             self.seconds = time.perf_counter() - started
 
@@ -159,8 +160,8 @@ def convert(
     *,
     sites: list[Site],
     conversion: Conversion,
+    competition: Competition = Competition(),  # noqa: B008
     seed: int = 0,
-    **options: Any,
 ) -> GradualSwap:
     """Change the dense `model` in place: its sites compete, and its units are numbered so that the groups are as asked.
 
@@ -168,12 +169,12 @@ def convert(
 
     Args:
         images: batches of training images; as many are taken as the conversion asks for.
-        options: go to `StochasticLWTA`.
+        competition: how the units of a group compete.
 
     Raises:
         ValueError: a width that `competitors` does not divide; the layer is named.
     """
-    swap_activations(model, competitors, sites=sites, **options)
+    swap_activations(model, competitors, sites=sites, competition=competition)
     model.lwta = replace(spec_of(model), sites=tuple(sites))
     swap = GradualSwap(model)
     layers = competitions(model)
@@ -205,11 +206,11 @@ def _regroup(
 ) -> None:
     units = activations.shape[1]
     if grouping == "random":
-        groups = random_groups(units, layer.competitors, seed=seed)
+        groups = random_groups(units, layer.groups.competitors, seed=seed)
     else:
-        groups = balanced_groups(coactivation(activations), layer.competitors, seed=seed)
+        groups = balanced_groups(coactivation(activations), layer.groups.competitors, seed=seed)
     try:
-        permute_units(model, name, order_of(groups, layer.layout), x=tried)
+        permute_units(model, name, order_of(groups, layer.groups.layout), x=tried)
     except ValueError as error:
         print_once(f"{name}: units grouped by index. {error}")
 
@@ -228,7 +229,7 @@ def _recorded(model: nn.Module, images: Iterable[Tensor], count: int, *, seed: i
         tried, seen = (batch[:_TRIED] if seen == 0 else tried), seen + len(batch)
 
         def read(name: str, output: Tensor, share: float = len(batch) / count) -> Tensor:
-            rows = output.movedim(layers[name].channel_dim, -1).flatten(0, -2)
+            rows = output.movedim(layers[name].groups.channel_dim, -1).flatten(0, -2)
             some = torch.randperm(len(rows), generator=generator)[: max(1, round(_POSITIONS * share))]
             return rows[some.to(rows.device)]
 

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from competition_layers.groups import Layout
+from competition_layers.competition import Layout
 
 Grouping = Literal["data", "index", "random"]
 GROUPINGS: tuple[Grouping, ...] = ("data", "index", "random")

@@ -1,0 +1,73 @@
+"""How the units of a group compete: the options of a competition, checked once. No torch: options are read quickly.
+
+A further option is a field of `Competition` here and what `functional` makes of it: layers, model folders,
+`create_model` and recipes pass the whole on.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
+
+from .names import nearest
+
+Layout = Literal["strided", "adjacent"]
+Estimator = Literal["gumbel", "softmax", "relaxed", "argmax"]
+Rule = Literal["argmax", "sample"]
+LAYOUTS: tuple[Layout, ...] = get_args(Layout)
+ESTIMATORS: tuple[Estimator, ...] = get_args(Estimator)
+RULES: tuple[Rule, ...] = get_args(Rule)
+
+
+@dataclass(frozen=True)
+class Competition:
+    """How the units of a group compete.
+
+    In training the winner is argmax(h + noise_scale * g) with standard Gumbel g; in evaluation `inference` decides.
+    `noise_scale=1` is the papers' Categorical(softmax(h)); `noise_scale=0` competes deterministically, with the same
+    straight-through gradient; so does `estimator="argmax"` at any scale.
+
+    Args:
+        layout: which channels form a group, see `Groups`.
+        noise_scale: of the Gumbel noise.
+        temperature: tau of the straight-through gradient; no effect forward.
+        estimator: what trains through the competition, see `functional`; `relaxed` is soft in training only.
+        inference: the rule in evaluation, saved with the model: `argmax` (no noise) or `sample` (as in training).
+
+    Raises:
+        ValueError: a value that is not known, not finite or out of its bounds.
+
+    >>> Competition(noise_scale=0.5)
+    Competition(layout='strided', noise_scale=0.5, temperature=1.0, estimator='gumbel', inference='argmax')
+    """
+
+    layout: Layout = "strided"
+    noise_scale: float = 1.0
+    temperature: float = 1.0
+    estimator: Estimator = "gumbel"
+    inference: Rule = "argmax"
+
+    def __post_init__(self):
+        check_choice("layout", self.layout, LAYOUTS)
+        check_choice("estimator", self.estimator, ESTIMATORS)
+        check_choice("inference", self.inference, RULES)
+        _check_number("temperature", self.temperature, above=True)
+        _check_number("noise_scale", self.noise_scale, above=False)
+
+    @property
+    def stochastic(self) -> bool:
+        """Whether noise can say who wins."""
+        return self.noise_scale > 0 and self.estimator != "argmax"
+
+
+def check_choice(what: str, value: object, known: tuple[str, ...]) -> None:
+    """Refuse a `value` that is none of `known`; the nearest is offered."""
+    if value not in known:
+        raise ValueError(
+            f"Expected {what} to be one of {', '.join(known)} but got {value!r}{nearest(str(value), known)}"
+        )
+
+
+def _check_number(what: str, value: Any, *, above: bool) -> None:
+    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if not number or value < 0 or (above and value == 0):
+        raise ValueError(f"Expected {what} to be a number {'> 0' if above else '>= 0'} but got {value!r}")

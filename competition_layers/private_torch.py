@@ -1,0 +1,34 @@
+"""Every call of torch that torch does not promise to keep; a test of its own holds what each of them does."""
+
+import torch
+from torch import Tensor
+
+
+def assert_on_device(all_right: Tensor, message: str) -> None:
+    """Raise a RuntimeError unless `all_right`; a GPU asserts it by itself and is not stopped to ask."""
+    torch._assert_async(all_right, message)
+
+
+def is_under_vmap(t: Tensor) -> bool:
+    """Whether `t` stands for a batch of tensors inside `torch.vmap`."""
+    return torch._C._functorch.is_batchedtensor(t)
+
+
+def next_node_number() -> int:
+    """The number that the next node of this thread's autograd graphs gets; nodes are numbered as they are made."""
+    return torch._C._autograd._get_sequence_nr()
+
+
+def backward_in_progress() -> tuple[int, int, str] | None:
+    """Of the backward pass that runs this line (activation checkpointing runs blocks again inside it), or None.
+
+    Returns:
+        A number of that backward pass; the number and the name of the node whose gradient is being computed.
+    """
+    node = torch._C._current_autograd_node()
+    return None if node is None else (torch._C._current_graph_task_id(), node._sequence_nr(), node.name())
+
+
+def softmax_backward(grad: Tensor, soft: Tensor, axis: int) -> Tensor:
+    """The gradient of a softmax's input, `soft * (grad - (grad * soft).sum(axis))`, without temporaries."""
+    return torch._softmax_backward_data(grad, soft, axis, soft.dtype)

@@ -1,0 +1,51 @@
+"""What this torch does where it promises nothing: a newer one that does otherwise is found here."""
+
+import pytest
+import torch
+
+from competition_layers.private_torch import (
+    assert_on_device,
+    backward_in_progress,
+    is_under_vmap,
+    next_node_number,
+    softmax_backward,
+)
+
+
+def test_an_assertion_raises_on_a_cpu_and_is_silent_when_all_is_right():
+    assert_on_device(torch.tensor(True), "not shown")
+    with pytest.raises(RuntimeError, match="what was wrong"):
+        assert_on_device(torch.tensor(False), "what was wrong")
+
+
+def test_a_tensor_knows_that_it_is_under_vmap():
+    seen = []
+    torch.vmap(lambda row: seen.append(is_under_vmap(row)) or row)(torch.zeros(2, 3))
+    assert seen == [True] and not is_under_vmap(torch.zeros(2, 3))
+
+
+def test_nodes_are_numbered_as_they_are_made():
+    h = torch.zeros(2, requires_grad=True)
+    before = next_node_number()
+    y = h.sin()
+    assert y.grad_fn._sequence_nr() == before and next_node_number() == before + 1
+
+
+def test_a_backward_pass_says_which_node_runs():
+    seen = []
+    h = torch.zeros(2, requires_grad=True)
+    y = h.sin()
+    y.register_hook(lambda _: seen.append(backward_in_progress()))
+    assert backward_in_progress() is None
+    for _ in range(2):
+        y.sum().backward(retain_graph=True)
+    (first, node, name), (second, other, _) = seen
+    assert first != second and node == other == y.grad_fn._sequence_nr() and name == "SinBackward0"
+    assert backward_in_progress() is None
+
+
+def test_the_gradient_of_a_softmax_is_its_formula():
+    x, grad = torch.randn(2, 4, 3, dtype=torch.float64, requires_grad=True), torch.randn(2, 4, 3, dtype=torch.float64)
+    soft = x.softmax(1)
+    (expected,) = torch.autograd.grad(soft, x, grad)
+    torch.testing.assert_close(softmax_backward(grad, soft.detach(), 1), expected)

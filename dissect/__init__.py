@@ -24,7 +24,6 @@ _HOMES = {
     "open_probe": "probe.probe_images",
     "record_activations": "recording.recording",
     "render_report": "report",
-    "wpmi_prior": "similarity",
 }
 __all__ = list(_HOMES)
 

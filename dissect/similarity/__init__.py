@@ -19,9 +19,9 @@ from .claims import claims, claims_and_prior
 from .cosine import cosine, cosine_cubed
 from .ranks import rank_reorder
 from .shannon import jensen_shannon
-from .wpmi import soft_wpmi, wpmi, wpmi_and_prior, wpmi_prior
+from .wpmi import HARD, SOFT, soft_wpmi, wpmi, wpmi_and_prior
 
-SIMILARITIES = {
+SIMILARITIES: dict[str, Callable[..., Tensor]] = {
     "claims": claims,
     "cosine": cosine,
     "cosine_cubed": cosine_cubed,
@@ -33,8 +33,8 @@ SIMILARITIES = {
 DEFAULT_SIMILARITY = "claims"
 WITH_PRIOR: dict[str, Callable[..., tuple[Tensor, Tensor]]] = {  # the scores, and what is handed in as `prior`
     "claims": claims_and_prior,
-    "soft_wpmi": partial(wpmi_and_prior, similarity="soft_wpmi"),
-    "wpmi": partial(wpmi_and_prior, similarity="wpmi"),
+    "soft_wpmi": partial(wpmi_and_prior, constants=SOFT),
+    "wpmi": partial(wpmi_and_prior, constants=HARD),
 }
 
 
@@ -53,19 +53,3 @@ def scores_and_prior(
     if similarity in WITH_PRIOR:
         return WITH_PRIOR[similarity](activations, images, concepts, won=won)
     return SIMILARITIES[similarity](activations, images, concepts, won=won), None
-
-
-__all__ = [
-    "DEFAULT_SIMILARITY",
-    "SIMILARITIES",
-    "WITH_PRIOR",
-    "claims",
-    "cosine",
-    "cosine_cubed",
-    "jensen_shannon",
-    "rank_reorder",
-    "scores_and_prior",
-    "soft_wpmi",
-    "wpmi",
-    "wpmi_prior",
-]

@@ -133,16 +133,16 @@ def _spread(centred: Float[Tensor, "images dim"], texts: Float[Tensor, "concepts
     )
 
 
-def _share(log_claims: Tensor, speaks: Bool[Tensor, "units"], prior: Tensor | None) -> tuple[Tensor, Tensor]:
+def _share(log_claims: Tensor, supported: Bool[Tensor, "units"], prior: Tensor | None) -> tuple[Tensor, Tensor]:
     """What is left of each claim when all claims are taken from it, in place; and those."""
-    prior = _demand(log_claims, speaks) if prior is None else prior.to(log_claims)
+    prior = _demand(log_claims, supported) if prior is None else prior.to(log_claims)
     log_claims -= prior
-    log_claims[~speaks] = 0.0
+    log_claims[~supported] = 0.0
     return log_claims, prior
 
 
-def _demand(log_claims: Float[Tensor, "units concepts"], speaks: Bool[Tensor, "units"]) -> Float[Tensor, "concepts"]:
+def _demand(log_claims: Float[Tensor, "units concepts"], supported: Bool[Tensor, "units"]) -> Float[Tensor, "concepts"]:
     demand = torch.full_like(log_claims[0], FREE)
-    for rows in torch.arange(len(log_claims), device=speaks.device)[speaks].split(64):
+    for rows in torch.arange(len(log_claims), device=supported.device)[supported].split(64):
         demand += log_claims[rows].exp().sum(0)
     return demand.log()

@@ -9,8 +9,6 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from competition_layers.names import nearest
-
 from .support import chunks, has_support, top_images
 
 _MIN = 1e-7
@@ -18,19 +16,13 @@ _ROOM = 60.0  # a product of factors stays within e^-60 and e^60, so that fp32 h
 
 
 class Constants(NamedTuple):
-    """p_r falls from `first` (r = 0) towards `last` (r = `top`)."""
+    """p_r falls from `first` (r = 0) towards `last` (r = `top`); `strength` is that of the prior."""
 
     top: int
     scale: float
     strength: float
     first: float
     last: float
-
-
-PUBLISHED = {  # CLIP-Dissect's code 21e7697
-    "wpmi": Constants(top=28, scale=2.0, strength=0.6, first=1.0, last=1.0),
-    "soft_wpmi": Constants(top=100, scale=10.0, strength=1.0, first=0.998, last=0.97),
-}
 
 
 @dataclass(frozen=True)
@@ -50,28 +42,14 @@ class Likelihood:
     share: Float[Tensor, "units"]  # of those that it could have had
     chance: Float[Tensor, "units"]
     full_chance: float
-    speaks: Bool[Tensor, "units"]
+    supported: Bool[Tensor, "units"]
 
     @classmethod
     def of(
-        cls,
-        similarity: str,
-        activations: Tensor,
-        images: Tensor,
-        concepts: Tensor,
-        won: Tensor | None,
-        top: int | None = None,
-        scale: float | None = None,
+        cls, constants: Constants, activations: Tensor, images: Tensor, concepts: Tensor, won: Tensor | None
     ) -> "Likelihood":
-        if similarity not in PUBLISHED:
-            known = sorted(PUBLISHED)
-            raise ValueError(
-                f"Expected a similarity with a prior ({', '.join(known)}) but got {similarity!r}"
-                f"{nearest(similarity, known)}"
-            )
-        _, _, _, first, last = constants = PUBLISHED[similarity]
-        top, scale = top or constants.top, scale or constants.scale
-        order, counts = top_images(activations, won, top)
+        top, scale, _, first, last = constants
+        order, counts = top_images(activations, won, top, images)
         rank = torch.arange(len(order), dtype=torch.float64, device=order.device)
         inside = first - rank / top * (first - last)
         outside = 1 - inside + _MIN
@@ -86,7 +64,7 @@ class Likelihood:
             share=counts.double() / len(order),
             chance=by_count[counts],
             full_chance=by_count[-1].item(),
-            speaks=has_support(activations, won),
+            supported=has_support(activations, won),
         )
 
     def chunks(self) -> Iterator[tuple[slice, Float[Tensor, "units chunk"]]]:
@@ -128,13 +106,13 @@ class Likelihood:
         yield range(start, len(self.weights))
 
     def prior(self, chunk: Float[Tensor, "units chunk"]) -> Float[Tensor, "chunk"]:
-        """logsumexp over the units of L / share, less log of their number, in fp64; 0 where no unit speaks."""
-        if not self.speaks.any():
+        """logsumexp over the units of L / share, less log of their number, in fp64; 0 where no unit supported."""
+        if not self.supported.any():
             return self.share.new_zeros(chunk.shape[1])
-        share = self.share.where(self.speaks, 1.0)
-        shift = (self.chance / share - self.full_chance).where(self.speaks, -torch.inf)
+        share = self.share.where(self.supported, 1.0)
+        shift = (self.chance / share - self.full_chance).where(self.supported, -torch.inf)
         found = (chunk / share.float()[:, None]).add_(shift.float()[:, None]).logsumexp(0)
-        return found.double() - self.speaks.sum().double().log() + self.full_chance
+        return found.double() - self.supported.sum().double().log() + self.full_chance
 
 
 def _sums(terms: Float[Tensor, "ranks"]) -> Float[Tensor, "ranks+1"]:

@@ -33,10 +33,10 @@ def rank_reorder(
     whose top values are all equal gets zeros. `prior` is not used.
     """
     n = min(max(2, int(top_fraction * len(images))), len(images))
-    order, counts = top_images(activations, won, n)
+    order, counts = top_images(activations, won, n, images)
     counted = torch.arange(len(order), device=order.device)[:, None] < counts
     values = _from_0_to_1(activations.gather(0, order).float(), counted)
-    speaks = has_support(activations, won) & (values.amax(0) > 0)
+    supported = has_support(activations, won) & (values.amax(0) > 0)
     rows, order = order.unique(return_inverse=True)
     order.masked_fill_(~counted, len(rows))
     tops = F.pad(images[rows].float(), (0, 0, 0, 1))  # the last row stands where a unit has no more images
@@ -47,7 +47,7 @@ def rank_reorder(
         places = _places(tops[:-1], chunk)
         scores[:, where] = _errors(places, order, values, power) / counts[:, None].clamp(min=1)
         scores[:, where] /= -worth[:, None] * (means @ chunk.T).clamp(min=1e-3) ** strength
-    scores[~speaks] = 0.0
+    scores[~supported] = 0.0
     return scores
 
 

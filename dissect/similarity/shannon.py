@@ -29,8 +29,8 @@ def jensen_shannon(
         1 - JSD / ln 2 = [ sum_S e(q) + sum_S e(p) - sum_S e(q + p) ] / (2 ln 2)
     """
     q = _distributions(activations, won)
-    speaks = has_support(activations, won)
-    on = [(unit, q[:, unit].nonzero().flatten()) for unit in speaks.nonzero().flatten().tolist()]
+    supported = has_support(activations, won)
+    on = [(unit, q[:, unit].nonzero().flatten()) for unit in supported.nonzero().flatten().tolist()]
     shares = (q > 0).float().T
     own = torch.special.entr(q.double()).sum(0).float()
     scores = torch.zeros(activations.shape[1], len(concepts), device=activations.device)

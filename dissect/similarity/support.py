@@ -32,15 +32,38 @@ def zero_losers(
 
 
 def top_images(
-    activations: Float[Tensor, "images units"], won: Bool[Tensor, "images units"] | None, k: int
+    activations: Float[Tensor, "images units"],
+    won: Bool[Tensor, "images units"] | None,
+    k: int,
+    image_embeddings: Float[Tensor, "images dim"],
 ) -> tuple[Int[Tensor, "k units"], Int[Tensor, "units"]]:
     """The k images (or as many as there are) with a unit's highest values, best first, and how many of them count.
 
-    Only images on which the unit says something count: a loser's 0 never outranks a negative winner.
+    Only images on which the unit says something count: a loser's 0 never outranks a negative winner. Equal values stand
+    in `content_order`.
     """
-    values = torch.where(active_images(activations, won), activations.float(), -torch.inf)
-    best = values.topk(min(k, len(values)), dim=0)
-    return best.indices, (best.values > -torch.inf).sum(0)
+    n, units = activations.shape
+    later = torch.empty(n, dtype=torch.int64, device=activations.device)
+    later[content_order(image_embeddings)] = torch.arange(n - 1, -1, -1, device=later.device)
+    order, counts = later.new_empty(min(k, n), units), later.new_empty(units)
+    for some in torch.arange(units, device=later.device).split(max(1, 2**22 // max(1, n))):
+        active = active_images(activations[:, some], None if won is None else won[:, some])
+        bits = (activations[:, some].float() + 0.0).contiguous().view(torch.int32)  # + 0: -0.0 becomes 0.0
+        ascending = torch.where(bits < 0, bits ^ 0x7FFFFFFF, bits).long()  # integers in the order of the floats
+        order[:, some] = ((ascending << 32) | later[:, None]).where(active, -(2**63)).topk(len(order), dim=0).indices
+        counts[some] = active.sum(0).clamp(max=len(order))
+    return order, counts
+
+
+def content_order(image_embeddings: Float[Tensor, "images dim"]) -> Int[Tensor, "images"]:
+    """The images in an order that follows from their embeddings alone, not from how they are stored, and that is
+    random otherwise: by a multiplicative hash of each row's bits."""
+    generator = torch.Generator().manual_seed(0)
+    factors = torch.randint(-(2**62), 2**62, (image_embeddings.shape[1],), generator=generator) * 2 + 1
+    factors = factors.to(image_embeddings.device)
+    bits = (image_embeddings.float() + 0.0).contiguous().view(torch.int32)
+    keys = [(rows.long() * factors).sum(1) for rows in bits.split(4096)]  # wraps around, as a hash may
+    return torch.cat(keys).argsort(stable=True)
 
 
 def chunks(

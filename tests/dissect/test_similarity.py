@@ -14,7 +14,6 @@ from dissect.similarity import (
     scores_and_prior,
     soft_wpmi,
     wpmi,
-    wpmi_prior,
 )
 from dissect.similarity.sorting import sort_rows
 
@@ -136,27 +135,18 @@ def test_wpmi_is_its_formula_with_the_published_constants(data, won, masking, si
     mask = won if masking else None
     oracle, prior = wpmi_oracle(*data, mask, **constants)
     assert_matches(similarity(*data, won=mask), oracle, (True, True, True, not masking))
-    found = wpmi_prior(*data, won=mask, similarity=similarity.__name__)
+    found = scores_and_prior(*data, won=mask, similarity=similarity.__name__)[1]
     torch.testing.assert_close(found, torch.tensor(prior, dtype=torch.float64), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("similarity", [wpmi, soft_wpmi])
 def test_with_the_layers_prior_a_few_units_score_as_all_of_them(data, similarity):
     activations, images, concepts = data
-    prior = wpmi_prior(*data, similarity=similarity.__name__)
+    prior = scores_and_prior(*data, similarity=similarity.__name__)[1]
     whole = similarity(*data)
     torch.testing.assert_close(similarity(activations[:, 2:3], images, concepts, prior=prior), whole[2:3])
     alone = similarity(activations[:, 2:3], images, concepts)
     assert not torch.allclose(alone, whole[2:3])  # what the published code gives
-
-
-@pytest.mark.parametrize("masking", [False, True])
-@pytest.mark.parametrize("similarity", [wpmi, soft_wpmi])
-def test_one_pass_gives_the_scores_and_the_prior(data, won, masking, similarity):
-    mask = won if masking else None
-    scores, prior = scores_and_prior(*data, won=mask, similarity=similarity.__name__)
-    torch.testing.assert_close(scores, similarity(*data, won=mask), rtol=0, atol=0)
-    torch.testing.assert_close(prior, wpmi_prior(*data, won=mask, similarity=similarity.__name__), rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("similarity", [wpmi, soft_wpmi])
@@ -183,11 +173,6 @@ def test_the_evidence_survives_a_hundred_unlikely_images():
     everywhere = torch.ones(100, 1, dtype=torch.bool)
     found = wpmi(torch.randn(100, 1), images, concepts, won=everywhere, top=100, scale=1000.0, prior=torch.zeros(2))
     torch.testing.assert_close(found, torch.tensor([[0.0, 100 * math.log(1e-7)]]), rtol=1e-4, atol=1e-4)
-
-
-def test_only_what_a_prior_knows_has_one():
-    with pytest.raises(ValueError, match=r"a prior .* but got 'sof_wpmi', did you mean 'soft_wpmi'"):
-        wpmi_prior(torch.ones(2, 1), torch.eye(2), torch.eye(2), similarity="sof_wpmi")
 
 
 @pytest.mark.parametrize("masking", [False, True])

@@ -23,9 +23,17 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from dissect import DEFAULT_SIMILARITY, LayerRecord, load_concepts, load_encoder, open_probe, record_activations
-from dissect.describers.concept_matching import name_units, score_units
-from dissect.encoders.concepts import ConceptSet
+from dissect import (
+    DEFAULT_SIMILARITY,
+    LayerRecord,
+    Naming,
+    Space,
+    load_concepts,
+    load_encoder,
+    name_units,
+    open_probe,
+    record_activations,
+)
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 ACCEPTED = REPOSITORY / "tests" / "end_to_end" / "accepted_class_names.csv"
@@ -76,9 +84,7 @@ class Evidence:
     """The class units' logits on the probe images, and the images and names in CLIP's space."""
 
     logits: Tensor
-    images: Tensor
-    texts: Tensor
-    concepts: ConceptSet
+    space: Space
     accuracy: float
 
 
@@ -90,19 +96,17 @@ def gather(data: Path) -> Evidence:
     record = record_activations(load_resnet20(data), probe, "linear", summaries=["mean"], transform=to_input)["linear"]
     logits = record.summaries["mean"]
     right = logits.argmax(1) == torch.tensor([int(label) for label in probe.labels])
-    return Evidence(
-        logits, encoder.encode_images(probe), encoder.encode_texts(concepts), concepts, right.float().mean().item()
-    )
+    space = Space(encoder.encode_images(probe), encoder.encode_texts(concepts), concepts.names)
+    return Evidence(logits, space, right.float().mean().item())
 
 
 def judge(evidence: Evidence, rows: slice | Tensor, *, similarity: str, shuffle: int | None = None) -> Score:
     """Name the units on these images and count; `shuffle` seeds a random pairing of activations with pictures."""
-    logits, images = evidence.logits[rows], evidence.images[rows]
+    logits, images = evidence.logits[rows], evidence.space.image_embeddings[rows]
     if shuffle is not None:
         images = images[torch.randperm(len(images), generator=torch.Generator().manual_seed(shuffle))]
-    record = LayerRecord("linear", {"mean": logits})
-    scores = score_units(record, images, evidence.texts, summary="mean", similarity=similarity)
-    named = name_units(record, scores, evidence.concepts, summary="mean", similarity=similarity)
+    space = Space(images, evidence.space.concept_embeddings, evidence.space.names)
+    named = name_units(LayerRecord("linear", {"mean": logits}), "mean", space, Naming(similarity))
     return count([unit.description for unit in named])
 
 

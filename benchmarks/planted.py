@@ -16,11 +16,8 @@ import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from dissect import DEFAULT_SIMILARITY, ConceptSet, LayerRecord
-from dissect.describers.concept_matching import score_layer
-from dissect.naming.description import Description
+from dissect import DEFAULT_SIMILARITY, Description, LayerRecord, Naming, Space, name_verified
 from dissect.naming.halves import halve
-from dissect.naming.verified import name_verified
 
 DIM = 64
 SIGNALS = (0.0, 0.1, 0.2, 0.4, 0.6, 0.8)
@@ -31,9 +28,7 @@ class Planted:
     """A layer with its truth: each unit's signal and concept."""
 
     record: LayerRecord
-    images: Tensor
-    concepts: Tensor
-    names: ConceptSet
+    space: Space
     signal: Tensor
     own: Tensor
 
@@ -58,23 +53,22 @@ def plant(*, images: int, concepts: int, units: int, signals: Sequence[float] = 
     own = torch.randint(concepts, (len(signal),), generator=generator)
     noise = torch.randn(images, len(signal), generator=generator)
     values = signal * (pictures @ texts[own].T) + (1 - signal**2).sqrt() * noise
-    names = ConceptSet(tuple(f"concept {i}" for i in range(concepts)))
-    return Planted(LayerRecord("planted", {"mean": values}), pictures, texts, names, signal, own)
+    space = Space(pictures, texts, tuple(f"concept {i}" for i in range(concepts)))
+    return Planted(LayerRecord("planted", {"mean": values}), space, signal, own)
 
 
 def name(planted: Planted, *, similarity: str = DEFAULT_SIMILARITY) -> tuple[Description, ...]:
-    """The honest names of the planted units."""
-    halves, by = halve(planted.images), {"summary": "mean", "similarity": similarity}
-    given = planted.images, planted.concepts
-    scores, _ = score_layer(planted.record, *given, chosen=halves.choosing, **by)
-    return name_verified(planted.record, scores, *given, planted.names, halves, **by)
+    """The verified names of the planted units."""
+    halves = halve(planted.space.image_embeddings)
+    return name_verified(planted.record, "mean", planted.space, halves, Naming(similarity))[0]
 
 
 def count(planted: Planted, described: Sequence[Description]) -> list[Figures]:
     """The figures at each signal."""
-    index = {name: i for i, name in enumerate(planted.names.names)}
+    index = {name: i for i, name in enumerate(planted.space.names)}
     judged = torch.tensor([index[unit.candidates[0].description] for unit in described])
-    true = planted.signal * (planted.concepts[planted.own] * planted.concepts[judged]).sum(1)
+    texts = planted.space.concept_embeddings
+    true = planted.signal * (texts[planted.own] * texts[judged]).sum(1)
     low, high = (torch.tensor([getattr(unit.evidence, end) for unit in described]) for end in ("low", "high"))
     named = torch.tensor([unit.named for unit in described])
     rows = []

@@ -8,11 +8,14 @@ _HOMES = {
     "DEFAULT_SIMILARITY": "similarity",
     "Description": "naming.description",
     "Dissection": "folder.dissection",
+    "Evidence": "naming.evidence",
     "Explanation": "explaining.explanation",
     "ImageTextEncoder": "encoders.encoders",
     "LayerRecord": "recording.layer_record",
+    "Naming": "describers.concept_matching",
     "ProbeImages": "probe.probe_images",
     "SIMILARITIES": "similarity",
+    "Space": "naming.space",
     "compare": "comparing.comparing",
     "describe": "describing",
     "explain": "explaining.explain_image",
@@ -21,9 +24,11 @@ _HOMES = {
     "load_concepts": "encoders.concepts",
     "load_encoder": "encoders.encoders",
     "name_units": "describers.concept_matching",
+    "name_verified": "describers.concept_matching",
     "open_probe": "probe.probe_images",
     "record_activations": "recording.recording",
     "render_report": "report",
+    "score_units": "describers.concept_matching",
 }
 __all__ = list(_HOMES)
 

@@ -14,7 +14,7 @@ from competition_layers.competition import Competition
 from competition_layers.files import remove_leftovers, write_file
 from competition_layers.names import match_names, nearest
 
-from .describers.concept_matching import MINIMUM_SUPPORT, score_layer
+from .describers.concept_matching import NAMING, Naming, name_verified
 from .encoders.concepts import ConceptSet
 from .encoders.encoders import ImageTextEncoder, PixelEncoder
 from .folder.dissection import Dissection
@@ -25,7 +25,7 @@ from .folder.strips import STRIPS, showing
 from .folder.tables import write_descriptions
 from .naming.description import Description
 from .naming.halves import halve
-from .naming.verified import NAMING, name_verified
+from .naming.space import Space
 from .probe.passes import Transform
 from .probe.probe_images import ProbeImages
 from .recording.recorder import default_transform, recording
@@ -69,7 +69,7 @@ def describe(
     out = Path(out)
     check_choices(similarity, summary)
     options = _recorded_by(model, probe, layers, summary, transform, batch_size)
-    options |= {"similarity": similarity, "minimum_support": MINIMUM_SUPPORT, "naming": NAMING, "strips": STRIPS}
+    options |= {"similarity": similarity, "naming": NAMING, "strips": STRIPS}
     manifest = {**_inputs(model, probe, concepts, encoder), "options": options}
     key = digest(json.dumps(manifest, sort_keys=True))
     if _finished(out, key):
@@ -82,21 +82,20 @@ def describe(
         _record_and_embed(shelf, model, encoder, transform, batch_size, shelf.shards, options["summary"])
         (out / "manifest.json").unlink(missing_ok=True)  # unfinished from here on: the manifest is written last
         shelf.finalise()
-        images = read_embeddings(out)
-        halves = halve(images)
+        space = Space(read_embeddings(out), texts, concepts.names)
+        halves = halve(space.image_embeddings)
         manifest |= {"observations": halves.observations, "layers": {}}
         described: list[Description] = []
         with showing(probe, out) as show:
             for name in options["layers"]:
                 record = read_record(out, name)
-                by = {"summary": next(iter(record.summaries)), "similarity": similarity}
-                scores, prior = score_layer(record, images, texts, chosen=halves.choosing, **by)
-                named = name_verified(record, scores, images, texts, concepts, halves, **by)
+                summary = next(iter(record.summaries))
+                named, prior = name_verified(record, summary, space, halves, Naming(similarity))
                 described += named
                 _keep_prior(out / "priors" / f"{name}.safetensors", prior)
-                about = {"units": len(named), "summary": by["summary"], "competes": record.won is not None}
+                about = {"units": len(named), "summary": summary, "competes": record.won is not None}
                 manifest["layers"][name] = about
-                show(record, summary=by["summary"])
+                show(record, summary=summary)
         write_descriptions(out, described)
         with write_file(out / "manifest.json") as temporary:
             temporary.write_text(json.dumps({**manifest, "key": key}, indent=1) + "\n")

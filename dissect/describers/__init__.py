@@ -1,6 +1,1 @@
-"""Systems that describe units, one file each."""
-
-from ..naming.description import Candidate, Description
-from .concept_matching import name_units
-
-__all__ = ["Candidate", "Description", "name_units"]
+"""Systems that describe units, one file each. What they say is weighed by the statistics in `naming/`."""

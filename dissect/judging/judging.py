@@ -86,30 +86,31 @@ def _layer(dissection: Dissection, layer: str, truth: Mapping[str, Tensor] | Non
     units = [dissection.description(layer, unit) for unit in range(dissection.units(layer))]
     evidence = [unit.evidence for unit in units if unit.evidence]
     named = [unit for unit in units if unit.named]
-    answers = answers_of(dissection, layer)
+    targets = answers_of(dissection, layer)
     return LayerQuality(
         layer=layer,
         outcomes=dissection.outcomes(layer),
         distinct=len({unit.description for unit in named}),
         predictability=_mean([one.predictability for one in evidence]),
-        named_predictability=_mean([one.predictability for one in evidence if one.stands]),
+        named_predictability=_mean([unit.evidence.predictability for unit in named if unit.evidence]),
         precision=_mean([one.precision for one in evidence]),
-        control=_control(dissection, [unit for unit in units if unit.evidence], answers),
-        truth=None if truth is None else agreement(named, answers, truth),
+        control=_control(dissection, [unit for unit in units if unit.evidence], targets),
+        truth=None if truth is None else agreement(named, targets, truth),
     )
 
 
 def _control(
-    dissection: Dissection, judged: Sequence[Description], answers: Float[Tensor, "images units"]
+    dissection: Dissection, judged: Sequence[Description], targets: Float[Tensor, "images units"]
 ) -> Control | None:
     if not judged:
         return None
-    images, concepts = dissection.image_embeddings(), dissection.concept_embeddings()
-    halves, index = halve(images), {name: i for i, name in enumerate(dissection.concepts)}
+    image_embeddings = dissection.image_embeddings()
+    halves = halve(image_embeddings, blocks=dissection.manifest.get("blocks"))
+    index = {name: i for i, name in enumerate(dissection.concepts)}
     names = [unit.candidates[0].description for unit in judged]
-    others = concepts[[index[names[i]] for i in mismatch(names)]]
-    values = halves.judged(answers[:, [unit.unit for unit in judged]])
-    scores = halves.judged(images) @ others.double().T
+    others = dissection.concept_embeddings()[[index[names[i]] for i in mismatch(names)]]
+    values = halves.judged(targets[:, [unit.unit for unit in judged]])
+    scores = halves.judged(image_embeddings) @ others.double().T
     r = correlation(values, scores)
     q = benjamini_hochberg(permutation_p_values(values, scores))
     own = torch.tensor([unit.evidence.predictability for unit in judged if unit.evidence], dtype=torch.float64)

@@ -11,7 +11,7 @@ from torch.nn.functional import interpolate
 
 from ..naming.description import Description
 from ..naming.permutation_test import standardised
-from ..naming.predictability import average_precision
+from ..naming.predictability import auroc, average_precision
 
 RIGHT = 0.7  # of the best correlation that any known concept reaches with the unit
 _TOP_PLACES = 0.005  # Network Dissection (Bau et al. 2017, sec. 2.2)
@@ -34,7 +34,7 @@ class Agreement:
 
 
 def agreement(
-    named: Sequence[Description], answers: Float[Tensor, "images units"], truth: Mapping[str, Int[Tensor, "images"]]
+    named: Sequence[Description], targets: Float[Tensor, "images units"], truth: Mapping[str, Int[Tensor, "images"]]
 ) -> Agreement | None:
     """The agreement of the units that have a name that can be checked; None without any.
 
@@ -47,25 +47,12 @@ def agreement(
     names = list(truth)
     present = torch.stack([truth[name] == 1 for name in names], 1)
     own = torch.tensor([names.index(unit.description) for unit in checked])
-    values = answers[:, [unit.unit for unit in checked]]
+    values = targets[:, [unit.unit for unit in checked]]
     with_each = standardised(values).T @ standardised(present.float())
     right = with_each.gather(1, own[:, None])[:, 0] >= RIGHT * with_each.amax(1)
     figures = [_checked(values[:, i], truth[unit.description]) for i, unit in enumerate(checked)]
     auc, precision, lift = (fmean(column) for column in zip(*figures, strict=True))
     return Agreement(len(checked), float(right.double().mean()), auc, precision, lift)
-
-
-def area_under_curve(values: Float[Tensor, "images"], positive: Bool[Tensor, "images"]) -> float:
-    """The chance that a positive image has a higher value than another; ties count half. NaN without both kinds.
-
-    >>> area_under_curve(torch.tensor([0.1, 0.4, 0.4, 0.9]), torch.tensor([False, True, False, True]))
-    0.875
-    """
-    low, high = values[~positive].sort().values, values[positive].contiguous()
-    if not len(low) or not len(high):
-        return float("nan")
-    below = torch.searchsorted(low, high) + torch.searchsorted(low, high, right=True)
-    return float(below.double().mean() / 2 / len(low))
 
 
 def overlap(
@@ -89,7 +76,6 @@ def overlap(
 
 def _checked(values: Float[Tensor, "images"], truth: Int[Tensor, "images"]) -> tuple[float, float, float]:
     known = truth >= 0
-    values, positive = values[known], truth[known] == 1
-    auc = area_under_curve(values, positive)
-    precision = float(average_precision(values[:, None], positive[:, None]))
-    return auc, precision, precision / float(positive.double().mean())
+    values, positive = values[known, None], truth[known, None] == 1
+    precision = float(average_precision(values, positive))
+    return float(auroc(values, positive)), precision, precision / float(positive.double().mean())

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from .evidence import FALSE_DISCOVERIES, Evidence
 
-OUTCOMES = ("named", "chance", "rival", "too few images")
+OUTCOMES = ("named", "weak", "chance", "rival", "too few images")
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Description:
-    """What is known about a unit. `description` is empty where there is no honest name.
+    """What is known about a unit. `description` is empty where no name was verified.
 
     `support` counts the images that the unit won (no competition: those above its smallest value), `win_rate` is the
     share of positions won and `mean_when_winning` the mean value there; both are `None` for units that do not
@@ -43,9 +43,12 @@ class Description:
 
     @property
     def outcome(self) -> str:
-        """`named`, or why not: `too few images`, `chance` (no better), a `rival` predicts it better."""
+        """`named`, or why not: `too few images`, `chance` (no better), a `rival` predicts it better, or `weak`: it
+        predicts the unit, but less than was asked for."""
         if self.named:
             return "named"
         if self.evidence is None:
             return "too few images"
+        if self.evidence.stands:
+            return "weak"
         return "rival" if self.evidence.rival and self.evidence.p <= FALSE_DISCOVERIES else "chance"

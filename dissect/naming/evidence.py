@@ -18,10 +18,10 @@ class Evidence:
     """How well one name predicts its unit on the judging half, under the encoder that gave it.
 
     `predictability` is Pearson's correlation of the concept's score with the unit, `low` and `high` its 95 % bootstrap
-    interval; `precision` the AUPRC of the unit's top 5 % of the images by that score (chance: .05). `p` comes from
-    permuted images, `q` is the level of false discoveries in the layer at which the name still stands: at .05 no more
-    than 5 % of the layer's names are expected to be chance. `rival` is another concept that predicts the unit clearly
-    better ("": none does); with one the name never stands.
+    interval; `precision` the AUPRC of the unit's top 5 % of the images by that score (chance: .05, more where they
+    tie). `p` comes from permuted images, `q` is the level of false discoveries in the layer at which the name still
+    stands: at .05 no more than 5 % of the layer's names are expected to be chance. `rival` is another concept that
+    predicts the unit clearly better ("": none does); with one the name never stands.
     """
 
     predictability: float
@@ -39,9 +39,9 @@ class Evidence:
 
 
 def evaluate_names(
-    answers: Float[Tensor, "observations units"],
-    images: Float[Tensor, "observations dim"],
-    concepts: Float[Tensor, "concepts dim"],
+    targets: Float[Tensor, "observations units"],
+    image_embeddings: Float[Tensor, "observations dim"],
+    concept_embeddings: Float[Tensor, "concepts dim"],
     *,
     chosen: Int[Tensor, "units"],
     rivals: Int[Tensor, "units"],
@@ -53,18 +53,18 @@ def evaluate_names(
     errors of the paired difference (in Fisher's z), and so is its precision. A unit whose rival is its own concept has
     none.
     """
-    scores, others = (images.double() @ concepts[which].double().T for which in (chosen, rivals))
-    answers = answers.double()
-    r, drawn = correlation(answers, scores), bootstrap(answers, scores)
+    own, others = (image_embeddings.double() @ concept_embeddings[at].double().T for at in (chosen, rivals))
+    targets = targets.double()
+    r, drawn = correlation(targets, own), bootstrap(targets, own)
     low, high = interval(r, drawn)
-    precision = top_precision(answers, scores)
-    p = permutation_p_values(answers, scores)
-    lead = fisher(correlation(answers, others)) - fisher(r)
-    outdone = lead > OUTDONE * (bootstrap(answers, others) - drawn).std(0)
-    outdone &= (top_precision(answers, others) > precision) & (rivals != chosen)
+    precision = top_precision(targets, own)
+    p = permutation_p_values(targets, own)
+    lead = fisher(correlation(targets, others)) - fisher(r)
+    outdone = lead > OUTDONE * (bootstrap(targets, others) - drawn).std(0)
+    outdone &= (top_precision(targets, others) > precision) & (rivals != chosen)
     q = benjamini_hochberg(torch.where(outdone, 1.0, p))  # a p that only grew keeps the rule's promise
-    figures = torch.stack([r, low, high, precision, p, q], 1).tolist()
-    return [
-        Evidence(*row, rival=names[rival] if beaten else "")
-        for row, rival, beaten in zip(figures, rivals.tolist(), outdone.tolist(), strict=True)
+    beaten_by = [
+        names[rival] if beaten else "" for rival, beaten in zip(rivals.tolist(), outdone.tolist(), strict=True)
     ]
+    figures = (column.tolist() for column in (r, low, high, precision, p, q))
+    return [Evidence(*row) for row in zip(*figures, beaten_by, strict=True)]

@@ -1,5 +1,7 @@
 """How well a concept's score predicts a unit: correlation with an interval, and precision on the unit's top images."""
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -79,14 +81,16 @@ def fisher(r: Float[Tensor, "*any"]) -> Float[Tensor, "*any"]:
 
 
 def best_predictors(
-    answers: Float[Tensor, "images units"], images: Float[Tensor, "images dim"], concepts: Float[Tensor, "concepts dim"]
+    targets: Float[Tensor, "images units"],
+    image_embeddings: Float[Tensor, "images dim"],
+    concept_embeddings: Float[Tensor, "concepts dim"],
 ) -> Int[Tensor, "units"]:
     """For each unit the concept whose score correlates most with it; from the embeddings, P is never formed."""
-    wide = images.double() - images.double().mean(0)
-    products, gram = standardised(answers).T @ wide, wide.T @ wide
-    best = torch.full((len(products),), -torch.inf, dtype=torch.float64, device=images.device)
-    where = torch.zeros(len(products), dtype=torch.int64, device=images.device)
-    for piece, chunk in chunks(concepts, rows=len(products)):
+    centred = image_embeddings.double() - image_embeddings.double().mean(0)
+    products, gram = standardised(targets).T @ centred, centred.T @ centred
+    best = torch.full((len(products),), -torch.inf, dtype=torch.float64, device=products.device)
+    where = torch.zeros(len(products), dtype=torch.int64, device=products.device)
+    for piece, chunk in chunks(concept_embeddings, rows=len(products)):
         t = chunk.double()
         length = ((t @ gram) * t).sum(1).clamp(min=1e-12).sqrt()
         values, indices = ((products @ t.T) / length).max(1)
@@ -98,21 +102,45 @@ def best_predictors(
 def top_precision(
     activations: Float[Tensor, "images units"], scores: Float[Tensor, "images units"], *, share: float = TOP_SHARE
 ) -> Float[Tensor, "units"]:
-    """Average precision (AUPRC) of finding a unit's top images by the concept's score; chance gives about `share`.
+    """AUPRC of finding a unit's top images by the concept's score.
 
-    The top images are the `share` with the highest activations, only those above the unit's smallest value; 0 where
-    there are none.
+    The top images are the `share` with the highest activations and all that tie with the last of them, only those above
+    the unit's smallest value. Chance gives their share; 0 where there are none.
     """
-    top = activations.topk(max(1, round(share * len(activations))), dim=0)
-    speaks = top.values > activations.amin(0)
-    return average_precision(scores, torch.zeros_like(activations, dtype=torch.bool).scatter_(0, top.indices, speaks))
+    last = activations.topk(max(1, round(share * len(activations))), dim=0).values[-1]
+    return average_precision(scores, (activations >= last) & (activations > activations.amin(0)))
 
 
 def average_precision(
     scores: Float[Tensor, "images units"], positive: Bool[Tensor, "images units"]
 ) -> Float[Tensor, "units"]:
-    """The mean over the positive images of the precision among those with at least their score; ties in the order they
-    stand, 0 without positives."""
-    hit = positive.gather(0, scores.argsort(dim=0, descending=True, stable=True))
-    precision = hit.cumsum(0) / torch.arange(1, len(hit) + 1, device=hit.device)[:, None]
-    return ((precision * hit).sum(0) / hit.sum(0).clamp(min=1)).double()
+    """AUPRC of each column, images of the same score counted together; 0 without positives."""
+    from torchmetrics.functional.classification import multilabel_average_precision  # seconds to import
+
+    return _of_columns(multilabel_average_precision, scores, positive, positive.any(0), missing=0.0)
+
+
+def auroc(scores: Float[Tensor, "images units"], positive: Bool[Tensor, "images units"]) -> Float[Tensor, "units"]:
+    """The chance that a positive image has a higher score than another, ties count half; NaN without both kinds.
+
+    >>> auroc(torch.tensor([[0.1], [0.4], [0.4], [0.9]]), torch.tensor([[False], [True], [False], [True]])).item()
+    0.875
+    """
+    from torchmetrics.functional.classification import multilabel_auroc
+
+    return _of_columns(multilabel_auroc, scores, positive, positive.any(0) & ~positive.all(0), missing=float("nan"))
+
+
+def _of_columns(
+    metric: Callable[..., Tensor], scores: Tensor, positive: Tensor, known: Tensor, missing: float
+) -> Tensor:
+    """A metric of torchmetrics for the columns where it is known; scores go in as ranks, since it takes numbers outside
+    0 to 1 for logits, and equal ones become equal."""
+    found = torch.full((scores.shape[1],), missing, dtype=torch.float64, device=scores.device)
+    if known.any():
+        values, order = scores[:, known].sort(dim=0)
+        steps = torch.nn.functional.pad((values.diff(dim=0) != 0).cumsum(0), (0, 0, 1, 0)) / len(scores)
+        ranks = torch.empty_like(steps).scatter_(0, order, steps)
+        options = {"num_labels": ranks.shape[1], "average": None, "validate_args": False}
+        found[known] = metric(ranks, positive[:, known].long(), **options).double()
+    return found

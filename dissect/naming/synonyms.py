@@ -4,7 +4,7 @@ import re
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 NEAR_SYNONYM = 0.95  # cosine of the phrases' embeddings under the encoder at hand
@@ -37,6 +37,19 @@ def distinct_names(
                     kept.append(i)
             kept_all.append(kept)
     return kept_all
+
+
+def same_names(
+    one: Int[Tensor, "units"],
+    other: Int[Tensor, "units"],
+    names: Sequence[str],
+    embeddings: Float[Tensor, "concepts dim"],
+) -> Bool[Tensor, "units"]:
+    """Which pairs of concepts are near-synonyms, by the same rule."""
+    close = (embeddings[one].float() * embeddings[other].float()).sum(1) > NEAR_SYNONYM
+    pairs = zip(one.tolist(), other.tolist(), strict=True)
+    plain = [plain_form(names[a]) == plain_form(names[b]) for a, b in pairs]
+    return close | torch.tensor(plain, dtype=torch.bool, device=close.device)
 
 
 def plain_form(name: str) -> str:

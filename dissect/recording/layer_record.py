@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from ..similarity.support import active_images
 from .top_images import TopImages
+from .unit_values import UnitValues
 
 
 @dataclass(frozen=True)
@@ -28,9 +28,20 @@ class LayerRecord:
     tops: TopImages | None = None
     positions: Int[Tensor, "images"] | None = None
 
+    def unit_values(self, summary: str) -> UnitValues:
+        """What stands for an image by one summary, and whether the unit won it.
+
+        Raises:
+            ValueError: a summary that was not recorded.
+        """
+        if summary not in self.summaries:
+            known = ", ".join(self.summaries)
+            raise ValueError(f"Expected a recorded summary of layer {self.layer!r} ({known}) but got {summary!r}")
+        return UnitValues(self.summaries[summary], None if self.won is None else self.won[summary])
+
     def support(self, summary: str) -> Tensor:
-        """On how many images each unit speaks: those it won, or (no competition) those above its smallest value."""
-        return active_images(self.summaries[summary], None if self.won is None else self.won[summary]).sum(0)
+        """On how many images each unit says something."""
+        return self.unit_values(summary).support
 
     def tensors(self) -> dict[str, Tensor]:
         """Everything but the tops under flat names; `from_tensors` reads it back."""

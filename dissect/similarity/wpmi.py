@@ -25,9 +25,9 @@ def wpmi(
     """L_km - strength * prior_m, with L_km = sum over the unit's top images x of log(s_xm + 1e-7), s_x =
     softmax_m(scale P_x).
 
-    `prior` is that of the whole layer (`wpmi_and_prior`); `None` takes the units at hand for the layer. A unit with n < `top`
-    images gets L - strength (n / top) prior: the order of its concepts is that of the mean over its images, and less
-    evidence gives a smaller score.
+    `prior` is that of the whole layer (`wpmi_and_prior`); `None` takes the units at hand for the layer. A unit with
+    n < `top` images gets L - strength (n / top) prior: the order of its concepts is that of the mean over its images,
+    and less evidence gives a smaller score.
     """
     constants = HARD._replace(top=top, scale=scale, strength=strength)
     return _scores(Likelihood.of(constants, activations, images, concepts, won), strength, prior)[0]

@@ -96,12 +96,15 @@ def describe(
 
 def summarise(dissection, rules: dict[str, str]) -> list[str]:
     """A short table: of each layer how many units have a name, why the others have none, and the five surest names."""
+    from dissect.naming.description import OUTCOMES
+
     width = max(map(len, ("layer", *dissection.layers)))
-    lines = [f"{'layer':{width}}  units  named  chance  rival  too few images  rule"]
+    lines = [f"{'layer':{width}}  units  {'  '.join(f'{outcome:>5}' for outcome in OUTCOMES)}  rule"]
     for layer in dissection.layers:
         units = [dissection.description(layer, unit) for unit in range(dissection.units(layer))]
         count = dissection.outcomes(layer)
-        counts = f"{count['named']:5}  {count['chance']:6}  {count['rival']:5}  {count['too few images']:14}"
+        widths = zip(count.values(), map(len, OUTCOMES), strict=True)
+        counts = "  ".join(f"{number:{max(wide, 5)}}" for number, wide in widths)
         lines.append(f"{layer:{width}}  {len(units):5}  {counts}  {rules.get(layer, 'does not compete')}")
         surest = sorted((unit for unit in units if unit.named), key=lambda unit: -unit.evidence.predictability)[:5]
         lines += [

@@ -2,10 +2,13 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ..parsing import parse_call
 from .compare import short_names
+
+if TYPE_CHECKING:
+    from dissect.judging.judging import LayerQuality
 
 
 def main(argv: Sequence[str]) -> int:
@@ -38,14 +41,15 @@ def judge(dissections: list[str], truth: Path | None = None) -> None:
 
 
 HEADER = (
-    *("dissection", "layer", "units", "named", "chance", "rival", "too few", "distinct", "r", "r named", "precision"),
-    *("mismatched r", "passes", "own better"),
+    *("dissection", "layer", "units", "named", "weak", "chance", "rival", "too few", "distinct", "r", "r named"),
+    *("precision", "mismatched r", "passes", "own better"),
 )
 TRUTH = ("checked", "right", "AUC", "AUPRC", "lift")
 FOOT = (
     "r: mean correlation of a unit with the score of its best concept, on images that did not choose it, under the",
     "same encoder; r named: of those that became names; precision: AUPRC of a unit's top 5 % of images (chance .05).",
-    "chance, rival, too few: units without a name, and why; of the named, 5 % at most are expected to be chance.",
+    "weak (r below --least_r), chance, rival, too few: units without a name, and why; of the named, 5 % at most are",
+    "expected to be chance.",
     "mismatched: every judged unit with another's name: its r, how often the null alone would let that pass, and how",
     "often the unit's own name predicts it better. Words that go together pass, so this is a control, not the test.",
 )
@@ -55,22 +59,19 @@ TRUTH_FOOT = (
 )
 
 
-def _row(name: str, quality: Any, known: Any) -> tuple[str, ...]:
-    count, control = quality.outcomes, quality.control
-    row = (name, quality.layer, str(quality.units))
-    row += tuple(str(count[outcome]) for outcome in ("named", "chance", "rival", "too few images"))
-    row += (str(quality.distinct), *map(_number, (quality.predictability, quality.named_predictability)))
-    row += (_number(quality.precision),)
+def _row(name: str, quality: "LayerQuality", known: object) -> tuple[str, ...]:
+    control, found = quality.control, quality.truth
+    row = [name, quality.layer, *map(str, (quality.units, *quality.outcomes.values(), quality.distinct))]
+    row += map(_number, (quality.predictability, quality.named_predictability, quality.precision))
     if control:
-        row += (_number(control.predictability), f"{control.significant:.0%}", f"{control.own_is_better:.0%}")
+        row += [_number(control.predictability), f"{control.significant:.0%}", f"{control.own_is_better:.0%}"]
     else:
-        row += ("", "", "")
-    if known is None:
-        return row
-    found = quality.truth
-    if found is None:
-        return (*row, "0", "", "", "", "")
-    return (*row, str(found.units), f"{found.right:.0%}", *map(_number, (found.auc, found.precision, found.lift)))
+        row += [""] * 3
+    if found:
+        row += [str(found.units), f"{found.right:.0%}", *map(_number, (found.auc, found.precision, found.lift))]
+    elif known is not None:
+        row += ["0", *[""] * 4]
+    return tuple(row)
 
 
 def _number(value: float) -> str:

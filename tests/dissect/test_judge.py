@@ -6,10 +6,19 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn.functional import normalize
 
-from dissect import ConceptSet, LayerRecord, describe, find_units, judge_descriptions, open_probe
-from dissect.describers.concept_matching import name_units, score_units
+from dissect import (
+    ConceptSet,
+    LayerRecord,
+    Naming,
+    Space,
+    describe,
+    find_units,
+    judge_descriptions,
+    open_probe,
+    score_units,
+)
 from dissect.judging.judging import mismatch
-from dissect.judging.truth import agreement, area_under_curve, overlap
+from dissect.judging.truth import agreement, overlap
 
 CONCEPTS = ConceptSet(("boat", "palm", "sun", "rock", "kite", "tent"), source="words")
 PLANTED, UNITS = 4, 24
@@ -70,15 +79,12 @@ def test_unnamed_units_say_why_and_keep_their_candidates(dissection):
 
 def test_asked_for_five_units_or_for_all_the_names_are_the_same(dissection):
     """By the layer's stored prior; without it five units would be a layer of their own."""
-    record, (images, texts) = dissection.record("1"), (dissection.image_embeddings(), dissection.concept_embeddings())
+    space = Space(dissection.image_embeddings(), dissection.concept_embeddings(), dissection.concepts)
     prior = load_file(dissection.folder / "priors" / "1.safetensors")["prior"]
-    whole = score_units(record, images, texts, summary="mean", similarity="wpmi", prior=prior)
+    record, naming = dissection.record("1"), Naming("wpmi")
     few = LayerRecord("1", {"mean": record.summaries["mean"][:, :5]})
-    scores = score_units(few, images, texts, summary="mean", similarity="wpmi", prior=prior)
-    assert scores.allclose(whole[:5], atol=1e-5)
-    options = {"summary": "mean", "similarity": "wpmi", "embeddings": texts}
-    named = [name_units(r, s, CONCEPTS, **options) for r, s in ((few, scores), (record, whole))]
-    assert [unit.description for unit in named[0]] == [unit.description for unit in named[1][:5]]
+    whole = score_units(record, "mean", space, naming, prior=prior)
+    assert score_units(few, "mean", space, naming, prior=prior).allclose(whole[:5], atol=1e-5)
 
 
 def test_a_phrase_finds_the_unit_that_follows_it(dissection):
@@ -103,7 +109,7 @@ def test_right_names_are_told_from_wrong_ones(dissection):
     }
     named = [dissection.description("1", unit) for unit in range(PLANTED)]
     found = agreement(named, answers, present)
-    assert (found.units, found.right, found.auc, found.precision) == (4, 1, 1, 1)
+    assert (found.units, found.right, found.auc, found.precision) == pytest.approx((4, 1, 1, 1))
     shifted = dict(zip(CONCEPTS.names, [*list(present.values())[1:], present["boat"]], strict=True))
     wrong = agreement(named, answers, shifted)
     assert wrong.right == 0 and wrong.auc == pytest.approx(0.5, abs=0.15) and wrong.lift == pytest.approx(1, abs=0.5)
@@ -114,13 +120,7 @@ def test_images_that_nobody_can_judge_do_not_count(dissection):
     answers = dissection.record("1").summaries["mean"]
     truth = (answers[:, 0] > answers[:, 0].median()).to(torch.int8)
     truth[::2] = -1
-    assert agreement([dissection.description("1", 0)], answers, {"boat": truth}).auc == 1
-
-
-def test_the_area_under_the_curve_is_a_count_of_pairs():
-    values, positive = torch.randn(40).round(decimals=1), torch.rand(40) > 0.6
-    pairs = [(p > n) + 0.5 * (p == n) for p in values[positive].tolist() for n in values[~positive].tolist()]
-    assert area_under_curve(values, positive) == pytest.approx(sum(pairs) / len(pairs))
+    assert agreement([dissection.description("1", 0)], answers, {"boat": truth}).auc == pytest.approx(1)
 
 
 def test_the_overlap_is_that_of_places():

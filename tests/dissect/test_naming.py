@@ -8,10 +8,12 @@ import pytest
 import torch
 from torch.nn.functional import normalize
 
+from dissect.naming.blocks import blocks_by
 from dissect.naming.halves import choosing_half, halve
 from dissect.naming.near_duplicates import block_means, near_duplicates
 from dissect.naming.permutation_test import benjamini_hochberg, permutation_p_values
 from dissect.naming.predictability import (
+    auroc,
     average_precision,
     best_predictors,
     bootstrap,
@@ -27,21 +29,28 @@ def pearson(x, y):
     return float(np.corrcoef(x, y)[0, 1])
 
 
+def studentised(x, y):
+    """Correlation over its standard error: t of the regression of y on x, the error from the residuals at each x."""
+    x, y = (v - v.mean() for v in (x, y))
+    residuals = y - (x @ y) / (x @ x) * x
+    return (x @ y) / math.sqrt(float((x**2) @ residuals**2))
+
+
 def test_p_is_the_share_of_permutations_that_correlate_as_much():
     """The same permutations one by one: a random order, shifted, after each of the random permutations."""
     n, units = 12, 4
     a, s = torch.randn(n, units).round(decimals=1), torch.randn(n, units)
-    a[:, 1] = 2 * s[:, 1]
+    a[:, 1] = 2 * s[:, 1] + 0.01 * torch.randn(n)
     p = permutation_p_values(a, s, draws=60, seed=3)
     generator = torch.Generator().manual_seed(3)
     orders = [torch.randperm(n, generator=generator) for _ in range(5)]
     for unit in range(units):
-        fixed, moved = s[orders[0], unit].numpy(), a[orders[0], unit].numpy()
+        fixed, moved = s[orders[0], unit].double().numpy(), a[orders[0], unit].double().numpy()
         reached = 0
         for coset, order in enumerate(orders):
-            turned = moved if coset == 0 else moved[order]
+            turned = moved if coset == 0 else a[order, unit].double().numpy()
             for shift in range(n):
-                reached += pearson(np.roll(turned, shift), fixed) >= pearson(moved, fixed) - 1e-9
+                reached += studentised(np.roll(turned, shift), fixed) >= studentised(moved, fixed) - 1e-6
         assert p[unit] == pytest.approx(reached / 60)
     assert p[1] == pytest.approx(1 / 60)
 
@@ -53,6 +62,20 @@ def test_p_is_uniform_where_nothing_is_related_whatever_the_tails(n):
     for level in (0.01, 0.05, 0.2):
         error = 4 * math.sqrt(level * (1 - level) / 4000) + 0.01  # the draws are shared by the units
         assert float((p <= level).double().mean()) == pytest.approx(level, abs=error)
+
+
+def test_unequal_variances_are_no_correlation():
+    """Units are loud, of random sign, where the score is far from its mean: no score predicts them."""
+    s = torch.randn(200, 2000)
+    a = torch.randn(200, 2000) * s.abs()
+    p = permutation_p_values(a, s, draws=1000)
+    assert float((p <= 0.05).double().mean()) < 0.075 and float((p <= 0.005).double().mean()) < 0.012
+
+
+def test_units_of_few_images_are_still_found():
+    s, a = torch.randn(500, 50), torch.zeros(500, 50)
+    a.scatter_(0, s.topk(12, dim=0).indices, 1.0)
+    assert (permutation_p_values(a, s) < 1e-3).all()
 
 
 def test_a_constant_column_is_no_discovery():
@@ -102,9 +125,39 @@ def test_precision_on_top_images_is_that_of_the_definition():
         precisions = [sum(i in top for i in ranked[: place + 1]) / (place + 1) for place in range(40)]
         expected = sum(p for i, p in zip(ranked, precisions, strict=True) if i in top) / 8
         assert found[unit] == pytest.approx(expected)
+    binary = (torch.arange(40) < 20).float()[:, None]  # the top 20 %, and all that tie with them
+    assert top_precision(binary, -binary).item() == pytest.approx(0.5)
     silent = torch.zeros(40, 1)
     assert top_precision(silent, s[:, :1]).item() == 0
     assert average_precision(s, s > 0).tolist() == pytest.approx([1, 1, 1])
+
+
+def test_the_area_under_the_curve_is_a_count_of_pairs():
+    values, positive = torch.randn(40).round(decimals=1), torch.rand(40) > 0.6
+    pairs = [(p > n) + 0.5 * (p == n) for p in values[positive].tolist() for n in values[~positive].tolist()]
+    assert auroc(values[:, None], positive[:, None]).item() == pytest.approx(sum(pairs) / len(pairs))
+
+
+@pytest.mark.parametrize("metric", [average_precision, auroc])
+def test_equal_scores_count_together(metric):
+    """A unit that is 0 on 80 % of the images, whatever their order: chance, beyond 0 and 1 too."""
+    scores, positive = 50 * torch.randn(2000, 1).relu() * (torch.rand(2000, 1) < 0.4), torch.rand(2000, 1) < 0.3
+    shuffle = torch.randperm(2000)
+    first = metric(scores, positive)
+    assert metric(scores[shuffle], positive[shuffle]).equal(first)
+    values, share = scores[:, 0].tolist(), []
+    for bar in sorted(set(values), reverse=True):
+        at = [positive[i, 0].item() for i, v in enumerate(values) if v >= bar]
+        share.append((sum(at), len(at)))
+    gained = [
+        (hits - before, hits / count) for (hits, count), (before, _) in zip(share, [(0, 0), *share], strict=False)
+    ]
+    if metric is average_precision:
+        assert first.item() == pytest.approx(
+            sum(more * precision for more, precision in gained) / share[-1][0], abs=1e-4
+        )
+    else:
+        assert first.item() == pytest.approx(0.5, abs=0.05)
 
 
 def test_the_best_predictor_is_the_concept_whose_score_correlates_most():
@@ -142,10 +195,47 @@ def test_near_duplicates_are_found_among_many():
     assert float((blocks[:10_000] == blocks[10_000:]).double().mean()) > 0.99
 
 
-def test_a_long_chain_is_one_block():
-    angles = torch.arange(200) * 2 * math.pi / 200
-    circle = torch.stack([angles.cos(), angles.sin()], 1)
-    assert near_duplicates(circle).unique().numel() == 1
+def test_a_chain_is_one_block():
+    angles = torch.arange(45) * 2 * math.pi / 200
+    arc = torch.stack([angles.cos(), angles.sin(), *torch.zeros(30, 45)], 1)
+    blocks = near_duplicates(torch.cat([normalize(torch.randn(400, 32), dim=1), arc]))
+    assert blocks[400:].unique().numel() == 1 and blocks.unique().numel() == 401
+
+
+def test_a_long_burst_is_one_block_and_a_narrow_domain_is_many():
+    """Half of the probe in one burst; and 8,000 different pictures of 5 dimensions, whose chains reach everywhere."""
+    burst = normalize(torch.randn(1, 32) + 0.02 * torch.randn(300, 32), dim=1)
+    assert near_duplicates(torch.cat([burst, normalize(torch.randn(300, 32), dim=1)]))[:300].unique().numel() == 1
+    narrow = halve(normalize(torch.cat([torch.randn(8000, 5), torch.full((8000, 1), 3.0)], 1), dim=1))
+    assert narrow.observations["choosing"] == 4000 and narrow.observations["distinct"] > 1000
+
+
+def test_blocks_that_the_user_names_stand_on_one_side():
+    images = torch.randn(60, 16)
+    images[59] = images[0] + 1e-3  # of another clip, and the same picture
+    clips = [f"clip {i // 5}" for i in range(60)]
+    halves = halve(images, blocks=clips)
+    sides = {clip: {int(i in halves.choosing) for i in range(60) if clips[i] == clip} for clip in clips}
+    assert all(len(side) == 1 for side in sides.values()) and sides["clip 0"] == sides["clip 11"]
+    assert halves.judged(images).shape[0] == halves.observations["distinct"] <= 6
+    with pytest.raises(ValueError, match="Expected the block of each of the 60 images but got 59"):
+        halve(images, blocks=clips[:59])
+
+
+def test_blocks_come_from_folders_prefixes_or_a_table(tmp_path):
+    names = ["a/clip1_001.png", "a/clip1_002.png", "b/x-7.jpg"]
+    assert blocks_by(names, "folder") == ("a", "a", "b")
+    assert blocks_by(names, "prefix") == ("a/clip1", "a/clip1", "b/x")
+    table = tmp_path / "blocks.csv"
+    table.write_text("image,block\n" + "".join(f"{name},{i}\n" for i, name in enumerate(names)))
+    assert blocks_by(names, table) == ("0", "1", "2")
+    with pytest.raises(ValueError, match=r"Expected a block in .* for every picture but got none for \['c.png'\]"):
+        blocks_by([*names, "c.png"], table)
+    table.write_text("file;clip\n")
+    with pytest.raises(ValueError, match="Expected the columns image, block"):
+        blocks_by(names, table)
+    with pytest.raises(FileNotFoundError, match="Expected blocks by folder, prefix or a CSV file but got 'foldr'"):
+        blocks_by(names, "foldr")
 
 
 def test_a_block_is_judged_by_its_mean():

@@ -44,7 +44,7 @@ def test_every_accepted_name_is_a_concept_and_stands_for_one_class(class_units, 
         rows = list(csv.DictReader(file))
     assert [row["class"] for row in rows] == list(class_units.CLASSES)
     names = [name for row in rows for name in row["accepted"].split("; ")]
-    assert len(names) == len(set(names)) and set(names) <= set(evidence.concepts.names)
+    assert len(names) == len(set(names)) and set(names) <= set(evidence.space.names)
     assert all(not row["strict"] or row["strict"] in row["accepted"].split("; ") for row in rows)
 
 

@@ -83,9 +83,9 @@ def test_the_encoder_is_remembered(place, tmp_path):
 def test_judge_prints_a_row_a_layer_and_says_what_it_means(place, capsys):
     assert judge.main([str(place / "names"), "--truth", str(place / "scenes" / "probe")]) == 0
     header, row, *foot = capsys.readouterr().out.splitlines()
-    assert header.split()[:7] == ["dissection", "layer", "units", "named", "chance", "rival", "too"]
+    assert header.split()[:7] == ["dissection", "layer", "units", "named", "weak", "chance", "rival"]
     assert header.split()[-5:] == ["checked", "right", "AUC", "AUPRC", "lift"]
-    assert row.split()[0] == "names" and int(row.split()[2]) == sum(map(int, row.split()[3:7]))
+    assert row.split()[0] == "names" and int(row.split()[2]) == sum(map(int, row.split()[3:8]))
     assert any("under the" in line for line in foot) and any("mismatched" in line for line in foot)
 
 

@@ -18,7 +18,8 @@ from statistics import mean
 import yaml
 from runs import CONFIGS, OPTIONS, all_of, figures, interval, lwta, pictures
 
-SCHEDULE = '{"start": 1.0, "end": 0.0, "until": 0.7}'
+NOISE, SCHEDULE = "--model.competition.noise_scale=1", '--model.annealing.noise_scale={"end": 0.0, "until": 0.7}'
+RELAXED = "--model.competition.estimator=relaxed"
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,9 @@ RATES = {"vit": ("1e-3", "2e-3"), "resnet": ("3e-3", "1e-3", "1e-2"), "scenes": 
 
 def at_rate(u: int, lr: str, name: str = "", *options: str) -> Setting:
     base = competitors(u)
-    return Setting(f"{base.name}, lr {lr}{name and ', '}{name}", (*base.changes, f"--model.lr={lr}", *options))
+    return Setting(
+        f"{base.name}, lr {lr}{name and ', '}{name}", (*base.changes, f"--model.optimizer.lr={lr}", *options)
+    )
 
 
 def screened(network: str) -> list[Setting]:
@@ -51,19 +54,19 @@ def screened(network: str) -> list[Setting]:
 
     settings = [
         *(at_rate(u, lr) for u in (1, 8) for lr in RATES[network]),
-        change("noise 1 throughout", "--model.noise=1"),
-        change("noise 1 to 0", f"--model.noise={SCHEDULE}"),
-        change("noise 1, estimator softmax", "--model.noise=1", "--model.estimator=softmax"),
-        change("noise 1, estimator relaxed", "--model.noise=1", "--model.estimator=relaxed"),
-        change("noise 1 to 0, estimator relaxed", f"--model.noise={SCHEDULE}", "--model.estimator=relaxed"),
-        change("temperature 0.3", "--model.temperature=0.3"),
-        change("initial gain 2", "--model.initial_gain=2"),
-        change("KL weight 0.01", "--model.kl_weight=0.01"),
+        change("noise 1 throughout", NOISE),
+        change("noise 1 to 0", NOISE, SCHEDULE),
+        change("noise 1, estimator softmax", NOISE, "--model.competition.estimator=softmax"),
+        change("noise 1, estimator relaxed", NOISE, RELAXED),
+        change("noise 1 to 0, estimator relaxed", NOISE, SCHEDULE, RELAXED),
+        change("temperature 0.3", "--model.competition.temperature=0.3"),
+        change("initial gain 2", "--model.start.gain=2"),
+        change("KL weight 0.01", "--model.loss.kl_weight=0.01"),
     ]
     if network != "vit":  # which has neither
         settings += [
             change("every block activation competes", "--model.include=layer*"),
-            change("noise 1, batch norm re-estimated", "--model.noise=1", "--reestimate_batch_norm=40"),
+            change("noise 1, batch norm re-estimated", NOISE, "--reestimate_batch_norm=40"),
         ]
     return settings
 
@@ -101,7 +104,7 @@ def better_twin(network: str, out: Path) -> list[Setting]:
     found = {lr: result(out, network, at_rate(1, lr), 0) for lr in RATES[network]}
     scores = {lr: r["val_accuracy"] for lr, r in found.items() if r}
     best = max(scores, key=scores.__getitem__, default=None)
-    recipe = yaml.safe_load(Path(CONFIGS[network]).read_text())["model"]["lr"]
+    recipe = yaml.safe_load(Path(CONFIGS[network]).read_text())["model"]["optimizer"]["lr"]
     return [] if best is None or float(best) == float(recipe) else [at_rate(1, best)]
 
 

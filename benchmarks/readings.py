@@ -18,9 +18,10 @@ import yaml
 from runs import in_turns
 
 import training
-from competition_layers import Competition, create_model
+from competition_layers import create_model
+from competition_layers.competition import Competition
 from training.callbacks.competition_table import CompetitionTable
-from training.evaluation import WATCHED_BATCHES, Readings
+from training.evaluation import WIN_RATE_BATCHES, Readings
 
 # training and validation batches of an epoch (10,000 pictures of CIFAR-10, a hundredth of ImageNet), and their size
 RECIPES = {"cifar10_vit": (157, 79, 64), "cifar10_resnet": (157, 79, 64), "deit_tiny_imagenet": (800, 80, 16)}
@@ -41,7 +42,7 @@ def main() -> None:
         rounds, batch = (2, 4) if options.quick else (options.rounds, batch)
         cost = medians(network(name), batch, rounds, options.epochs)
         without = steps * cost["step"] + validations * cost["batch"]
-        watching = (WATCHED_BATCHES - 1) * (cost["watched"] - cost["batch"]) + cost["first"] - cost["batch"]
+        watching = (WIN_RATE_BATCHES - 1) * (cost["watched"] - cost["batch"]) + cost["first"] - cost["batch"]
         figures = [*cost.values(), without]
         print(f"{name:22}{''.join(f'{s * 1e3:10.1f}' for s in figures)}{1 + (watching + cost['file']) / without:12.4f}")
 
@@ -49,15 +50,10 @@ def main() -> None:
 def network(recipe):
     """The sparse network of a file in configs/train/."""
     options = yaml.safe_load((Path(training.__file__).parents[1] / f"configs/train/{recipe}.yaml").read_text())["model"]
-    chosen = {key: options[key] for key in ("image_size", "include", "competitors", "noise") if key in options}
-    noise = chosen.pop("noise", 0.0)
-    args = {**chosen, **options.get("model_args", {})}
-    return create_model(
-        options["backbone"],
-        num_classes=10,
-        competition=Competition(noise_scale=1.0 if isinstance(noise, dict) else noise),
-        **args,
-    )
+    chosen = {key: options[key] for key in ("image_size", "include", "competitors") if key in options}
+    args = {**chosen, **options.get("start", {}).get("model_args", {})}
+    competition = Competition(**options["competition"])
+    return create_model(options["backbone"], num_classes=10, competition=competition, **args)
 
 
 def medians(model, batch, rounds, epochs) -> dict[str, float]:
@@ -75,25 +71,26 @@ def medians(model, batch, rounds, epochs) -> dict[str, float]:
 
     def validate(**how):
         with torch.inference_mode():
-            readings.update(model.eval(), images, labels, every_rule=False, **how)
+            readings.update(model.eval(), images, labels, **how)
 
     with TemporaryDirectory() as run:
         table = CompetitionTable(Path(run))
 
         def write(epoch=epochs):
-            readings.results()
-            trainer = SimpleNamespace(current_epoch=epoch, is_global_zero=True)
-            table.on_train_epoch_end(trainer, SimpleNamespace(readings=readings))
+            readings.compute()
+            network = SimpleNamespace(site_readings=readings.site_readings())
+            readings.reset()
+            table.on_train_epoch_end(SimpleNamespace(current_epoch=epoch, is_global_zero=True), network)
 
         for epoch in range(epochs):
             with torch.inference_mode():
-                readings.update(model.eval(), images[:1], labels[:1], every_rule=False, watch=True)
+                readings.update(model.eval(), images[:1], labels[:1], with_win_rates=True)
             write(epoch)
         parts = {
             "step": step,
-            "batch": lambda: validate(watch=False),
-            "watched": lambda: validate(watch=True),
-            "first": lambda: validate(watch=True, closely=True),
+            "batch": lambda: validate(),
+            "watched": lambda: validate(with_win_rates=True),
+            "first": lambda: validate(with_win_rates=True, with_effective_density=True),
             "file": write,
         }
         return in_turns(parts, rounds)

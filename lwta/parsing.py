@@ -3,7 +3,7 @@
 import inspect
 import re
 from argparse import Action
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any, NoReturn, TypeVar, get_args, get_origin, get_type_hints
 
@@ -71,15 +71,21 @@ def tidy_options(parser: ArgumentParser, args: Sequence[str]) -> list[str]:
     return tidy
 
 
-def explain_unknown_keys(parser: ArgumentParser, message: str) -> str:
+def explain_unknown_keys(parser: ArgumentParser, message: str, moved: Mapping[str, str] | None = None) -> str:
     """`message`, but what it says of unknown keys becomes "Expected a known key but got ..., did you mean ...?".
 
     For any jsonargparse parser, LightningCLI's included: call it in the parser's `error`. Messages about other things
     come back as they were.
+
+    Args:
+        moved: keys of older versions, and their new names.
     """
     known = sorted({action.dest for action in _actions(parser)} - {"help", "print_config"})
 
     def explain(key: str, dashes: str = "") -> str:
+        for old, new in (moved or {}).items():
+            if f"{key}.".startswith(f"{old}."):
+                return f"Expected a known key but got '{dashes}{key}', which is '{dashes}{new}{key[len(old) :]}' now"
         near = nearest(key, [name for name in known if name.startswith(key)] or known)  # an abbreviation, else a slip
         return f"Expected a known key but got '{dashes}{key}'" + near.replace("'", f"'{dashes}", 1)
 

@@ -4,13 +4,18 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 import configs
 from competition_layers.names import nearest
 
 # the machine may change, and where the data lie on it
 _MACHINE = ("data.data_dir", "data.workers", "data.cache", "trainer.enable_progress_bar", "trainer.accelerator")
+# how long a run goes on and on how many devices may change too: it is said, and written down
+_GOING_ON = ("trainer.max_epochs", "trainer.max_steps", "trainer.max_time", "trainer.devices", "trainer.num_nodes")
+_GOING_ON += ("trainer.strategy",)
 # reading a trained network may also differ in what is read, and how
-_READING = ("data.", "trainer.", "model.samples", "model.compile", "model.channels_last")
+_READING = ("data.", "trainer.", "model.execution.")
 _NOT_COMPARED = ("config", "run", "runs_dir", "resume", "overwrite", "images", "out")
 
 
@@ -38,25 +43,49 @@ def recipes() -> dict[str, Path]:
     return {path.name: path for path in sorted(folder.glob("*.yaml"))}
 
 
-def refuse_changes(saved: Any, asked: Any, *, command: str) -> None:
-    """What a run was started with stands: nothing typed later is silently dropped, and nothing is silently changed.
+def changes(saved: Any, asked: Any, *, command: str) -> dict[str, tuple[Any, Any]]:
+    """What changes in a run that goes on, by key: the value so far, and the one that was typed.
+
+    What else a run was started with stands: nothing typed later is silently dropped, and nothing is silently changed.
 
     Raises:
         ValueError: an option differs from the run's; both values are named.
     """
     allowed = _MACHINE if command == "fit" else _READING
-    before = dict(_leaves(saved))
+    before, changed = dict(_leaves(saved)), {}
     for key, value in _leaves(asked):
         if key.startswith(_NOT_COMPARED) or key.startswith(allowed) or before.get(key) == value:
             continue
-        raise ValueError(
-            f"Expected --{key} as the run was started with, {before.get(key)!r}, but got {value!r}; "
-            "start a new run with it (-c RUN/config.yaml --run OTHER)"
-        )
+        if not key.startswith(_GOING_ON):
+            raise ValueError(
+                f"Expected --{key} as the run was started with, {before.get(key)!r}, but got {value!r}; "
+                "start a new run with it (-c RUN/config.yaml --run OTHER)"
+            )
+        changed[key] = (before.get(key), value)
+    return changed
+
+
+def refuse_orders(path: Path) -> None:
+    """A recipe may be somebody else's: whether a run is replaced is typed, or not done.
+
+    Raises:
+        ValueError: the file says `overwrite`, or is no YAML mapping.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ValueError(f"Expected a YAML file of options but {str(path)!r} cannot be read: {error}") from error
+    if not isinstance(content, dict):
+        raise ValueError(f"Expected a YAML file of options but {str(path)!r} holds {type(content).__name__}")
+    if content.get("overwrite"):
+        raise ValueError(f"Expected --overwrite to be typed but {str(path)!r} asks for it: a file replaces no run")
 
 
 def _recipe(name: str) -> str:
-    if Path(name).exists():
+    if "\n" in name:  # options themselves
+        return name
+    if Path(name).is_file():
+        refuse_orders(Path(name))
         return name
     known = recipes()
     recipe = known.get(Path(name).name) or known.get(f"{Path(name).name}.yaml")

@@ -3,12 +3,22 @@
 from importlib import import_module
 
 _HOMES = {
+    "Annealing": "schedules",
     "Augmentation": "data",
     "Classifier": "classifier",
+    "Conversion": "conversion.conversion",
+    "Execution": "options",
     "ImageData": "data",
+    "KLToUniform": "kl",
+    "Loss": "options",
+    "Optimizer": "options",
+    "Run": "run",
     "Schedule": "schedules",
+    "Start": "options",
+    "convert": "conversion.conversion",
     "evaluate": "run",
     "fit": "run",
+    "reestimate_batch_norm": "callbacks.batch_norm",
 }
 __all__ = list(_HOMES)
 

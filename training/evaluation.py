@@ -6,8 +6,9 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
-from torchmetrics import MeanMetric, Metric
+from torchmetrics import MeanMetric, Metric, SumMetric
 from torchmetrics.classification import MulticlassAccuracy
+from torchmetrics.wrappers.abstract import WrapperMetric
 
 from competition_layers import StochasticLWTA, competitions, fixed_noise, observe, predict, winner_mask
 from competition_layers.metrics import Density, WinRate, dead_units, effective_density, winner_entropy
@@ -16,8 +17,8 @@ from .sampling import NOT_COUNTED
 
 # of what is read, what the progress bar tells; the log has all of it
 IN_THE_BAR = ("accuracy", "density", "effective_density", "dead_units", "winner_entropy", "agreement")
-WATCHED_BATCHES = 4  # of a validation, its first ones
-_CLOSELY = 64  # images of the first batch that the effective density is taken of: it costs a backward pass
+WIN_RATE_BATCHES = 4  # of a validation, its first ones
+_DECIDED = 64  # images of the first batch that the effective density is taken of: it costs a backward pass
 
 
 @dataclass(frozen=True)
@@ -41,8 +42,8 @@ class _Watched:
     win_rate: WinRate
 
 
-class Readings(nn.Module):
-    """Collects over batches, and over processes; `results` gives the figures and starts anew.
+class Readings(WrapperMetric):
+    """Accuracies, loss, and how units compete: over batches, and over processes.
 
     Args:
         classes: from 10 on, the accuracy among the five likeliest is told too.
@@ -61,10 +62,9 @@ class Readings(nn.Module):
                 for name, k in top.items()
             }
         )
-        self.loss = MeanMetric()
+        self.loss, self.not_finite = MeanMetric(), SumMetric()
         self.agreement, self.effective_density = MeanMetric(), MeanMetric()
         self.watched: dict[str, _Watched] = {}  # by layer, in the order in which they run
-        self.sites: list[SiteReading] = []  # of the last `results`
 
     def update(
         self,
@@ -72,44 +72,79 @@ class Readings(nn.Module):
         images: Float[Tensor, "images channels height width"],
         labels: Int[Tensor, "images"],
         *,
-        every_rule: bool,
-        watch: bool,
-        closely: bool = False,
+        every_rule: bool = False,
+        with_win_rates: bool = False,
+        with_effective_density: bool = False,
     ) -> None:
         """One batch.
 
         Args:
             every_rule: read out by `argmax`, one sample and n samples too.
-            watch: look at who wins (in a few batches).
-            closely: and at how many units decide (in one of them).
+            with_win_rates: look at who wins (in a few batches).
+            with_effective_density: and at how many units decide (in one of them).
         """
         layers = competitions(model)
-        if watch and layers:
-            counted = labels != NOT_COUNTED
-            names = list(layers)
-            with (
-                observe(model, names, what="input", read=lambda name, h: self._watch(name, layers[name], h, counted)),
-                observe(model, names, read=lambda name, y: self.watched[name].density.update(_of(y, counted) != 0)),
-            ):
-                logits = model.forward(images)  # not compiled: hooks added afterwards would be skipped
-            if closely:
-                last = list(self.watched)[-1]
-                shares = decision_density(model, images[:_CLOSELY], last)
-                if shares is not None:
-                    self.effective_density.update(shares[counted[:_CLOSELY]])
+        if with_win_rates and layers:
+            logits = self._update_competition(model, images, labels != NOT_COUNTED)
+            if with_effective_density:
+                self._update_effective_density(model, images[:_DECIDED], labels[:_DECIDED] != NOT_COUNTED)
         else:
             logits = model(images)
         losses = F.cross_entropy(logits.float(), labels, reduction="none", ignore_index=NOT_COUNTED)
         self.loss.update(losses, weight=(labels != NOT_COUNTED).float())
-        scores = {"accuracy": logits}
-        if "accuracy_top5" in self.accuracies:
-            scores["accuracy_top5"] = logits
+        self.not_finite.update((~logits.isfinite().all(-1)).sum())
+        scores = dict.fromkeys(("accuracy", "accuracy_top5"), logits)
         if every_rule and layers:
-            scores |= self._by_rule(
-                model, images, noisy=any(layer.competition.noise_scale for layer in layers.values())
+            noisy = any(layer.competition.noise_scale for layer in layers.values())
+            scores |= self._by_rule(model, images, noisy=noisy)
+        for name, metric in self.accuracies.items():
+            if name in scores:
+                metric.update(scores[name], labels)
+
+    def compute(self) -> dict[str, Tensor]:
+        """The figures of everything seen since the last `reset`; of the competition, means over layers.
+
+        Raises:
+            ValueError: some logits were not finite: such a network has no accuracy.
+        """
+        bad = int(self.not_finite.compute()) if self.not_finite.update_called else 0
+        if bad:
+            raise ValueError(
+                f"Expected finite logits but got NaN or infinity for {bad} images: the weights are not finite (lower "
+                "the learning rate, clip gradients), or the precision is too small (--trainer.precision 32)"
             )
-        for name, logits_of_rule in scores.items():
-            self.accuracies[name].update(logits_of_rule, labels)
+        sites = self.site_readings()
+        names = ("density", "dead_units", "winner_entropy") if sites else ()
+        return {
+            **{name: metric.compute() for name, metric in self._figures().items() if metric.update_called},
+            **{name: torch.tensor([getattr(site, name) for site in sites]).mean() for name in names},
+        }
+
+    def site_readings(self) -> list[SiteReading]:
+        """Each layer's reading, in the order in which they run."""
+        return [_site_reading(name, watched) for name, watched in self.watched.items()]
+
+    def reset(self) -> None:
+        """Forget what was seen."""
+        super().reset()
+        for metric in (*self._figures().values(), self.not_finite):
+            metric.reset()
+        self.watched = {}
+
+    def _figures(self) -> dict[str, Metric]:
+        together = {"agreement": self.agreement, "effective_density": self.effective_density}
+        return {"loss": self.loss, **self.accuracies, **together}
+
+    def _update_competition(self, model: nn.Module, images: Tensor, counted: Tensor) -> Tensor:
+        """Watch one pass; its logits."""
+        layers = competitions(model)
+        with (
+            observe(
+                model, list(layers), what="input", read=lambda name, h: self._watch(name, layers[name], h, counted)
+            ),
+            observe(model, list(layers), read=lambda name, y: self.watched[name].density.update(_of(y, counted) != 0)),
+        ):
+            return model.forward(images)  # not compiled: hooks added afterwards would be skipped
 
     def _watch(self, name: str, layer: StochasticLWTA, h: Tensor, counted: Tensor) -> None:
         """Who wins in one layer: by `argmax`, and whether a sample agrees with it."""
@@ -121,12 +156,10 @@ class Readings(nn.Module):
             self.watched[name] = _Watched(layer, Density().to(h.device), WinRate(won.shape[-1]).to(h.device))
         self.watched[name].win_rate.update(won)
 
-    def _competition(self) -> dict[str, Tensor]:
-        """Each layer's reading into `sites`; the figures are means over layers."""
-        self.sites = [_site_reading(name, watched) for name, watched in self.watched.items()]
-        self.watched = {}
-        names = ("density", "dead_units", "winner_entropy") if self.sites else ()
-        return {name: torch.tensor([getattr(site, name) for site in self.sites]).mean() for name in names}
+    def _update_effective_density(self, model: nn.Module, images: Tensor, counted: Tensor) -> None:
+        shares = decision_density(model, images, list(self.watched)[-1])
+        if shares is not None:
+            self.effective_density.update(shares[counted])
 
     def _by_rule(self, model: nn.Module, images: Tensor, *, noisy: bool) -> dict[str, Tensor]:
         argmax = predict(model, images, samples=0)
@@ -137,16 +170,6 @@ class Readings(nn.Module):
             "accuracy_one_sample": one,
             f"accuracy_{self.samples}_samples": many,
         }
-
-    def results(self) -> dict[str, Tensor]:
-        """The figures of everything seen since the last call."""
-        metrics: dict[str, Metric] = {"loss": self.loss, **self.accuracies, "agreement": self.agreement}
-        metrics["effective_density"] = self.effective_density
-        seen = {name: metric for name, metric in metrics.items() if metric.update_called}
-        values = {name: metric.compute() for name, metric in seen.items()}
-        for metric in seen.values():
-            metric.reset()
-        return values | self._competition()
 
 
 def decision_density(

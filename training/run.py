@@ -6,18 +6,20 @@ from pathlib import Path
 from typing import Any
 
 from lightning import Trainer, seed_everything
+from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch.callbacks import WeightAveraging
-from lightning.pytorch.loggers import Logger, TensorBoardLogger
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
+from lightning.pytorch.loggers import TensorBoardLogger
 from torch import nn
 
 from competition_layers import load_model, save_model
 
 from .callbacks import read_metrics, run_callbacks
+from .checkpoints import WholeCheckpoints
 from .classifier import Classifier
 from .configuration import configuration
 from .data import ImageData
-from .quiet import quietly
+from .quiet import print_once, quietly
+from .run_folder import Run, claimed
 
 # of every run's Trainer, where nothing else was asked for
 TRAINER_DEFAULTS: Mapping[str, Any] = {
@@ -32,91 +34,98 @@ def fit(
     classifier: Classifier,
     data: ImageData,
     *,
-    run: str | Path,
+    run: Run | str | Path,
     epochs: int,
-    seed: int = 0,
-    reestimate: int = 0,
-    resume: bool = False,
-    overwrite: bool = False,
     trainer_args: Mapping[str, Any] | None = None,
 ) -> Path:
     """Train `classifier` on `data` for `epochs` into the folder `run`; returns it.
 
     Args:
-        reestimate: so many training batches re-estimate the batch-norm statistics under the inference rule.
-        resume: go on with the run where its last checkpoint stands.
-        overwrite: start the run anew where there is one.
+        run: the folder, or a `Run` with a seed, `resume` or `overwrite`.
         trainer_args: go to Lightning's Trainer.
 
     Raises:
         FileExistsError: the folder is there already, and neither `resume` nor `overwrite` is set.
     """
-    run, options = Path(run), dict(trainer_args or {})
-    config = None
-    if not resume:
-        refuse_existing(run, overwrite=overwrite)
-        asked = {"max_epochs": epochs, **options}
-        config = configuration(classifier, data, seed=seed, reestimate=reestimate, trainer=asked)
-    further = options.pop("callbacks", None) or []
-    callbacks = run_callbacks(run, config=config, further=further, reestimate=reestimate)
+    run = run if isinstance(run, Run) else Run(run)
+    options = {"max_epochs": epochs, **(trainer_args or {})}
     with quietly():
-        seed_everything(seed, verbose=False)
-        options = {**TRAINER_DEFAULTS, "logger": run_logger(run), "default_root_dir": str(run), **options}
-        trainer = Trainer(max_epochs=epochs, callbacks=callbacks, **options)
-        train(trainer, classifier, data, run=run, resume=resume)
-    return run
+        seed_everything(run.seed, verbose=False)
+        trainer = run_trainer(run, options, config=configuration(classifier, data, run, options))
+        train(trainer, classifier, data, run)
+    return run.path
 
 
-@rank_zero_only
-def refuse_existing(run: Path, *, overwrite: bool) -> None:
-    """Keep a run from being written over unasked.
+def run_trainer(run: Run, options: Mapping[str, Any], *, config: str) -> Trainer:
+    """Lightning's Trainer with the callbacks of every run, TensorBoard where it is installed, and whole checkpoints.
+
+    Args:
+        config: the run's options as YAML.
 
     Raises:
-        FileExistsError: there is a folder with something in it, and `overwrite` is not set.
+        ValueError: options that the Trainer does not take.
     """
-    # Lightning opens its TensorBoard log while a run is still being set up
-    if run.is_dir() and any(path.name != "tensorboard" for path in run.iterdir()) and not overwrite:
-        raise FileExistsError(
-            f"Expected a new run but {str(run)!r} exists; --resume goes on with it, --overwrite starts it anew"
-        )
+    options = {"logger": None, "callbacks": None, "plugins": None, "enable_checkpointing": None, **options}
+    if run.resume and options.get("fast_dev_run"):
+        raise ValueError("Expected --resume or --trainer.fast_dev_run but got both: a trial run keeps nothing")
+    options["callbacks"] = run_callbacks(
+        run, config, further=options["callbacks"] or [], checkpoints=options["enable_checkpointing"] is not False
+    )
+    if options["logger"] in (None, True):
+        found = find_spec("tensorboard")
+        options["logger"] = TensorBoardLogger(run.path, name="tensorboard", version="") if found else False
+    plugins = options["plugins"] or []
+    plugins = list(plugins) if isinstance(plugins, list | tuple) else [plugins]
+    if not any(isinstance(plugin, CheckpointIO) for plugin in plugins):
+        options["plugins"] = [*plugins, WholeCheckpoints()]
+    return make_trainer({"default_root_dir": str(run.path), **options})
 
 
-def run_logger(run: Path) -> Logger | bool:
-    """TensorBoard when installed; metrics.csv is always written, by `MetricsTable`."""
-    return TensorBoardLogger(run, name="tensorboard", version="") if find_spec("tensorboard") else False
+def make_trainer(options: Mapping[str, Any]) -> Trainer:
+    """Lightning's Trainer with our defaults; what it refuses is said as a mistake in the options."""
+    try:
+        return Trainer(**{**TRAINER_DEFAULTS, **options})
+    except ImportError:
+        raise
+    except Exception as error:  # it has half a dozen kinds for wrong values
+        raise ValueError(f"Expected options that Lightning's Trainer takes: {error}") from error
 
 
-def train(trainer: Trainer, classifier: Classifier, data: ImageData, *, run: Path, resume: bool = False) -> None:
+def train(trainer: Trainer, classifier: Classifier, data: ImageData, run: Run) -> None:
     """Fit, report the validation accuracies by every rule, and write the model folder."""
-    checkpoint = run / "checkpoints" / "last.ckpt"
-    if resume and not checkpoint.is_file():
-        raise FileNotFoundError(f"Expected a checkpoint to resume from but got none at {str(checkpoint)!r}")
-    classifier.open_dense()
-    trainer.fit(classifier, datamodule=data, ckpt_path=str(checkpoint) if resume else None, weights_only=True)
-    results = trainer.validate(classifier, datamodule=data, verbose=False)[0]
-    if trainer.is_global_zero:
-        seconds = sum(float(row["seconds"]) for row in read_metrics(run / "metrics.csv"))
-        converting = classifier.converting
-        save_model(
-            classifier.model,
-            run / "model",
-            averaged_weights=any(isinstance(callback, WeightAveraging) for callback in trainer.callbacks),
-            training={
-                "epochs": trainer.current_epoch,
-                "finished": True,
-                "seconds": round(seconds + (converting.seconds if converting else 0), 2),
-                **({"converted_from": classifier.network["name"]} if converting else {}),
-                **_rounded(results),
-            },
-        )
-        print(_in_words(results))
+    with claimed(run):
+        classifier.open_dense()
+        checkpoint = str(run.checkpoint) if run.resume else None
+        trainer.fit(classifier, datamodule=data, ckpt_path=checkpoint, weights_only=True)
+        found = trainer.validate(classifier, datamodule=data, verbose=False)
+        results = found[0] if found else {}  # nothing to validate on
+        if trainer.is_global_zero and not trainer.fast_dev_run:
+            _save(trainer, classifier, results, run)
+        print_once(_in_words(results))
+
+
+def _save(trainer: Trainer, classifier: Classifier, results: Mapping[str, float], run: Run) -> None:
+    seconds = sum(float(row["seconds"]) for row in read_metrics(run.path / "metrics.csv"))
+    converting = classifier.converting
+    save_model(
+        classifier.model,
+        run.path / "model",
+        averaged_weights=any(isinstance(callback, WeightAveraging) for callback in trainer.callbacks),
+        training={
+            "epochs": trainer.current_epoch,
+            "finished": True,
+            "seconds": round(seconds + (converting.seconds if converting else 0), 2),
+            **({"converted_from": classifier.network.backbone} if converting else {}),
+            **{name: round(float(value), 6) for name, value in results.items()},
+        },
+    )
 
 
 def evaluate(run: str | Path, data: ImageData, *, split: str = "test", **trainer_args: Any) -> dict[str, float]:
     """Accuracies of a run's model on the `val` or `test` images: by `argmax`, one sample, n samples."""
     classifier = with_model(Classifier(), load_model(run))
     with quietly():
-        trainer = Trainer(**{**TRAINER_DEFAULTS, "logger": False, "enable_checkpointing": False, **trainer_args})
+        trainer = make_trainer({"logger": False, "enable_checkpointing": False, **trainer_args})
         ask = trainer.validate if split == "val" else trainer.test
         return dict(ask(classifier, datamodule=data, verbose=False)[0])
 
@@ -125,10 +134,6 @@ def with_model(classifier: Classifier, model: nn.Module) -> Classifier:
     """`classifier`, about a network that is trained already."""
     classifier.model = model
     return classifier
-
-
-def _rounded(results: Mapping[str, float]) -> dict[str, float]:
-    return {name: round(float(value), 6) for name, value in results.items()}
 
 
 def _in_words(results: Mapping[str, float]) -> str:

@@ -1,46 +1,68 @@
-"""A number that changes while a network trains: the scale of the noise, the temperature of the gradient."""
+"""Numbers of the competition that change while a network trains: the scale of its noise, its temperature."""
 
 import math
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import dataclass, replace
+from typing import Literal, get_args
 
-SHAPES = ("linear", "cosine", "exponential")
+from competition_layers.competition import Competition, check_choice
+
+from .checks import check_number
+
+Shape = Literal["linear", "cosine", "exponential"]
 
 
 @dataclass(frozen=True)
 class Schedule:
-    """From `start` to `end` over the first `until` of training, then `end`.
+    """From the competition's own value to `end` over the first `until` of training, then `end`.
 
     Args:
         shape: `linear`; `cosine`, slow at both ends; `exponential`, by a constant factor a step (both ends above 0).
 
-    >>> [Schedule(1.0, 0.0, until=0.5).at(share) for share in (0.0, 0.25, 0.5, 1.0)]
+    >>> [Schedule(0.0, until=0.5).value(1.0, share) for share in (0.0, 0.25, 0.5, 1.0)]
     [1.0, 0.5, 0.0, 0.0]
     """
 
-    start: float
     end: float
     until: float = 0.7
-    shape: Literal["linear", "cosine", "exponential"] = "linear"
+    shape: Shape = "linear"
 
     def __post_init__(self):
-        if not 0 < self.until <= 1:
-            raise ValueError(f"Expected until in (0, 1], a share of training, but got {self.until}")
-        if self.shape not in SHAPES:
-            raise ValueError(f"Expected a shape among {', '.join(SHAPES)} but got {self.shape!r}")
-        if self.shape == "exponential" and min(self.start, self.end) <= 0:
-            raise ValueError(f"Expected both ends above 0 for 'exponential' but got {self.start} and {self.end}")
+        check_number("end", self.end, least=0)
+        check_number("until, a share of training,", self.until, above=0, most=1)
+        check_choice("shape", self.shape, get_args(Shape))
 
-    def at(self, share: float) -> float:
-        """The value after `share` (0 to 1) of training."""
+    def value(self, start: float, share: float) -> float:
+        """The value after `share` (0 to 1) of training that began with `start`.
+
+        Raises:
+            ValueError: `exponential` from or to 0.
+        """
         done = min(1.0, max(0.0, share) / self.until)
         if self.shape == "exponential":
-            return self.start * (self.end / self.start) ** done
+            if min(start, self.end) <= 0:
+                raise ValueError(f"Expected both ends above 0 for 'exponential' but got {start} and {self.end}")
+            return start * (self.end / start) ** done
         if self.shape == "cosine":
             done = (1 - math.cos(math.pi * done)) / 2
-        return self.start + (self.end - self.start) * done
+        return start + (self.end - start) * done
 
 
-def value_at(value: float | Schedule, share: float) -> float:
-    """A schedule's value after `share` of training; a plain number is always itself."""
-    return value.at(share) if isinstance(value, Schedule) else float(value)
+@dataclass(frozen=True)
+class Annealing:
+    """What of a competition changes while the network trains; the value at the end is saved with the model.
+
+    Args:
+        noise_scale: of the Gumbel noise.
+        temperature: of the straight-through gradient.
+    """
+
+    noise_scale: Schedule | None = None
+    temperature: Schedule | None = None
+
+    def at(self, competition: Competition, share: float) -> Competition:
+        """The competition after `share` (0 to 1) of training that began with `competition`."""
+        if self.noise_scale is not None:
+            competition = replace(competition, noise_scale=self.noise_scale.value(competition.noise_scale, share))
+        if self.temperature is not None:
+            competition = replace(competition, temperature=self.temperature.value(competition.temperature, share))
+        return competition

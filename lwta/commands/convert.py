@@ -5,14 +5,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
-from training.conversion.conversion import Conversion
+from training import Conversion
+from training.configuration import saved_configuration
 
 from ..parsing import parse_call
 
 # of the dense network's own run: what its conversion takes over where nothing else is asked
-_OF_THE_RECIPE = ("opt", "opt_args", "weight_decay", "label_smoothing", "samples", "channels_last")
+_OF_THE_RECIPE = {
+    "optimizer": ("opt", "opt_args", "weight_decay"),
+    "loss": ("label_smoothing",),
+    "execution": ("samples", "channels_last"),
+}
 _OF_THE_TRAINER = ("precision", "gradient_clip_val")
 _ALL = Conversion()  # every ingredient
 
@@ -69,29 +72,32 @@ def convert(
         raise ValueError(f"Expected --data DIR, since {model!r} does not say which images it was trained on")
     if "data" not in recipe and data and (data / "val").is_dir():
         images.setdefault("val_split", "val")
-    from training import Augmentation, Classifier, ImageData, fit
+    from training import Augmentation, Classifier, Execution, ImageData, Loss, Optimizer, Run, fit
 
     if isinstance(images.get("augmentation"), dict):
         images["augmentation"] = Augmentation(**images["augmentation"])
-    taught = recipe.get("model", {})
+    taught = {
+        group: {name: recipe["model"][group][name] for name in names if name in recipe["model"].get(group, {})}
+        for group, names in _OF_THE_RECIPE.items()
+        if recipe
+    }
+    rate = lr if lr is not None else recipe.get("model", {}).get("optimizer", {}).get("lr", 2e-4) / 2
     classifier = Classifier(
         model,
         competitors=competitors,
-        conversion=conversion,
-        lr=lr if lr is not None else taught.get("lr", 2e-4) / 2,
         include=include,
-        **{name: taught[name] for name in _OF_THE_RECIPE if name in taught},
+        optimizer=Optimizer(lr=rate, **taught.get("optimizer", {})),
+        loss=Loss(**taught.get("loss", {})),
+        conversion=conversion,
+        execution=Execution(**taught.get("execution", {})),
     )
     trainer = {name: recipe.get("trainer", {}).get(name) for name in _OF_THE_TRAINER}
     whole = math.ceil(epochs)
     where = fit(
         classifier,
         ImageData(**images),
-        run=runs_dir / run,
+        run=Run(runs_dir / run, seed=seed, reestimate_batch_norm=reestimate_batch_norm, overwrite=overwrite),
         epochs=whole,
-        seed=seed,
-        reestimate=reestimate_batch_norm,
-        overwrite=overwrite,
         trainer_args={**trainer, "limit_train_batches": epochs / whole, **(trainer_options or {})},
     )
     print(f"The run is in {where}; its model in {where / 'model'}")
@@ -100,4 +106,4 @@ def convert(
 def recipe_of(model: str) -> dict[str, Any]:
     """The configuration of the run that a network comes from; empty where it comes from elsewhere."""
     path = Path(model.removeprefix("local-dir:")) / "config.yaml"
-    return yaml.safe_load(path.read_text()) if path.is_file() else {}
+    return saved_configuration(path) if path.is_file() else {}

@@ -172,7 +172,7 @@ def paint(folder: Path, settings: Settings) -> Path:
 
 def train(run: Path, scenes: Path, competitors: int, settings: Settings) -> Path:
     """Both networks by the same recipe: they see the same batches, and differ in their activations alone."""
-    from training import Augmentation, Classifier, ImageData, fit
+    from training import Augmentation, Classifier, Execution, ImageData, Optimizer, Run, Start, fit
 
     data = ImageData(
         str(scenes),
@@ -188,12 +188,11 @@ def train(run: Path, scenes: Path, competitors: int, settings: Settings) -> Path
         competitors=competitors,
         image_size=64,
         include=INCLUDE,
-        model_args=MODEL_ARGS,
-        lr=settings.lr,
-        warmup_epochs=1,
-        channels_last=True,
+        start=Start(model_args=MODEL_ARGS),
+        optimizer=Optimizer(lr=settings.lr, warmup_epochs=1),
+        execution=Execution(channels_last=True),
     )
-    return fit(classifier, data, run=run, epochs=settings.epochs, seed=settings.seed)
+    return fit(classifier, data, run=Run(run, seed=settings.seed), epochs=settings.epochs)
 
 
 def name_units(folder: Path, probe: Path, network: Any) -> Any:

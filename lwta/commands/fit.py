@@ -6,24 +6,27 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
+import yaml
 from lightning import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from competition_layers import load_model
 from competition_layers.files import write_file
-from training import Classifier, ImageData
-from training.callbacks import run_callbacks
-from training.quiet import quietly
-from training.run import TRAINER_DEFAULTS, refuse_existing, run_logger, train, with_model
+from training import Classifier, ImageData, Run
+from training.configuration import MOVED, saved_configuration
+from training.quiet import print_once, quietly
+from training.run import TRAINER_DEFAULTS, make_trainer, run_trainer, train, with_model
 
 from ..parsing import explain_unknown_keys, tidy_options
-from ..recipes import find_recipe, refuse_changes
+from ..recipes import changes, find_recipe
 
 # of the command, not of the run: they are not written into config.yaml
 _COMMAND_KEYS = ("config", "run", "runs_dir", "resume", "overwrite", "images", "out")
 # what reading a trained network needs of its run's Trainer
 _READING = ("accelerator", "devices", "num_nodes", "precision", "enable_progress_bar", "strategy")
 _READING += ("limit_val_batches", "limit_test_batches", "limit_predict_batches")
+_GONE_ON = "resumed.yaml"  # in a run's folder: what changed when it was resumed, as options over config.yaml
 
 
 def main(argv: Sequence[str]) -> int:
@@ -36,26 +39,28 @@ def main(argv: Sequence[str]) -> int:
 
 def fit(cli: "TrainingCLI") -> None:
     """Train into the run folder, which appears with the first step."""
-    run, config = cli.run_folder, cli.config
-    if not config.resume:
-        refuse_existing(run, overwrite=config.overwrite)
-    callbacks = run_callbacks(
-        run,
-        config=None if config.resume else cli.dumped(),
-        further=cli.config_init.trainer.callbacks or [],
-        reestimate=config.reestimate_batch_norm,
+    config = cli.config
+    run = Run(
+        cli.run_folder,
+        seed=int(config.seed_everything),
+        reestimate_batch_norm=config.reestimate_batch_norm,
+        resume=config.resume,
+        overwrite=config.overwrite,
     )
-    logger = config.trainer.logger or run_logger(run)
-    trainer = cli.trainer_for(callbacks=callbacks, logger=logger, default_root_dir=str(run))
-    train(trainer, cli.model, cli.datamodule, run=run, resume=config.resume)
-    if trainer.is_global_zero:
-        print(f"The run is in {run}; its model in {run / 'model'}")
+    run.check()
+    cli.note_changes()
+    trainer = run_trainer(run, cli.config_init.trainer.as_dict(), config=cli.dumped())
+    train(trainer, cli.model, cli.datamodule, run)
+    if trainer.fast_dev_run:
+        print_once("A trial run: all of it works together, and nothing was kept")
+    else:
+        print_once(f"The run is in {run.path}; its model in {run.path / 'model'}")
 
 
 def evaluate(cli: "TrainingCLI") -> None:
     """Print a run's accuracies, by each rule, on its validation or test images; `RUN/test.json` has them too."""
     classifier = with_model(cli.model, load_model(cli.run_folder))
-    trainer = cli.trainer_for(logger=False, enable_checkpointing=False)
+    trainer = cli.reading_trainer()
     ask = trainer.validate if cli.command == "validate" else trainer.test
     results = ask(classifier, datamodule=cli.datamodule, verbose=False)[0]
     for name, value in results.items():
@@ -71,7 +76,7 @@ def predict(cli: "TrainingCLI") -> None:
         raise ValueError("Expected a folder of images to predict but got none: --images DIR")
     model = load_model(cli.run_folder)
     cli.datamodule.data_dir = str(cli.config.images)
-    trainer = cli.trainer_for(logger=False, enable_checkpointing=False)
+    trainer = cli.reading_trainer()
     batches = trainer.predict(with_model(cli.model, model), datamodule=cli.datamodule)
     files = trainer.predict_dataloaders.dataset.files
     names = model.lwta.label_names
@@ -90,6 +95,7 @@ class TrainingCLI(LightningCLI):
 
     def __init__(self, command: str, args: Sequence[str]):
         self.command = command
+        self.changes: dict[str, tuple[Any, Any]] = {}
         super().__init__(
             Classifier,
             ImageData,
@@ -129,23 +135,35 @@ class TrainingCLI(LightningCLI):
         self.config = parser.parse_args(args)
         if self.command == "fit" and not self.config.resume:
             return
-        saved = self.run_folder / "config.yaml"
-        if not saved.is_file():
-            raise FileNotFoundError(f"Expected the configuration of a run but found no {str(saved)!r}")
-        self.config = parser.parse_args([f"--config={saved}", *args])
-        refuse_changes(parser.parse_args([f"--config={saved}"]), self.config, command=self.command)
+        folder = self.run_folder
+        saved = [saved_configuration(folder / "config.yaml")]
+        if (folder / _GONE_ON).is_file():
+            saved.append(yaml.safe_load((folder / _GONE_ON).read_text(encoding="utf-8")))
+        before = [f"--config={yaml.safe_dump(config, sort_keys=False)}" for config in saved]
+        self.config = parser.parse_args([*before, *args])
+        self.changes = changes(parser.parse_args(before), self.config, command=self.command)
+
+    def note_changes(self) -> None:
+        """Say what changes in a run that goes on, and write it down beside its configuration."""
+        if not self.changes or rank_zero_only.rank:
+            return
+        for key, (before, now) in self.changes.items():
+            print(f"--{key} was {before!r} and is {now!r} from here on")
+        path = self.run_folder / _GONE_ON
+        noted = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {"trainer": {}}
+        noted["trainer"] |= {key.removeprefix("trainer."): now for key, (_, now) in self.changes.items()}
+        with write_file(path) as temporary:
+            temporary.write_text(yaml.safe_dump(noted), encoding="utf-8")
 
     def instantiate_classes(self) -> None:
-        """Classifier and images; the Trainer comes by `trainer_for`, once the run folder stands."""
+        """Classifier and images; the Trainer comes later, with the callbacks of the command."""
         self.config_init = self.parser.instantiate(self.config)
         self.model, self.datamodule = self.config_init.model, self.config_init.data
 
-    def trainer_for(self, **options: Any) -> Trainer:
-        """The Trainer of the configuration, with `options` on top."""
+    def reading_trainer(self) -> Trainer:
+        """The Trainer that reads a trained network: what the machine needs of the run's options."""
         asked = self.config_init.trainer.as_dict()
-        if self.command != "fit":
-            asked = {**TRAINER_DEFAULTS, **{key: asked[key] for key in _READING}}
-        return Trainer(**{**asked, **options})
+        return make_trainer({**{key: asked[key] for key in _READING}, "logger": False, "enable_checkpointing": False})
 
     def dumped(self) -> str:
         """The whole resolved configuration as YAML, without what belongs to this one command."""
@@ -162,4 +180,4 @@ class _Parser(LightningArgumentParser):
         return super().parse_args(find_recipe(tidy_options(self, args)), *rest, **options)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        super().error(explain_unknown_keys(self, message), ex)
+        super().error(explain_unknown_keys(self, message, MOVED), ex)

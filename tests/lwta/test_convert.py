@@ -30,9 +30,9 @@ def home(tmp_path_factory):
             "backbone": "vit_tiny_patch16_224",
             "competitors": 1,
             "image_size": 16,
-            "model_args": {name: value for name, value in SIZE.items() if name != "img_size"},
-            "lr": 4e-3,
-            "samples": 2,
+            "start": {"model_args": {name: value for name, value in SIZE.items() if name != "img_size"}},
+            "optimizer": {"lr": 4e-3},
+            "execution": {"samples": 2},
         },
         "data": {"data_dir": str(home / "pictures"), "batch_size": 4, "workers": 0},
         "trainer": {"max_epochs": 2, "gradient_clip_val": 1.0, **TRAINER},
@@ -53,7 +53,7 @@ def test_a_run_is_converted_read_and_repeated(home, capsys):
     layers = competitions(load_model(home / "sparse"))
     assert [layer.groups.competitors for layer in layers.values()] == [4]
     config = yaml.safe_load((home / "sparse" / "config.yaml").read_text())
-    assert config["model"]["lr"] == 2e-3  # half of the dense network's
+    assert config["model"]["optimizer"]["lr"] == 2e-3  # half of the dense network's
     assert config["data"]["batch_size"] == 4
     assert [row["step"] for row in rows(home / "sparse")] == ["3", "6"]  # 1.5 epochs of 4 steps
     assert lwta(["test", "--run", "sparse", f"--runs_dir={home}"]) == 0

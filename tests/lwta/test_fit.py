@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 from argparse import ArgumentError
 
 import pytest
@@ -11,12 +12,13 @@ from made_pictures import paint
 from competition_layers import competitions, load_model
 from lwta.cli import main as lwta
 from lwta.commands.fit import main
+from training.configuration import saved_configuration
 
 MODEL = {
     "backbone": "vit_tiny_patch16_224",
     "image_size": 16,
-    "model_args": {"patch_size": 4, "embed_dim": 24, "depth": 1, "num_heads": 2},
-    "samples": 2,
+    "start": {"model_args": {"patch_size": 4, "embed_dim": 24, "depth": 1, "num_heads": 2}},
+    "execution": {"samples": 2},
 }
 QUIET = {"accelerator": "cpu", "enable_progress_bar": False, "logger": False}
 
@@ -54,24 +56,24 @@ def test_a_run_is_repeated_from_its_configuration_alone(home):
 
 
 def test_the_configuration_is_whole_and_names_what_was_typed(home):
-    fit(home, "--run", "typed", "--model.lr", "0.002", "--trainer.max-epochs", "1")
+    fit(home, "--run", "typed", "--model.optimizer.lr", "0.002", "--trainer.max-epochs", "1")
     config = yaml.safe_load((home / "typed" / "config.yaml").read_text())
-    assert config["model"]["lr"] == 0.002
+    assert config["model"]["optimizer"]["lr"] == 0.002
     assert config["trainer"]["max_epochs"] == 1
-    assert config["model"]["label_smoothing"] == 0.1
+    assert config["model"]["loss"]["label_smoothing"] == 0.1
     assert not {"run", "runs_dir", "resume", "overwrite", "config"} & config.keys()
 
 
 def test_what_was_typed_is_never_overruled_by_a_checkpoint(home):
     before = (home / "first" / "config.yaml").read_text()
-    with pytest.raises(ValueError, match=r"--model.lr as the run was started with, 0.001, but got 0.5"):
-        main(["fit", "--run", "first", f"--runs_dir={home}", "--resume", "--model.lr", "0.5"])
+    with pytest.raises(ValueError, match=r"--model.optimizer.lr as the run was started with, 0.001, but got 0.5"):
+        main(["fit", "--run", "first", f"--runs_dir={home}", "--resume", "--model.optimizer.lr", "0.5"])
     assert (home / "first" / "config.yaml").read_text() == before
 
 
 def test_a_finished_run_may_be_resumed_and_stays_as_it_is(home):
     before = rows(home / "first")
-    assert main(["fit", "--run", "first", f"--runs_dir={home}", "--resume", "--model.lr", "0.001"]) == 0
+    assert main(["fit", "--run", "first", f"--runs_dir={home}", "--resume", "--model.optimizer.lr", "0.001"]) == 0
     assert rows(home / "first") == before
 
 
@@ -118,7 +120,17 @@ def test_a_recipe_is_found_by_its_name_and_a_slip_is_answered(home):
 def test_competitors_by_glob_typed_or_in_a_file(home, tmp_path, monkeypatch, typed):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "mapping.yaml").write_text("model:\n  competitors: {blocks.1.*: 8, '*': 4}\n")
-    fit(home, "--run", "by glob", "--overwrite", *typed, "--model.model_args.depth", "2", "--trainer.max_epochs", "1")
+    fit(
+        home,
+        "--run",
+        "by glob",
+        "--overwrite",
+        *typed,
+        "--model.start.model_args.depth",
+        "2",
+        "--trainer.max_epochs",
+        "1",
+    )
     layers = competitions(load_model(home / "by glob")).values()
     assert [layer.groups.competitors for layer in layers] == [4, 8]
     kept = yaml.safe_load((home / "by glob" / "config.yaml").read_text())["model"]["competitors"]
@@ -140,8 +152,8 @@ def test_an_unknown_option_is_answered_with_the_nearest(home, typed, answer):
 
 
 def test_an_unknown_key_in_a_file_is_answered_with_the_nearest(home, tmp_path):
-    (tmp_path / "slip.yaml").write_text("model:\n  label_smothing: 0.2\n")
-    with pytest.raises(ArgumentError, match=r"did you mean 'model\.label_smoothing'"):
+    (tmp_path / "slip.yaml").write_text("model:\n  loss: {label_smothing: 0.2}\n")
+    with pytest.raises(ArgumentError, match=r"did you mean 'model\.loss\.label_smoothing'"):
         main(["fit", "-c", str(tmp_path / "slip.yaml"), "--run", "x"])
 
 
@@ -152,3 +164,59 @@ def test_a_run_needs_a_name_and_a_reading_a_run(home):
         main(["test", "--run", "nothing", f"--runs_dir={home}"])
     with pytest.raises(ValueError, match="--images DIR"):
         main(["predict", "--run", "first", f"--runs_dir={home}"])
+
+
+MOVED = {
+    "lr": ("optimizer.lr", 0.1),
+    "noise": ("competition.noise_scale", 1.0),
+    "model_args": ("start.model_args", {"depth": 1}),
+    "initial_weights": ("start.weights", "x"),
+    "label_smoothing": ("loss.label_smoothing", 0.1),
+    "channels_last": ("execution.channels_last", True),
+}
+
+
+@pytest.mark.parametrize("old", MOVED)
+def test_a_key_of_the_first_version_is_refused_with_the_new_one(home, tmp_path, old):
+    new, value = MOVED[old]
+    (tmp_path / "old.yaml").write_text(yaml.safe_dump({"model": {old: value}}))
+    with pytest.raises(ArgumentError, match=rf"got 'model\.{old}.*', which is 'model\.{new}.*' now"):
+        fit(home, "--run", "x", "-c", str(tmp_path / "old.yaml"))
+    with pytest.raises(ArgumentError, match=rf"got '--model\.{old}', which is '--model\.{new}' now"):
+        fit(home, "--run", "x", f"--model.{old}", str(value))
+
+
+def test_a_run_of_the_first_version_is_read_and_gone_on_with(home, capsys):
+    folder = home / "old"
+    shutil.copytree(home / "first", folder)
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    start, optimizer = config["model"].pop("start"), config["model"].pop("optimizer")
+    for group in ("competition", "annealing", "loss"):
+        config["model"].pop(group)
+    config["model"] |= {
+        "model_args": start["model_args"],
+        "initial_weights": None,
+        "noise": 0.0,
+        "label_smoothing": 0.1,
+    }
+    config["model"] |= {**optimizer, "opt_args": None, "sched_args": None, **config["model"].pop("execution")}
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    assert main(["test", "--run", "old", f"--runs_dir={home}"]) == 0
+    assert main(["fit", "--run", "old", f"--runs_dir={home}", "--resume"]) == 0
+    assert rows(folder) == rows(home / "first")
+
+
+def test_an_old_schedule_becomes_a_start_and_an_end(tmp_path):
+    noise = {"start": 1.0, "end": 0.25, "until": 0.5, "shape": "linear"}
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump({"model": {"noise": noise, "lr": 0.1}, "data": {}}))
+    assert saved_configuration(tmp_path / "config.yaml")["model"] == {
+        "annealing": {"noise_scale": {"end": 0.25, "until": 0.5, "shape": "linear"}},
+        "competition": {"noise_scale": 1.0},
+        "optimizer": {"lr": 0.1},
+    }
+
+
+def test_a_recipe_of_somebody_else_replaces_no_run(home, tmp_path):
+    (tmp_path / "gift.yaml").write_text("overwrite: true\n")
+    with pytest.raises(ValueError, match="--overwrite to be typed"):
+        fit(home, "--run", "first", "-c", str(tmp_path / "gift.yaml"))

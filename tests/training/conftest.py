@@ -24,11 +24,14 @@ def painted() -> Callable[..., Path]:
 @pytest.fixture
 def tiny() -> Callable:
     """Makes a small Classifier; options go on top."""
-    from training import Classifier
+    from training import Classifier, Execution, Start
 
-    def make(**options):
-        args = {"patch_size": 4, "embed_dim": 24, "depth": 1, "num_heads": 2, **options.pop("model_args", {})}
-        return Classifier(**{"image_size": 16, "competitors": 8, "samples": 2, "model_args": args, **options})
+    def make(*, start=None, model_args=None, **options):
+        args = {"patch_size": 4, "embed_dim": 24, "depth": 1, "num_heads": 2, **(model_args or {})}
+        start = Start(model_args=args, **(start or {}))
+        return Classifier(
+            **{"image_size": 16, "competitors": 8, "execution": Execution(samples=2), "start": start, **options}
+        )
 
     return make
 
@@ -48,17 +51,16 @@ def images(pictures) -> Callable:
 @pytest.fixture
 def train(tmp_path, tiny, images) -> Callable:
     """Fits the small network on the small pictures into tmp_path/NAME."""
-    from training import fit
+    from training import Run, fit
 
     def run(name="run", *, classifier=None, data=None, epochs=2, trainer_args=None, logger=False, **options):
         asked = {"accelerator": "cpu", "enable_progress_bar": False, **(trainer_args or {})}
         return fit(
             classifier or tiny(),
             data or images(),
-            run=tmp_path / name,
+            run=Run(tmp_path / name, **options),
             epochs=epochs,
             trainer_args=asked if logger else {**asked, "logger": False},
-            **options,
         )
 
     return run

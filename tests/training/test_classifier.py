@@ -7,17 +7,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from competition_layers import (
-    Competition,
-    Groups,
-    competition_kl,
-    competitions,
-    create_model,
-    load_model,
-    observe,
-    save_model,
-)
-from training import Augmentation, Schedule
+from competition_layers import competition_kl, competitions, create_model, load_model, observe, save_model
+from competition_layers.competition import Competition
+from competition_layers.groups import Groups
+from training import Annealing, Augmentation, Execution, Loss, Optimizer, Schedule
 from training.initial import load_initial_weights
 
 TINY = {"image_size": 16, "patch_size": 4, "embed_dim": 24, "depth": 1, "num_heads": 2}
@@ -33,18 +26,18 @@ def rows(run):
 
 
 def test_noise_and_temperature_end_where_their_schedules_end(train, tiny):
-    noise, temperature = Schedule(1.0, 0.25, until=0.5), Schedule(2.0, 1.0)
-    run = train(classifier=tiny(noise=noise, temperature=temperature, inference="sample"))
+    annealing = Annealing(noise_scale=Schedule(0.25, until=0.5), temperature=Schedule(1.0))
+    start = Competition(noise_scale=1.0, temperature=2.0, inference="sample")
+    run = train(classifier=tiny(competition=start, annealing=annealing))
     (layer,) = competitions(load_model(run)).values()
-    c = layer.competition
-    assert (c.noise_scale, c.temperature, c.inference) == (0.25, 1.0, "sample")
+    assert layer.competition == Competition(noise_scale=0.25, temperature=1.0, inference="sample")
 
 
 def test_the_kl_term_is_weighed_and_reaches_the_weights(tiny, images):
     x, y = torch.randn(4, 3, 16, 16), torch.tensor([0, 1, 0, 1])
     losses, gradients = [], []
     for weight in (0.0, 3.0):
-        classifier = tiny(kl_weight=weight)
+        classifier = tiny(loss=Loss(kl_weight=weight))
         torch.manual_seed(0)
         classifier.model = tiny_vit(competition=Competition(noise_scale=0.0))
         loss, _ = classifier.loss(x, y)
@@ -62,7 +55,7 @@ def test_the_kl_term_is_weighed_and_reaches_the_weights(tiny, images):
 def test_the_kl_gradient_of_a_compiled_network_is_that_of_an_uncompiled_step(tiny, backend):
     torch._dynamo.reset()
     x, y = torch.randn(4, 3, 16, 16), torch.tensor([0, 1, 0, 1])
-    classifier = tiny(kl_weight=3.0)
+    classifier = tiny(loss=Loss(kl_weight=3.0))
     classifier.model, found = tiny_vit(competition=Competition(noise_scale=0.0)), []
     for compiled in (False, True):
         if compiled:
@@ -77,7 +70,7 @@ def test_the_kl_gradient_of_a_compiled_network_is_that_of_an_uncompiled_step(tin
 
 
 def test_a_competition_that_leaves_no_kl_is_an_error(tiny):
-    classifier = tiny(kl_weight=3.0)
+    classifier = tiny(loss=Loss(kl_weight=3.0))
     classifier.model = tiny_vit(competition=Competition(noise_scale=0.0))
     classifier.model.blocks[0].mlp.act.eval()
     with pytest.raises(RuntimeError, match=r"run in a training pass but got nothing of \['blocks.0.mlp.act'\]"):
@@ -88,7 +81,7 @@ def test_compiled_ranks_draw_from_streams_of_their_own(tiny, monkeypatch):
     draws = []
     for rank in (0, 1):
         torch.manual_seed(5)
-        classifier = tiny(compile=True)
+        classifier = tiny(execution=Execution(compile=True))
         classifier.model = tiny_vit()
         monkeypatch.setattr(type(classifier), "global_rank", rank)
         monkeypatch.setattr(classifier, "_mixing", lambda: None)
@@ -99,14 +92,15 @@ def test_compiled_ranks_draw_from_streams_of_their_own(tiny, monkeypatch):
 
 def test_mixed_labels_are_smoothed_like_plain_ones(tiny):
     x, y = torch.randn(4, 3, 16, 16), torch.tensor([0, 1, 0, 1])
-    classifier = tiny(label_smoothing=0.2)
+    classifier = tiny(loss=Loss(label_smoothing=0.2))
     classifier.model = tiny_vit(competition=Competition(noise_scale=0.0))
     shares = torch.eye(2)[y]
     assert torch.allclose(classifier.loss(x, shares)[0], classifier.loss(x, y)[0])
 
 
 def test_the_rate_warms_up_and_falls_as_a_cosine(train, tiny):
-    run = train(classifier=tiny(lr=1e-2, warmup_epochs=2, warmup_lr=0.0, min_lr=1e-4), epochs=6)
+    rising = Optimizer(lr=1e-2, warmup_epochs=2, warmup_lr=0.0, min_lr=1e-4)
+    run = train(classifier=tiny(optimizer=rising), epochs=6)
     rates = [float(row["lr"]) for row in rows(run)]
     expected = [0.5 * (1 + math.cos(math.pi * e / 6)) * (1e-2 - 1e-4) + 1e-4 for e in range(3, 7)]
     assert rates[0] == pytest.approx(5e-3)
@@ -114,18 +108,14 @@ def test_the_rate_warms_up_and_falls_as_a_cosine(train, tiny):
 
 
 def test_a_step_schedule_falls_at_its_epochs(train, tiny):
-    args = {"decay_epochs": 2, "decay_rate": 0.1}
-    run = train(classifier=tiny(opt="momentum", sched="step", lr=0.1, sched_args=args), epochs=4)
+    step = Optimizer(opt="momentum", sched="step", lr=0.1, sched_args={"decay_epochs": 2, "decay_rate": 0.1})
+    run = train(classifier=tiny(optimizer=step), epochs=4)
     assert [float(row["lr"]) for row in rows(run)] == pytest.approx([0.1, 0.01, 0.01, 0.001])
 
 
-def test_a_schedule_that_cannot_be_resumed_is_refused(train, tiny):
-    with pytest.raises(ValueError, match="a schedule by time but got 'plateau'"):
-        train(classifier=tiny(sched="plateau"))
-
-
 def test_layers_may_learn_at_rates_of_their_own(train, tiny):
-    run = train(classifier=tiny(opt="sgd", opt_args={"momentum": 0.8, "layer_decay": 0.5}), epochs=1)
+    decaying = Optimizer(opt="sgd", opt_args={"momentum": 0.8, "layer_decay": 0.5})
+    run = train(classifier=tiny(optimizer=decaying), epochs=1)
     assert (run / "model" / "model.safetensors").is_file()
 
 
@@ -138,12 +128,12 @@ def test_mixup_needs_pairs(train, tiny, images):
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(train, tiny):
     with pytest.raises(ValueError, match=r"finite loss but got nan at step \d+ .*--model.lr"):
-        train(classifier=tiny(opt="sgd", lr=1e30, label_smoothing=0.0, competitors=1), epochs=3)
+        train(classifier=tiny(optimizer=Optimizer("sgd", lr=1e30), loss=Loss(0.0), competitors=1), epochs=3)
 
 
 def test_a_network_that_diverges_names_the_first_competition_that_met_a_nan(train, tiny):
     with pytest.raises(RuntimeError, match=r"numbers in layer 'blocks.0.mlp.act' but got NaN: .*a lower learning rate"):
-        train(classifier=tiny(opt="sgd", lr=1e30, label_smoothing=0.0), epochs=3)
+        train(classifier=tiny(optimizer=Optimizer("sgd", lr=1e30), loss=Loss(0.0)), epochs=3)
 
 
 def test_a_head_of_other_classes_is_left_fresh_and_told(tmp_path, capsys):
@@ -171,5 +161,7 @@ def test_weights_that_do_not_fit_are_refused(tmp_path):
 def test_a_bare_file_of_weights_will_do(tmp_path, tiny, train):
     weights = tiny_vit().state_dict()
     save_file(weights, tmp_path / "weights.safetensors")
-    run = train(classifier=tiny(initial_weights=str(tmp_path / "weights.safetensors"), lr=0.0, warmup_lr=0.0), epochs=1)
+    still = Optimizer(lr=0.0, warmup_lr=0.0)
+    start = {"weights": str(tmp_path / "weights.safetensors")}
+    run = train(classifier=tiny(start=start, optimizer=still), epochs=1)
     assert torch.equal(load_model(run).head.weight, weights["head.weight"])

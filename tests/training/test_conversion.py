@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from lightning import Callback
 
 from competition_layers import StochasticLWTA, competitions, create_model, load_model, save_model
-from training.conversion.conversion import Conversion, GradualSwap, convert, distillation_loss
+from training import Classifier, Conversion, Execution, convert
+from training.conversion.conversion import GradualSwap, distillation_loss
 
 SIZE = {"patch_size": 4, "embed_dim": 24, "depth": 2, "num_heads": 2}
 RESNET = {"layers": (1, 1, 1, 1), "channels": (8, 16, 16, 24)}
@@ -23,9 +24,8 @@ def dense():
 
 
 def student(source, **options):
-    from training import Classifier
-
-    return Classifier(str(source), **{"samples": 2, "competitors": 4, "conversion": Conversion(images=8), **options})
+    small = {"execution": Execution(samples=2), "competitors": 4, "conversion": Conversion(images=8)}
+    return Classifier(str(source), **{**small, **options})
 
 
 def batches(count=4, size=16):
@@ -35,7 +35,7 @@ def batches(count=4, size=16):
 
 def converted(dense, **options):
     model = copy.deepcopy(dense)
-    swap = convert(model, 4, batches(), sites=list(dense.lwta.sites), conversion=Conversion(images=16, **options))
+    swap = convert(model, 4, batches(), conversion=Conversion(images=16, **options))
     return model, swap
 
 
@@ -100,8 +100,7 @@ def test_the_distillation_loss_is_the_divergence_times_the_squared_temperature()
 
 def test_where_no_permutation_can_be_made_it_is_told_by_name(capsys):
     model = create_model("resnet18", competitors=1, num_classes=2, image_size=32, include="layer*", **RESNET).eval()
-    sites = list(model.lwta.sites)
-    convert(model, 4, batches(size=32), sites=sites, conversion=Conversion(images=16))
+    convert(model, 4, batches(size=32), conversion=Conversion(images=16))
     told = capsys.readouterr().out
     assert "layer2.0.act2: units grouped by index" in told
     assert "act1: units" not in told
@@ -178,8 +177,8 @@ def test_classes_must_be_those_of_the_dense_network(train, tmp_path, names, mess
     "options, message",
     [
         ({"grouping": "colour"}, "grouping to be one of data, index, random but got 'colour'"),
-        ({"swap": 1.5}, "between 0 and 1 but got 1.5"),
-        ({"softness": 0}, "softness > 0"),
+        ({"swap": 1.5}, "swap to be a number >= 0 and <= 1 but got 1.5"),
+        ({"softness": 0}, "softness to be a number > 0"),
     ],
 )
 def test_a_conversion_checks_its_numbers(options, message):

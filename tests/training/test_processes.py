@@ -13,8 +13,8 @@ from training import ImageData, evaluate
 
 OPTIONS = {
     "model.image_size": 16,
-    "model.model_args": "{patch_size: 4, embed_dim: 24, depth: 1, num_heads: 2}",
-    "model.noise": 1.0,
+    "model.start.model_args": "{patch_size: 4, embed_dim: 24, depth: 1, num_heads: 2}",
+    "model.competition.noise_scale": 1.0,
     "data.batch_size": 2,
     "data.workers": 0,
     "data.val_fraction": 0.25,  # 5 of 20: the two processes do not share them out evenly

@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from competing import change
 from torch import multiprocessing, nn
 
-from competition_layers import Competition, StochasticLWTA
+from competition_layers import StochasticLWTA
+from competition_layers.competition import Competition
 from training.evaluation import Readings, decision_density
 from training.sampling import NOT_COUNTED
 
@@ -15,8 +15,9 @@ class Known(nn.Module):
 
     def __init__(self, **options):
         super().__init__()
-        self.one = StochasticLWTA(2, channel_dim=-1, competition=Competition(**options))
-        self.other = StochasticLWTA(2, channel_dim=-1, competition=Competition(**options))
+        competition = Competition(**options)
+        self.one = StochasticLWTA(2, channel_dim=-1, competition=competition)
+        self.other = StochasticLWTA(2, channel_dim=-1, competition=competition)
 
     def forward(self, x):
         self.other(x.flatten(1))
@@ -26,8 +27,8 @@ class Known(nn.Module):
 def read(model, images, labels):
     readings = Readings(4, samples=1)
     for batch, of in zip(images.split(2), labels.split(2), strict=True):
-        readings.update(model.eval(), batch, of, every_rule=False, watch=True)
-    return {name: value.item() for name, value in readings.results().items()}
+        readings.update(model.eval(), batch, of, with_win_rates=True)
+    return {name: value.item() for name, value in readings.compute().items()}
 
 
 def images_of(rows):
@@ -54,19 +55,18 @@ def test_images_that_fill_up_a_batch_win_nothing():
 def test_a_sample_agrees_with_argmax_as_often_as_the_softmax_says(estimator, noise):
     images = torch.tensor([1.0, 1.0, 0.0, 0.0]).expand(4000, 4)[:, :, None, None]
     readings, network = Readings(4, samples=1), Known(noise_scale=noise, estimator=estimator).eval()
-    readings.update(network, images, torch.zeros(4000, dtype=torch.long), every_rule=False, watch=True)
+    readings.update(network, images, torch.zeros(4000, dtype=torch.long), with_win_rates=True)
     expected = torch.sigmoid(torch.tensor(1.0 / noise)).item()
-    assert readings.results()["agreement"].item() == pytest.approx(expected, abs=0.02)
+    assert readings.compute()["agreement"].item() == pytest.approx(expected, abs=0.02)
 
 
 def test_each_layer_has_a_reading_of_its_own_in_the_order_in_which_layers_run():
     images = images_of([[2.0, 3.0, 1.0, 0.0], [1.0, 3.0, 2.0, 0.0]])
     readings = Readings(4, samples=1)
     labels = torch.zeros(2, dtype=torch.long)
-    readings.update(Known(noise_scale=0.0).eval(), images, labels, every_rule=False, watch=True)
-    readings.results()
-    assert [site.site for site in readings.sites] == ["other", "one"]
-    for site in readings.sites:
+    readings.update(Known(noise_scale=0.0).eval(), images, labels, with_win_rates=True)
+    assert [site.site for site in readings.site_readings()] == ["other", "one"]
+    for site in readings.site_readings():
         assert site.win_rate.tolist() == [0.5, 1, 0.5, 0]
         assert (site.density, site.dead_units, site.winner_entropy) == (0.5, 0.25, pytest.approx(0.5))
 
@@ -107,7 +107,7 @@ def test_effective_density_before_a_linear_head_is_that_of_weight_times_winner()
 
 def test_looking_closely_leaves_the_noise_where_it_was():
     model = Decided()
-    change(model, noise_scale=1.0, inference="sample")
+    model.act.competition = Competition(noise_scale=1.0, inference="sample")
     model.eval()
     before = model.act.stream.state()
     decision_density(model, torch.randn(4, 6, 1, 1), "act")
@@ -129,10 +129,10 @@ def _read_in_process(rank, world, folder):
         batches = [(images[:4], labels[:4]), (images[4:], labels[4:])][rank : rank + 1]
     readings = Readings(3, samples=1)
     for batch in batches:
-        readings.update(model, *batch, every_rule=False, watch=True, closely=True)
-    figures = {name: value.item() for name, value in readings.results().items()}
-    rates = [site.win_rate.tolist() for site in readings.sites]
-    torch.save((figures, rates, readings.sites[0].density), f"{folder}/{world}-{rank}.pt")
+        readings.update(model, *batch, with_win_rates=True, with_effective_density=True)
+    figures = {name: value.item() for name, value in readings.compute().items()}
+    rates = [site.win_rate.tolist() for site in readings.site_readings()]
+    torch.save((figures, rates, readings.site_readings()[0].density), f"{folder}/{world}-{rank}.pt")
     distributed.destroy_process_group()
 
 

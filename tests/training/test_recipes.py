@@ -22,8 +22,8 @@ SMALLER = {
     "trainer.precision": "32",
     "trainer.enable_progress_bar": "false",
     "trainer.logger": "false",
-    "model.samples": 1,
-    "model.warmup_epochs": 0,
+    "model.execution.samples": 1,
+    "model.optimizer.warmup_epochs": 0,
 }
 
 

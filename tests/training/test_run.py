@@ -6,16 +6,31 @@ import json
 import pytest
 import torch
 import yaml
-from competing import change
 from lightning import Callback
 from lightning.pytorch.callbacks import EMAWeightAveraging
 from safetensors.torch import load_file
 
-from competition_layers import Competition, competitions, create_model, load_model, noise_state, seed_noise, spec_of
-from training import Augmentation, Classifier, ImageData, Schedule, evaluate, fit
-from training.callbacks.batch_norm import reestimate_batch_norm
+from competition_layers import competitions, create_model, load_model, noise_state, seed_noise, spec_of
+from competition_layers.competition import Competition
+from training import (
+    Annealing,
+    Augmentation,
+    Classifier,
+    Execution,
+    ImageData,
+    Optimizer,
+    Schedule,
+    Start,
+    evaluate,
+    fit,
+    reestimate_batch_norm,
+)
 
-NOISY = {"noise": Schedule(1.0, 0.5), "inference": "sample"}
+NOISE = Competition(noise_scale=1.0)
+NOISY = {
+    "competition": Competition(noise_scale=1.0, inference="sample"),
+    "annealing": Annealing(noise_scale=Schedule(0.5)),
+}
 
 
 class StoppedError(Exception):
@@ -50,7 +65,7 @@ def finished(tmp_path_factory, pictures):
     """One run that several tests look at."""
     args = {"patch_size": 4, "embed_dim": 24, "depth": 1, "num_heads": 2, "proj_drop_rate": 0.1}
     return fit(
-        Classifier(image_size=16, samples=2, model_args=args, **NOISY),
+        Classifier(image_size=16, execution=Execution(samples=2), start=Start(model_args=args), **NOISY),
         ImageData(str(pictures), batch_size=4, workers=0, val_fraction=0.2, augmentation=Augmentation(mixup=0.5)),
         run=tmp_path_factory.mktemp("runs") / "finished",
         epochs=3,
@@ -109,7 +124,7 @@ def test_a_killed_run_leaves_a_network_that_loads(train, tmp_path):
 def test_a_run_started_from_python_leaves_its_whole_configuration(finished):
     config = yaml.safe_load((finished / "config.yaml").read_text())
     assert config["seed_everything"] == 0
-    assert config["model"]["noise"] == {"start": 1.0, "end": 0.5, "until": 0.7, "shape": "linear"}
+    assert config["model"]["annealing"]["noise_scale"] == {"end": 0.5, "until": 0.7, "shape": "linear"}
     assert config["data"]["augmentation"]["mixup"] == 0.5
     assert config["trainer"]["max_epochs"] == 3
 
@@ -136,7 +151,7 @@ def test_nothing_to_resume_is_refused(train):
 def test_dense_twin_and_sparse_network_see_the_same_pixels(train, tiny, images):
     seen = {}
     for competitors in (1, 8):
-        classifier = tiny(competitors=competitors, noise=1.0)
+        classifier = tiny(competitors=competitors, competition=NOISE)
         step, batches = classifier.training_step, []
 
         def watched(batch, batch_idx, step=step, batches=batches):
@@ -153,9 +168,9 @@ def test_dense_twin_and_sparse_network_see_the_same_pixels(train, tiny, images):
 
 
 def test_averaged_weights_are_what_a_run_leaves(train, tiny):
-    plain = train("plain", classifier=tiny(lr=0.01))
+    plain = train("plain", classifier=tiny(optimizer=Optimizer(lr=0.01)))
     ema = {"callbacks": [EMAWeightAveraging(decay=0.5)]}
-    averaged = train("averaged", classifier=tiny(lr=0.01), trainer_args=ema)
+    averaged = train("averaged", classifier=tiny(optimizer=Optimizer(lr=0.01)), trainer_args=ema)
     assert json.loads((averaged / "model" / "config.json").read_text())["averaged_weights"]
     assert not same(weights(plain), weights(averaged))
     checkpoint = torch.load(averaged / "checkpoints" / "last.ckpt", weights_only=True)
@@ -167,10 +182,10 @@ def test_a_run_with_averaged_weights_resumes_too(train, tiny):
     def ema(*further):
         return {"callbacks": [EMAWeightAveraging(decay=0.5), *further]}
 
-    whole = train("whole", classifier=tiny(noise=1.0), epochs=3, trainer_args=ema())
+    whole = train("whole", classifier=tiny(competition=NOISE), epochs=3, trainer_args=ema())
     with pytest.raises(StoppedError):
-        train("parts", classifier=tiny(noise=1.0), epochs=3, trainer_args=ema(kill_at(1)))
-    parts = train("parts", classifier=tiny(noise=1.0), epochs=3, trainer_args=ema(), resume=True)
+        train("parts", classifier=tiny(competition=NOISE), epochs=3, trainer_args=ema(kill_at(1)))
+    parts = train("parts", classifier=tiny(competition=NOISE), epochs=3, trainer_args=ema(), resume=True)
     assert same(weights(parts), weights(whole))
 
 
@@ -191,7 +206,7 @@ def test_a_trained_network_keeps_the_numbers_of_its_classes(finished, painted, t
 
 
 def test_validation_draws_nothing_from_the_noise_of_training(tiny):
-    classifier = tiny(noise=1.0)
+    classifier = tiny(competition=NOISE)
     args = {"patch_size": 4, "embed_dim": 24, "depth": 1, "num_heads": 2}
     classifier.model = create_model("vit_tiny_patch16_224", num_classes=2, image_size=16, **args)
     seed_noise(classifier.model, 5)
@@ -218,7 +233,8 @@ def test_batch_norm_statistics_are_those_of_the_inference_rule():
     assert model.layer1[0].bn2.momentum == 0.1
     assert all(torch.equal(v, model.state_dict()[k]) for k, v in before.items())
     # oracle: what reaches the last normalisation of the first block without noise, in batch statistics
-    change(model, noise_scale=0.0)
+    for layer in competitions(model).values():
+        layer.competition = Competition(noise_scale=0.0)
     inputs = []
     model.layer1[0].conv2.register_forward_hook(lambda module, args, output: inputs.append(output))
     with torch.no_grad():
@@ -232,9 +248,10 @@ def test_batch_norm_statistics_are_those_of_the_inference_rule():
 def test_reestimated_statistics_are_what_a_run_leaves(train):
     def resnet():
         args = {"layers": [1, 1, 1, 1], "channels": [8, 8, 8, 8]}
-        return Classifier("resnet18", image_size=16, competitors=4, include="layer*.act1", model_args=args, noise=1.0)
+        network = {"image_size": 16, "competitors": 4, "include": "layer*.act1", "competition": NOISE}
+        return Classifier("resnet18", start=Start(model_args=args), **network)
 
-    plain, anew = (train(f"bn{n}", classifier=resnet(), epochs=1, reestimate=n) for n in (0, 2))
+    plain, anew = (train(f"bn{n}", classifier=resnet(), epochs=1, reestimate_batch_norm=n) for n in (0, 2))
     differing = {k for k, v in weights(plain).items() if not torch.equal(v, weights(anew)[k])}
     assert differing
     assert all("running" in k or "tracked" in k for k in differing)
@@ -259,7 +276,7 @@ def test_tensorboard_is_written_where_it_is_installed(train):
 
 
 def test_activations_that_run_several_times_in_a_pass_are_trained_watched_and_saved_call_by_call(train):
-    dla = Classifier("dla46x_c", image_size=32, competitors=4, include="level2*", samples=2)
+    dla = Classifier("dla46x_c", image_size=32, competitors=4, include="level2*", execution=Execution(samples=2))
     run = train("turns", classifier=dla, epochs=1)
     names = [f"level2.tree{tree}.relu.{call}" for tree in (1, 2) for call in range(3)]
     with (run / "competition.csv").open() as file:
@@ -269,6 +286,6 @@ def test_activations_that_run_several_times_in_a_pass_are_trained_watched_and_sa
 
 @pytest.mark.slow
 def test_a_compiled_network_trains_and_is_read(train, tiny):
-    run = train("compiled", classifier=tiny(compile=True), epochs=1)
+    run = train("compiled", classifier=tiny(execution=Execution(compile=True)), epochs=1)
     assert load_model(run).num_classes == 2
     assert rows(run)[0]["val_density"] == "0.125"

@@ -1,11 +1,11 @@
 """What happens around every run: each idea a file."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from lightning import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint
 
+from ..run_folder import Run
 from .batch_norm import BatchNormStatistics
 from .competition_table import CompetitionTable
 from .finite_loss import FiniteLoss
@@ -18,25 +18,34 @@ __all__ = ["averaging", "read_metrics", "run_callbacks"]
 
 
 def run_callbacks(
-    run: Path, *, config: str | None, further: Sequence[Callback] = (), reestimate: int = 0
+    run: Run, config: str, *, further: Sequence[Callback] = (), checkpoints: bool = True
 ) -> list[Callback]:
     """The callbacks of every run; `further` ones (an average of the weights) come first, so that ours see their work.
 
     Args:
-        config: of a new run, as YAML; None resumes one.
-        reestimate: so many batches re-estimate the batch-norm statistics before the network is looked at; 0 for none.
+        config: the run's options as YAML.
     """
+    folder = run.path
     return [
         *further,
-        *([RunStart(run, config)] if config is not None else []),
+        *([] if run.resume else [RunStart(folder, config)]),
         Generators(),
         FiniteLoss(),
-        *([BatchNormStatistics(reestimate)] if reestimate else []),
-        MetricsTable(run / "metrics.csv"),
-        CompetitionTable(run),
-        ModelFolder(run / "model"),
+        *([BatchNormStatistics(run.reestimate_batch_norm)] if run.reestimate_batch_norm else []),
+        MetricsTable(folder / "metrics.csv"),
+        CompetitionTable(folder),
+        ModelFolder(folder / "model"),
         # one file, at the end of an epoch: there a resumed run can go on digit for digit
-        ModelCheckpoint(
-            run / "checkpoints", filename="last", enable_version_counter=False, save_on_train_epoch_end=True
+        *(
+            [
+                ModelCheckpoint(
+                    folder / "checkpoints",
+                    filename="last",
+                    enable_version_counter=False,
+                    save_on_train_epoch_end=True,
+                )
+            ]
+            if checkpoints
+            else []
         ),
     ]

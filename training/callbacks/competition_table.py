@@ -18,10 +18,10 @@ class CompetitionTable(Callback):
         self.run = run
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        pl_module.readings.sites = []  # an epoch may end without validation
+        pl_module.site_readings = []  # an epoch may end without validation
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        sites = pl_module.readings.sites
+        sites = pl_module.site_readings
         if not trainer.is_global_zero or not sites:
             return
         rows = add_epoch(self.run / "competition.csv", trainer.current_epoch, [_row(site) for site in sites])

@@ -25,7 +25,7 @@ class RunStart(Callback):
         self.run, self.config = run, config
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if not trainer.is_global_zero:
+        if not trainer.is_global_zero or trainer.fast_dev_run:
             return
         for name in _OF_A_RUN:
             (self.run / name).unlink(missing_ok=True)

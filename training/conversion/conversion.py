@@ -2,7 +2,7 @@
 
 import copy
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,11 +12,13 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from competition_layers import StochasticLWTA, competitions, observe
-from competition_layers.competition import Competition
+from competition_layers.competition import Competition, check_choice
 from competition_layers.spec import spec_of, with_labels
 from competition_layers.surgery import Site, activation_sites, swap_activations
 from competition_layers.wiring.permutation import permute_units
 
+from ..checks import check_number
+from ..network import Network
 from ..quiet import print_once
 from .grouping import GROUPINGS, Grouping, balanced_groups, coactivation, order_of, random_groups
 
@@ -34,6 +36,7 @@ class Conversion:
         swap: share of the steps over which the competition takes the activation's place; 0 swaps at once.
         distillation: weight of the dense teacher's answers in the loss, the rest is the labels'; 0 leaves it out.
         softness: temperature at which teacher and student are compared.
+        seed: of the groups and of the positions looked at; by default the run's.
     """
 
     grouping: Grouping = "data"
@@ -41,16 +44,14 @@ class Conversion:
     swap: float = 0.5
     distillation: float = 0.5
     softness: float = 2.0
+    seed: int | None = None
 
     def __post_init__(self):
-        if self.grouping not in GROUPINGS:
-            raise ValueError(f"Expected grouping to be one of {', '.join(GROUPINGS)} but got {self.grouping!r}")
-        if not (0 <= self.swap <= 1 and 0 <= self.distillation <= 1):
-            raise ValueError(
-                f"Expected swap and distillation between 0 and 1 but got {self.swap} and {self.distillation}"
-            )
-        if self.softness <= 0 or self.images < 1:
-            raise ValueError(f"Expected softness > 0 and images >= 1 but got {self.softness} and {self.images}")
+        check_choice("grouping", self.grouping, GROUPINGS)
+        check_number("images", self.images, least=1)
+        check_number("swap", self.swap, least=0, most=1)
+        check_number("distillation", self.distillation, least=0, most=1)
+        check_number("softness", self.softness, above=0)
 
     def share(self, done: float) -> float:
         """The competition's share of an activation after the share `done` of training; 1 from `swap` on."""
@@ -89,24 +90,23 @@ class Converting:
     """A conversion while it runs: where the units of the dense `model` are to compete, its teacher, its swap.
 
     Args:
-        network: `competitors, include, exclude, layout, estimator, inference`, as `create_model` takes them. Without
-            globs units compete where the model says that they could.
+        network: whose `competitors`, `include`, `exclude` and `competition` count. Without globs units compete where
+            the model says that they could.
 
     Raises:
         ValueError: units of `model` compete already.
     """
 
-    def __init__(self, conversion: Conversion, model: nn.Module, network: Mapping[str, Any]):
+    def __init__(self, conversion: Conversion, model: nn.Module, network: Network):
         if competitions(model):
             raise ValueError(
-                f"Expected a dense network to convert but units compete in {network['name']!r} already, at "
+                f"Expected a dense network to convert but units compete in {network.backbone!r} already, at "
                 f"{', '.join(competitions(model))}"
             )
-        globs = {name: network[name] for name in ("include", "exclude")}
-        asked = globs != {"include": None, "exclude": ()}
+        asked = network.include is not None or network.exclude
+        globs = {"include": network.include, "exclude": network.exclude or ()}
         self.sites = activation_sites(model, **globs) if asked else list(spec_of(model).sites)
-        self.conversion, self.competitors = conversion, network["competitors"]
-        self.competition = network["competition"]
+        self.conversion, self.network = conversion, network
         self.teacher = copy.deepcopy(model).eval().requires_grad_(False) if conversion.distillation else None
         self.swap: GradualSwap | None = None
         self.seconds = 0.0  # that regrouping took
@@ -121,20 +121,19 @@ class Converting:
             raise ValueError(
                 f"Expected the {model.lwta.num_classes} classes of the dense network but got {data.num_classes}, "
                 f"{', '.join(data.label_names[:5])}, ...: train a dense network on them first (lwta fit "
-                "--model.competitors 1 --model.pretrained true)"
+                "--model.competitors 1 --model.start.pretrained true)"
             )
         if self.swap is None:
             started = time.perf_counter()
             images = (images for images, _ in data.train_dataloader())
-            seed = torch.initial_seed() % 2**31
+            seed = torch.initial_seed() % 2**31 if self.conversion.seed is None else self.conversion.seed
             self.swap = convert(
                 with_labels(model, data.label_names),
-                self.competitors,
+                self.network.competitors,
                 images,
+                conversion=replace(self.conversion, seed=seed),
+                competition=self.network.competition,
                 sites=self.sites,
-                conversion=self.conversion,
-                seed=seed,
-                competition=self.competition,
             )
             self.seconds = time.perf_counter() - started
 
@@ -158,10 +157,9 @@ def convert(
     competitors: int | Mapping[str, int],
     images: Iterable[Float[Tensor, "images channels height width"]],
     *,
-    sites: list[Site],
-    conversion: Conversion,
+    conversion: Conversion = Conversion(),
     competition: Competition = Competition(),  # noqa: B008
-    seed: int = 0,
+    sites: Sequence[Site] | None = None,
 ) -> GradualSwap:
     """Change the dense `model` in place: its sites compete, and its units are numbered so that the groups are as asked.
 
@@ -170,19 +168,22 @@ def convert(
     Args:
         images: batches of training images; as many are taken as the conversion asks for.
         competition: how the units of a group compete.
+        sites: by default where the model says that units could compete.
 
     Raises:
         ValueError: a width that `competitors` does not divide; the layer is named.
     """
+    spec = spec_of(model)
+    sites = spec.sites if sites is None else tuple(sites)
     swap_activations(model, competitors, sites=sites, competition=competition)
-    model.lwta = replace(spec_of(model), sites=tuple(sites))
+    model.lwta = replace(spec, sites=sites)
     swap = GradualSwap(model)
     layers = competitions(model)
     if layers:
-        activations, tried = _recorded(model, images, conversion.images, seed=seed)
+        activations, tried = _recorded(model, images, conversion)
         if conversion.grouping != "index":
-            for name, layer in layers.items():
-                _regroup(model, name, layer, activations[name], tried, grouping=conversion.grouping, seed=seed)
+            for name in layers:
+                _regroup(model, name, activations[name], tried, conversion)
     return swap
 
 
@@ -194,32 +195,23 @@ def distillation_loss(
     return softness**2 * F.kl_div(log_p, log_q, reduction="batchmean", log_target=True)
 
 
-def _regroup(
-    model: nn.Module,
-    name: str,
-    layer: StochasticLWTA,
-    activations: Tensor,
-    tried: Tensor,
-    *,
-    grouping: Grouping,
-    seed: int,
-) -> None:
-    units = activations.shape[1]
-    if grouping == "random":
-        groups = random_groups(units, layer.groups.competitors, seed=seed)
+def _regroup(model: nn.Module, name: str, activations: Tensor, tried: Tensor, conversion: Conversion) -> None:
+    groups, units, seed = competitions(model)[name].groups, activations.shape[1], conversion.seed or 0
+    if conversion.grouping == "random":
+        chosen = random_groups(units, groups.competitors, seed=seed)
     else:
-        groups = balanced_groups(coactivation(activations), layer.groups.competitors, seed=seed)
+        chosen = balanced_groups(coactivation(activations), groups.competitors, seed=seed)
     try:
-        permute_units(model, name, order_of(groups, layer.groups.layout), x=tried)
+        permute_units(model, name, order_of(chosen, groups.layout), x=tried)
     except ValueError as error:
         print_once(f"{name}: units grouped by index. {error}")
 
 
 @torch.no_grad()
-def _recorded(model: nn.Module, images: Iterable[Tensor], count: int, *, seed: int) -> tuple[dict[str, Tensor], Tensor]:
-    """What the activations of each site are, at some positions of `count` images; and a few of the images."""
-    layers, training = competitions(model), model.training
-    generator = torch.Generator().manual_seed(seed)
+def _recorded(model: nn.Module, images: Iterable[Tensor], conversion: Conversion) -> tuple[dict[str, Tensor], Tensor]:
+    """What the activations of each site are, at some positions of `conversion.images`; and a few of the images."""
+    layers, training, count = competitions(model), model.training, conversion.images
+    generator = torch.Generator().manual_seed(conversion.seed or 0)
     device = next(model.parameters()).device
     kept: dict[str, list[Tensor]] = {name: [] for name in layers}
     seen, tried = 0, torch.empty(0)

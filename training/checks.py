@@ -1,0 +1,22 @@
+"""Numbers of options, checked where they are read: what is out of bounds is refused with its name."""
+
+import math
+from typing import Any
+
+
+def check_number(
+    what: str, value: Any, *, least: float | None = None, above: float | None = None, most: float | None = None
+) -> None:
+    """Refuse a `value` that is no finite number within its bounds.
+
+    >>> check_number("lr", -1, least=0)
+    Traceback (most recent call last):
+    ValueError: Expected lr to be a number >= 0 but got -1
+    """
+    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    low = -math.inf if least is None else least
+    high = math.inf if most is None else most
+    if not number or not low <= value <= high or (above is not None and value <= above):
+        bounds = {">=": least, ">": above, "<=": most}
+        words = " and ".join(f"{sign} {bound:g}" for sign, bound in bounds.items() if bound is not None)
+        raise ValueError(f"Expected {what} to be a number {words} but got {value!r}")

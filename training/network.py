@@ -1,0 +1,67 @@
+"""Which network a classifier trains: a backbone, where in it units compete and how, and what it starts from."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from competition_layers import create_model, model_defaults
+from competition_layers.competition import Competition
+from competition_layers.spec import with_labels
+from competition_layers.wiring.sites import in_words
+
+from .initial import load_initial_weights, scale_initial_weights
+from .options import Start
+from .quiet import print_once
+
+Globs = str | list[str] | None
+
+
+@dataclass(frozen=True)
+class Network:
+    """What `create_model` needs to know, and what happens to the weights before the first step."""
+
+    backbone: str
+    competitors: int | Mapping[str, int]
+    image_size: int | None
+    include: Globs
+    exclude: Globs
+    competition: Competition
+    start: Start
+
+    def data_config(self) -> Mapping[str, Any]:
+        """timm's data configuration, known before the network is built: the data need it first."""
+        return model_defaults(self.backbone, image_size=self.image_size)
+
+    def build(self, label_names: Sequence[str], num_classes: int) -> nn.Module:
+        """The network, at its start.
+
+        Raises:
+            ValueError: a size, a site, a width or a further argument that the backbone cannot have.
+        """
+        try:
+            model = create_model(
+                self.backbone,
+                competitors=self.competitors,
+                pretrained=self.start.pretrained,
+                num_classes=num_classes or None,
+                image_size=self.image_size,
+                include=self.include,
+                exclude=self.exclude or (),
+                competition=self.competition,
+                **self.start.model_args,
+            )
+        except TypeError as error:
+            raise ValueError(
+                f"Expected start.model_args that {self.backbone!r} takes but got {self.start.model_args}: {error}"
+            ) from error
+        if model.lwta.left_out:
+            print_once(f"{len(model.lwta.sites)} activations compete; left out: {in_words(model.lwta.left_out)}")
+        if label_names:
+            with_labels(model, label_names)
+        if self.start.weights:
+            load_initial_weights(model, self.start.weights)
+        if self.start.gain != 1:
+            scale_initial_weights(model, self.start.gain)
+        return model

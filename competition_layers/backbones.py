@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import fields
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from timm.data import ImageNetInfo, infer_imagenet_subset, resolve_model_data_co
 from torch import nn
 
 from .competition import Competition
+from .decision import DecisionLayer, add_decision
 from .files import write_folder
 from .names import nearest
 from .spec import ModelSpec, model_card, site_config, spec_of
@@ -35,6 +36,7 @@ def create_model(
     include: str | Sequence[str] | None = None,
     exclude: str | Sequence[str] = (),
     competition: Competition = Competition(),  # noqa: B008
+    decision: DecisionLayer | None = None,
     **model_args: Any,
 ) -> nn.Module:
     """A timm model whose activations compete.
@@ -48,6 +50,7 @@ def create_model(
         image_size: pixels of a side; by default what the name was made for.
         include, exclude: globs on activations, see `activation_sites`.
         competition: how the units of a group compete.
+        decision: a decision layer in the place of the classifier; it competes in the dense twin too.
         model_args: go to timm (`embed_dim=96`, `drop_path_rate=0.1`, ...).
 
     Raises:
@@ -67,6 +70,9 @@ def create_model(
     )
     if label_names and len(label_names) != model.num_classes:
         raise ValueError(f"Expected {model.num_classes} label names but got {len(label_names)}")
+    labels = tuple(label_names or _label_names(model))
+    if decision is not None:
+        sites.append(add_decision(model, decision))
     # timm fills model.pretrained_cfg; a sourceless copy of it makes the model's transforms and labels travel with it
     cfg = {
         k: v for k, v in dict(model.pretrained_cfg).items() if v is not None and k not in ("url", "file", "state_dict")
@@ -76,10 +82,11 @@ def create_model(
         num_classes=model.num_classes,
         # what timm built it with, a hub entry's own arguments included
         model_args={k: v for k, v in model._model_args.items() if k != "num_classes"},
-        label_names=tuple(label_names or _label_names(model)),
+        label_names=labels,
         pretrained_cfg=cfg,
         sites=tuple(sites),
         left_out=found.left_out(sites),
+        decision=decision,
     )
     return model
 
@@ -108,6 +115,7 @@ def save_model(
             "sites": [site_config(model, site) for site in spec.sites],
             "left_out": dict(spec.left_out),
         },
+        **({} if spec.decision is None else {"decision": asdict(spec.decision)}),
         **notes,
     }
     with write_folder(folder) as temporary:
@@ -170,6 +178,9 @@ def _build(config: Mapping[str, Any]) -> nn.Module:
     model = timm.create_model(
         name, pretrained_cfg_overlay=overlay, num_classes=config["num_classes"], **config["model_args"]
     )
+    decision = DecisionLayer(**config["decision"]) if "decision" in config else None
+    if decision is not None:
+        add_decision(model, decision)
     sites = config["competition"]["sites"]
     for entry in sites:
         swap_activations(model, entry["competitors"], sites=[_site(entry)], competition=_competition(entry))
@@ -181,6 +192,7 @@ def _build(config: Mapping[str, Any]) -> nn.Module:
         pretrained_cfg=config["pretrained_cfg"],
         sites=tuple(map(_site, sites)),
         left_out=config["competition"].get("left_out", {}),
+        decision=decision,
     )
     return model
 

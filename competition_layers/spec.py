@@ -6,6 +6,7 @@ from typing import Any
 
 from torch import nn
 
+from .decision import DecisionLayer
 from .layers import StochasticLWTA
 from .wiring.sites import Site
 
@@ -21,6 +22,7 @@ class ModelSpec:
     pretrained_cfg: Mapping[str, Any] = field(default_factory=dict)
     sites: tuple[Site, ...] = ()
     left_out: Mapping[str, str] = field(default_factory=dict)  # why other activations do not compete
+    decision: DecisionLayer | None = None  # then the last of `sites` is its competition
 
 
 def spec_of(model: nn.Module) -> ModelSpec:

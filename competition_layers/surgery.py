@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from .competition import Competition
 from .groups import divisors
+from .heads import CLASSIFIER, put_classifier_back
 from .layers import StochasticLWTA
 from .names import match_names
 from .wiring.per_call import PerCallActivation
@@ -76,7 +77,10 @@ def swap_activations(
 
 
 def revert_activations(model: nn.Module) -> None:
-    """Change `model` in place: where `swap_activations` put a competition, the old activation comes back."""
+    """Change `model` in place: where `swap_activations` put a competition, the old activation comes back.
+
+    Where `add_decision` put a decision layer, the old classifier comes back.
+    """
     for name, layer in competitions(model).items():
         if not getattr(layer, "replaced", None):
             raise ValueError(
@@ -86,6 +90,8 @@ def revert_activations(model: nn.Module) -> None:
     for name, turns in [(name, m) for name, m in model.named_modules() if isinstance(m, PerCallActivation)]:
         turns.restarting.remove()
         _set(model, name, turns.replaced[0])
+    if CLASSIFIER in vars(model):
+        put_classifier_back(model)
 
 
 def competitions(model: nn.Module) -> dict[str, StochasticLWTA]:

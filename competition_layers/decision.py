@@ -1,0 +1,278 @@
+"""The decision layer: features -> units -> competition -> classes, so that a logit is a sum of a few winners, exactly.
+
+    pooled:     h = W f + b of the pooled features f;          logit_c = bias_c + sum of V_cu h_u over the winners u
+    positions:  h(p) = W f(p) + b at each of P positions p;    logit_c = bias_c + sum of V_cu h_u(p) / P over p, winners
+
+It stands in the place of a network's classifier, in three parts by name: `decision_units` (W, b), `decision` (the
+competition, a site like any other) and `decision_votes` (V, bias). Nothing runs beside it and nothing after it.
+"""
+
+from dataclasses import dataclass, replace
+from types import MethodType
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from .competition import Competition
+from .groups import Groups, divisors, grouped, winner_units
+from .heads import At, features_of, remember_added, take_classifier_out
+from .layers import StochasticLWTA
+from .surgery import swap_activations
+from .wiring.sites import Site
+
+SITE = "decision"
+_PARTS = ("decision_features", "decision_units", SITE, "decision_votes")
+
+
+@dataclass(frozen=True)
+class DecisionLayer:
+    """A decision layer's numbers.
+
+    Args:
+        units: K.
+        competitors: U; K / U of the units win, at each position. As many as `units`: one winner.
+        at: `pooled`: one competition an image, over the pooled features. `positions`: one at each place of the feature
+            map or patch token, so that a vote has a place; class tokens are left out.
+        noise_scale: of the Gumbel noise in training; evaluation is by `argmax`.
+        temperature: tau of the straight-through gradient.
+        balance: weight of `balance_loss` in training; 0 leaves it out.
+
+    Raises:
+        ValueError: numbers that do not go together; says which would.
+    """
+
+    units: int = 128
+    competitors: int = 32
+    at: At = "pooled"
+    noise_scale: float = 1.0
+    temperature: float = 1.0
+    balance: float = 0.3
+
+    def __post_init__(self):
+        if self.at not in ("pooled", "positions"):
+            raise ValueError(f"Expected at to be 'pooled' or 'positions' but got {self.at!r}")
+        would_do = [u for u in divisors(self.units) if u <= 255]
+        if self.units < 2 or not would_do:
+            raise ValueError(f"Expected at least 2 units, in groups of at most 255, but got {self.units}")
+        if self.competitors not in would_do:
+            problem = "more competitors than units" if self.competitors > self.units else "units they do not divide"
+            raise ValueError(
+                f"Expected competitors of a decision layer of {self.units} units to be one of "
+                f"{', '.join(map(str, would_do))} but got {self.competitors}: {problem}"
+            )
+        if self.balance < 0:
+            raise ValueError(f"Expected a balance of at least 0 but got {self.balance}")
+        _ = self.competition  # checks the rest
+
+    @property
+    def competition(self) -> Competition:
+        return Competition(temperature=self.temperature, noise_scale=self.noise_scale, inference="argmax")
+
+    @property
+    def groups(self) -> int:
+        return self.units // self.competitors
+
+
+class DecisionHead(nn.Module):
+    """A decision layer on features: [images, features] or [images, *places, features] to [images, classes]."""
+
+    def __init__(self, features: int, classes: int, decision: DecisionLayer):
+        super().__init__()
+        for name, part in _parts(nn.Identity(), features, classes, decision).items():
+            self.add_module(name, part)
+        swap_activations(self, decision.competitors, sites=[_site(decision)], competition=decision.competition)
+
+    def forward(self, features: Tensor) -> Tensor:
+        return _decide(self, features)
+
+
+def add_decision(
+    model: nn.Module,
+    decision: DecisionLayer,
+    *,
+    head: DecisionHead | None = None,
+    classifier: str | None = None,
+    inputs: Tensor | None = None,
+) -> Site:
+    """Change `model` in place: a decision layer takes the place of its classifier; `revert_activations` undoes it.
+
+    Args:
+        head: the layer, trained on the features already; by default a new one.
+        classifier: the name of the classifier, of networks that are not timm's; by default their last Linear.
+        inputs: of the one pass that looks at the features; by default a blank image.
+
+    Returns:
+        The competition's place.
+
+    Raises:
+        ValueError: a network without classifier or with a decision layer already, features without places, a `head`
+            for other features or classes.
+    """
+    if has_decision(model):
+        raise ValueError(
+            f"Expected a network without decision layer but {type(model).__name__} has one; build it without, or "
+            "`revert_activations(model)` first"
+        )
+    taken = [part for part in _PARTS if hasattr(model, part)]
+    if taken:
+        raise ValueError(f"Expected a network without parts of the name {taken[0]!r} but {type(model).__name__} has it")
+    found, features, classes = take_classifier_out(model, at=decision.at, classifier=classifier, inputs=inputs)
+    parts = _parts(found, features, classes, decision)
+    if head is not None:
+        got = (head.decision_units.in_features, head.decision_votes.out_features)
+        if got != (features, classes):
+            raise ValueError(
+                f"Expected a decision layer for {features} features and {classes} classes of {type(model).__name__} "
+                f"but got one for {got[0]} and {got[1]}"
+            )
+        parts |= {name: getattr(head, name) for name in ("decision_units", "decision_votes")}
+    weight = next(model.parameters())
+    for name, part in parts.items():
+        model.add_module(name, part.to(device=weight.device, dtype=weight.dtype).train(model.training))
+    # instance attribute: `model(x)`, `model.forward(x)`, compiled and exported graphs all go through it
+    model.forward = MethodType(_forward, model)  # type: ignore[method-assign]
+    remember_added(model, modules=_PARTS, attributes=["forward"])
+    return swap_activations(model, decision.competitors, sites=[_site(decision)], competition=decision.competition)[0]
+
+
+def has_decision(model: nn.Module) -> bool:
+    """Whether the network ends in a decision layer."""
+    return all(name in model._modules for name in _PARTS)
+
+
+def head_of(model: Any, decision: DecisionLayer) -> DecisionHead:
+    """The decision layer of `model` as a module on features; it shares the weights and the competition."""
+    head = DecisionHead(model.decision_units.in_features, model.decision_votes.out_features, decision)
+    for name in _PARTS[1:]:
+        head.add_module(name, getattr(model, name))
+    return head
+
+
+def decision_features(model: Any, x: Tensor) -> Tensor:
+    """What the decision layer of `model` reads: [images, features], or [images, *places, features]."""
+    return model.decision_features(features_of(model, x))
+
+
+@dataclass(frozen=True)
+class Votes:
+    """Who decided a batch of images, and with how much. For every image and class, up to rounding:
+
+    logit = bias + votes.sum((positions, groups))
+    """
+
+    logits: Float[Tensor, "images classes"]
+    bias: Float[Tensor, "classes"]
+    units: Int[Tensor, "images positions groups"]  # the winners
+    values: Float[Tensor, "images positions groups"]  # theirs
+    weights: Float[Tensor, "classes units"]  # V / positions
+    places: tuple[int, ...]  # the positions before they were flattened: (height, width), (tokens,), or () when pooled
+
+    @property
+    def votes(self) -> Float[Tensor, "images positions groups classes"]:
+        """What each winner adds to every logit."""
+        return self.values[..., None] * self.weights.t()[self.units]
+
+    def to_lead(
+        self, target: Int[Tensor, "images"], rival: Int[Tensor, "images"]
+    ) -> Float[Tensor, "images positions groups"]:
+        """What each winner adds to the lead of one class over another."""
+        apart = self.weights[target] - self.weights[rival]
+        return self.values * apart.gather(1, self.units.flatten(1)).view_as(self.values)
+
+    def by_unit(self, of_winners: Float[Tensor, "images positions groups"]) -> Float[Tensor, "images units"]:
+        """The sum over positions of a figure of winners."""
+        zeros = of_winners.new_zeros(len(of_winners), self.weights.shape[1])
+        return zeros.scatter_add(1, self.units.flatten(1), of_winners.flatten(1))
+
+
+@torch.no_grad()
+def votes(model: Any, x: Tensor) -> Votes:
+    """The votes of a network's decision layer, or of a `DecisionHead` on features, in evaluation.
+
+    Where the units do not compete (a dense twin), every unit is a winner.
+
+    Raises:
+        ValueError: no decision layer.
+    """
+    if not isinstance(model, DecisionHead) and not has_decision(model):
+        raise ValueError(
+            f"Expected a network with a decision layer but {type(model).__name__} has none: "
+            "create_model(..., decision=DecisionLayer())"
+        )
+    seen: list[Tensor] = []
+    layer = model.decision
+    handle = layer.register_forward_hook(lambda module, inputs, output: seen.extend((inputs[0], output)))
+    try:
+        logits = model(x)
+    finally:
+        handle.remove()
+    h, y = (t.reshape(len(logits), -1, t.shape[-1]) for t in seen)
+    if isinstance(layer, StochasticLWTA):
+        units = winner_units(layer.winners(seen[0]), layer.groups).reshape(*h.shape[:2], -1)
+    else:
+        units = torch.arange(h.shape[-1], device=h.device).expand(h.shape)
+    return Votes(
+        logits=logits,
+        bias=model.decision_votes.bias,
+        units=units,
+        values=y.gather(-1, units),
+        weights=model.decision_votes.weight / h.shape[1],
+        places=tuple(seen[0].shape[1:-1]),
+    )
+
+
+def balance_loss(h: Float[Tensor, "*shape"], groups: Groups) -> Float[Tensor, ""]:
+    """KL of the uniform distribution to the mean use of units, over images, positions and processes; mean over groups.
+
+        sum_u (1/U) log( (1/U) / p_u ),    p = mean of softmax_u(h_b)
+
+    It is 0 when all units of a group are used equally often, and grows without bound for a unit that is never used;
+    each image may still have one clear winner (unlike `competition_kl`, which is the mean of each image's own KL).
+    """
+    z, axis = grouped(h.movedim(groups.channel_dim, -1).flatten(0, -2), replace(groups, channel_dim=-1))
+    mean = z.float().softmax(axis).mean(0)
+    if dist.is_available() and dist.is_initialized():
+        mean = _MeanOverProcesses.apply(mean)
+    return -(mean.clamp_min(1e-9) * groups.competitors).log().mean()
+
+
+class _MeanOverProcesses(torch.autograd.Function):
+    """The mean over processes; each hands its own share of the gradient back (DDP averages over processes again)."""
+
+    @staticmethod
+    def forward(ctx: Any, mean: Tensor) -> Tensor:
+        mean = mean.clone()
+        dist.all_reduce(mean)
+        return mean / dist.get_world_size()
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return gradient
+
+
+def _parts(laid_out: nn.Module, features: int, classes: int, decision: DecisionLayer) -> dict[str, nn.Module]:
+    votes = nn.Linear(decision.units, classes)
+    # only K/U of the units speak: as if the map had that many inputs
+    nn.init.normal_(votes.weight, std=decision.groups**-0.5)
+    nn.init.zeros_(votes.bias)
+    units = nn.Linear(features, decision.units)
+    nn.init.normal_(units.weight, std=features**-0.5)
+    nn.init.zeros_(units.bias)
+    return dict(zip(_PARTS, (laid_out, units, nn.Identity(), votes), strict=True))
+
+
+def _site(decision: DecisionLayer) -> Site:
+    return Site(SITE, -1, decision.units)
+
+
+def _decide(owner: Any, features: Tensor) -> Tensor:
+    y = owner.decision(owner.decision_units(owner.decision_features(features)))
+    # the mean of votes is the votes of the mean: V is read once an image
+    return owner.decision_votes(y if y.ndim == 2 else y.flatten(1, -2).mean(1))
+
+
+def _forward(model: nn.Module, x: Tensor) -> Tensor:
+    return _decide(model, features_of(model, x))

@@ -1,0 +1,81 @@
+"""Figures of a decision layer: how many winners decide, how many are needed, what a unit speaks for."""
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from .decision import Votes
+from .metrics import deciding_units
+
+
+def predicted_and_rival(votes: Votes) -> tuple[Int[Tensor, "images"], Int[Tensor, "images"]]:
+    """The class of the largest logit and the one behind it; the lead is their difference."""
+    predicted, rival = votes.logits.topk(2, dim=1).indices.unbind(1)
+    return predicted, rival
+
+
+def units_for_lead(votes: Votes, *, share: float = 0.9) -> Int[Tensor, "images"]:
+    """How many units carry `share` of the absolute votes to the lead; a unit's votes at several positions are one."""
+    lead = votes.by_unit(votes.to_lead(*predicted_and_rival(votes)))
+    return deciding_units(lead, share=share).sum(1)
+
+
+def winners_for_lead(votes: Votes, *, share: float = 0.9) -> Int[Tensor, "images"]:
+    """How many winners carry `share` of the absolute votes to the lead, each position's counted by itself."""
+    return deciding_units(votes.to_lead(*predicted_and_rival(votes)).flatten(1), share=share).sum(1)
+
+
+def sufficient_units(votes: Votes) -> Int[Tensor, "images"]:
+    """The smallest number of units that, taken by their votes to the lead, give the prediction without the others.
+
+    An upper bound of the smallest set, which would need every subset to be tried.
+    """
+    ordered, bias = _by_lead(votes), votes.bias
+    kept = torch.cat([torch.zeros_like(ordered[:, :1]), ordered.cumsum(1)], 1) + bias
+    return _first(kept.argmax(-1) == predicted_and_rival(votes)[0][:, None])
+
+
+def necessary_units(votes: Votes) -> Int[Tensor, "images"]:
+    """The smallest number of units that, taken by their votes to the lead, change the prediction when switched off.
+
+    An upper bound as well; K + 1 where the prediction stays with every unit off.
+    """
+    ordered = _by_lead(votes)
+    left = votes.logits[:, None] - torch.cat([torch.zeros_like(ordered[:, :1]), ordered.cumsum(1)], 1)
+    return _first(left.argmax(-1) != predicted_and_rival(votes)[0][:, None])
+
+
+def classes_served(votes: Votes) -> Float[Tensor, "units"]:
+    """For how many classes each unit speaks: exp of the entropy of its mean votes, those above their mean over classes.
+
+    1 is a detector of one class. NaN for units that won nowhere.
+    """
+    ones = votes.by_unit(torch.ones_like(votes.values)).sum(0)
+    mean = votes.by_unit(votes.values).sum(0) / ones
+    towards = (mean * votes.weights).sub((mean * votes.weights).mean(0)).clamp_min(0)
+    share = towards / towards.sum(0)
+    return torch.special.entr(share).sum(0).exp()
+
+
+def tautology(votes: Votes, same: Bool[Tensor, "units classes"]) -> Float[Tensor, "images"]:
+    """The share of the absolute votes to the lead that is carried by units whose name is the predicted class.
+
+    Args:
+        same: whether a unit's name is the class or a near-synonym of it.
+    """
+    predicted, rival = predicted_and_rival(votes)
+    lead = votes.by_unit(votes.to_lead(predicted, rival)).abs()
+    return (lead * same.t()[predicted]).sum(1) / lead.sum(1).clamp_min(torch.finfo(lead.dtype).tiny)
+
+
+def _by_lead(votes: Votes) -> Float[Tensor, "images units classes"]:
+    """The votes of each unit to every class, the largest vote to the lead first."""
+    order = votes.by_unit(votes.to_lead(*predicted_and_rival(votes))).argsort(1, descending=True)
+    values = votes.by_unit(votes.values).gather(1, order)
+    return values[..., None] * votes.weights.t()[order]
+
+
+def _first(true: Bool[Tensor, "images numbers"]) -> Int[Tensor, "images"]:
+    """The first number at which it is so; one more than there are where it never is."""
+    never = torch.ones_like(true[:, :1])
+    return torch.cat([true, never], 1).byte().argmax(1)

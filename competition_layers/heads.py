@@ -1,0 +1,217 @@
+"""A network's classifier taken out, so that it gives features, and put back."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from .names import nearest
+from .wiring.sites import blank_input
+from .wiring.trace import trace
+
+At = Literal["pooled", "positions"]
+_STORES = ("_modules", "_parameters", "__dict__")
+_MISSING = object()
+CLASSIFIER = "taken_out"  # the attribute of a network that holds what `take_classifier_out` changed
+
+
+class Features(nn.Module):
+    """What a network without its classifier gives, as [images, features] or [images, *places, features].
+
+    Args:
+        channel_dim: the axis of the features in what arrives.
+        prefix: tokens in front that stand for no place (class token, registers): left out.
+        width: of flattened maps, [images, width * places]; None where places come as axes.
+    """
+
+    def __init__(self, channel_dim: int = -1, prefix: int = 0, width: int | None = None):
+        super().__init__()
+        self.channel_dim, self.prefix, self.width = channel_dim, prefix, width
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.width is not None:
+            return x.unflatten(1, (self.width, -1)).movedim(1, -1)
+        return x.movedim(self.channel_dim, -1)[:, self.prefix :] if self.prefix else x.movedim(self.channel_dim, -1)
+
+    def extra_repr(self) -> str:
+        return f"channel_dim={self.channel_dim}, prefix={self.prefix}, width={self.width}"
+
+
+def take_classifier_out(
+    model: nn.Module, *, at: At = "pooled", classifier: str | None = None, inputs: Tensor | None = None
+) -> tuple[Features, int, int]:
+    """Change `model` in place: `features_of` then gives features. `put_classifier_back` undoes it.
+
+    timm's networks are asked by `reset_classifier` (for `positions` without pooling: their own norm then works at each
+    position, where their head may pool first). Of others the module `classifier` goes, a Linear or a 1 x 1 convolution,
+    and for `positions` their one `nn.AdaptiveAvgPool2d(1)`.
+
+    Returns:
+        How to lay the features out, their number, and the number of classes.
+
+    Raises:
+        ValueError: no classifier, or features without places.
+    """
+    before = {module: {store: dict(vars(module)[store]) for store in _STORES[:2]} | {"__dict__": _plain(module)}
+              for module in model.modules()}  # fmt: skip
+    kind, is_timm = type(model).__name__, hasattr(model, "reset_classifier") and hasattr(model, "forward_head")
+    classes = getattr(model, "num_classes", 0) if is_timm else 0
+    try:
+        if is_timm:
+            if not classes:
+                raise ValueError(f"Expected a backbone with a classifier but {kind} was built with num_classes=0")
+            _reset(model, at)
+            model.num_classes = classes
+            layout = Features()
+        else:
+            layout, classes = _cut(model, at, classifier)
+        channel_dim, features = _laid_out(model, layout, at, inputs)
+    except ValueError:
+        _restore(_changed(before))
+        raise
+    if is_timm and at == "positions":
+        layout = Features(channel_dim, _prefix_tokens(model))
+    vars(model)[CLASSIFIER] = _changed(before)
+    return layout, features, classes
+
+
+def put_classifier_back(model: nn.Module) -> None:
+    """Undo `take_classifier_out`; weights come back as they were."""
+    _restore(vars(model).pop(CLASSIFIER))
+    weight = next(model.parameters())
+    model.to(device=weight.device, dtype=weight.dtype)
+
+
+def remember_added(model: nn.Module, *, modules: Sequence[str], attributes: Sequence[str]) -> None:
+    """What `put_classifier_back` is to remove again from `model`."""
+    added = [("_modules", name) for name in modules] + [("__dict__", name) for name in attributes]
+    vars(model)[CLASSIFIER] += [(model, store, name, _MISSING) for store, name in added]
+
+
+def features_of(model: nn.Module, x: Tensor) -> Any:
+    """The features of a network whose classifier is out, as the network lays them out."""
+    if hasattr(model, "forward_head"):
+        return model.forward_head(model.forward_features(x), pre_logits=True)
+    return type(model).forward(model, x)
+
+
+def _reset(model: Any, at: At) -> None:
+    try:
+        model.reset_classifier(0) if at == "pooled" else model.reset_classifier(0, "")
+    except (AssertionError, TypeError) as refused:
+        raise ValueError(_no_places(model, str(refused) or "its pooling cannot be taken out")) from refused
+
+
+def _cut(model: nn.Module, at: At, classifier: str | None) -> tuple[Features, int]:
+    known = [name for name, m in model.named_modules() if isinstance(m, nn.Linear | nn.Conv2d)]
+    name = known[-1] if classifier is None and known else classifier
+    if name not in known:
+        raise ValueError(
+            f"Expected the name of the classifier of {type(model).__name__}, a Linear or a 1 x 1 convolution, but got "
+            f"{name!r}{nearest(str(name), known)}"
+        )
+    head = model.get_submodule(name)
+    features, classes = head.weight.shape[1], head.weight.shape[0]
+    model.set_submodule(name, nn.Identity())
+    if at == "pooled":
+        return Features(), classes
+    pools = [
+        n for n, m in model.named_modules() if isinstance(m, nn.AdaptiveAvgPool2d) and m.output_size in (1, (1, 1))
+    ]
+    if len(pools) != 1:
+        raise ValueError(_no_places(model, f"it has {len(pools)} modules AdaptiveAvgPool2d(1), not one"))
+    model.set_submodule(pools[0], nn.Identity())
+    return Features(width=features), classes
+
+
+def _laid_out(model: nn.Module, layout: Features, at: At, inputs: Tensor | None) -> tuple[int, int]:
+    """The axis of the features and their number, by one pass of a blank image that follows the axis."""
+    inputs = blank_input(model) if inputs is None else inputs
+    if layout.width is not None:
+        return -1, layout.width
+    y = _eval_pass(model, inputs)
+    if at == "pooled":
+        if not isinstance(y, Tensor) or y.ndim != 2:
+            raise ValueError(
+                f"Expected features of shape [images, features] from {type(model).__name__} without its classifier but "
+                f"got {_shape(y)}"
+            )
+        return -1, y.shape[1]
+    if not isinstance(y, Tensor) or y.ndim < 3:
+        raise ValueError(_no_places(model, f"without pooling it gives {_shape(y)}"))
+    _prefix_tokens(model)
+    return watched_axis(model, inputs, partial(features_of, model))
+
+
+def watched_axis(model: nn.Module, inputs: Tensor, function: Callable[[Tensor], Tensor]) -> tuple[int, int]:
+    """The channel axis of what a function of `model` gives, and its size; followed in one pass, see `trace`."""
+    probe = _Probe(model, function)
+    (call,) = [call for call in trace(probe, inputs, {probe.seen: "seen"}) if call.name == "seen"]
+    if call.channel_dim is None:
+        raise ValueError(_no_places(model, f"which axis of its {list(call.shape)} holds the features cannot be told"))
+    return call.channel_dim, call.shape[call.channel_dim]
+
+
+class _Probe(nn.Module):
+    """A function of a network whose output passes through a module that can be watched."""
+
+    def __init__(self, model: nn.Module, function: Callable[[Tensor], Tensor]):
+        super().__init__()
+        self.model, self.seen, self.function = model, nn.Identity(), function
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.seen(self.function(x))
+
+
+@torch.no_grad()
+def _eval_pass(model: nn.Module, x: Tensor) -> Any:
+    training = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        return features_of(model, x)
+    finally:
+        for module, mode in training.items():
+            module.training = mode
+
+
+def _prefix_tokens(model: nn.Module) -> int:
+    count = getattr(model, "num_prefix_tokens", None)
+    if count is None and any("cls_token" in name for name, _ in model.named_parameters(recurse=False)):
+        raise ValueError(_no_places(model, "it does not say where its class token stands"))
+    return count or 0
+
+
+def _no_places(model: nn.Module, reason: str) -> str:
+    return f"Expected features with places from {type(model).__name__} but {reason}; at='pooled' would do"
+
+
+def _shape(y: Any) -> str:
+    if isinstance(y, Tensor):
+        return str(list(y.shape))
+    return f"{len(y)} maps" if isinstance(y, Sequence) else type(y).__name__
+
+
+def _plain(module: nn.Module) -> dict[str, Any]:
+    return {key: value for key, value in vars(module).items() if not key.startswith("_") and key != "training"}
+
+
+def _changed(before: dict[nn.Module, dict[str, dict[str, Any]]]) -> list[tuple[nn.Module, str, str, Any]]:
+    """What is no longer as it was: the module, where in it, the key, and the old value."""
+    found = []
+    for module, stores in before.items():
+        for store, old in stores.items():
+            new = _plain(module) if store == "__dict__" else vars(module)[store]
+            keys = [key for key in {**old, **new} if old.get(key, _MISSING) is not new.get(key, _MISSING)]
+            found += [(module, store, key, old.get(key, _MISSING)) for key in keys]
+    return found
+
+
+def _restore(changes: list[tuple[nn.Module, str, str, Any]]) -> None:
+    for module, store, key, old in changes:
+        values = vars(module) if store == "__dict__" else vars(module)[store]
+        if old is _MISSING:
+            values.pop(key, None)
+        else:
+            values[key] = old

@@ -1,0 +1,52 @@
+"""Figures of a decision, against counts made by hand."""
+
+import torch
+
+from competition_layers import Votes
+from competition_layers.decision_figures import (
+    classes_served,
+    necessary_units,
+    sufficient_units,
+    tautology,
+    units_for_lead,
+    winners_for_lead,
+)
+
+# two classes, four units in two groups; unit 0 speaks for class 0, unit 3 for class 1, units 1 and 2 for both alike
+WEIGHTS = torch.tensor([[1.0, 1.0, 1.0, 0.0], [0.0, 1.0, 1.0, 1.0]])
+
+
+def made(units, values):
+    units, values = torch.tensor(units), torch.tensor(values)
+    by_unit = torch.zeros(len(units), 4).scatter_add(1, units.flatten(1), values.flatten(1))
+    return Votes(by_unit @ WEIGHTS.T, torch.zeros(2), units, values, WEIGHTS, ())
+
+
+ONE = made([[[0, 3]]], [[[5.0, 2.0]]])  # the lead of class 0 is 5 - 2
+PLACES = made([[[0], [0], [3]]], [[[2.0], [2.0], [3.0]]])
+
+
+def test_how_many_carry_the_lead():
+    assert units_for_lead(ONE).tolist() == [2] and units_for_lead(ONE, share=0.7).tolist() == [1]
+    assert winners_for_lead(PLACES, share=0.9).tolist() == [3] and units_for_lead(PLACES).tolist() == [2]
+
+
+def test_how_many_are_enough_and_how_many_are_needed():
+    assert sufficient_units(ONE).tolist() == [0]  # without any, class 0 is the first of equals
+    assert necessary_units(ONE).tolist() == [1]
+    other = made([[[0, 3]]], [[[2.0, 5.0]]])  # class 1
+    assert sufficient_units(other).tolist() == [1] and necessary_units(other).tolist() == [1]
+    none = made([[[0, 0]]], [[[0.0, 0.0]]])
+    assert necessary_units(none).tolist() == [5]
+
+
+def test_a_detector_serves_one_class():
+    both = Votes(torch.zeros(1, 3), torch.zeros(3), torch.tensor([[[0, 1]]]), torch.ones(1, 1, 2),
+                 torch.tensor([[3.0, 2.0], [0.0, 2.0], [0.0, 0.0]]), ())  # fmt: skip
+    assert torch.allclose(classes_served(both), torch.tensor([1.0, 2.0]))
+    assert classes_served(ONE)[1:3].isnan().all()
+
+
+def test_what_its_own_name_decides():
+    same = torch.tensor([[True, False], [False, False], [False, False], [False, True]])
+    assert torch.allclose(tautology(ONE, same), torch.tensor([5 / 7]))

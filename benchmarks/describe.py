@@ -25,12 +25,12 @@ from PIL import Image, ImageColor
 from torch import nn
 
 from competition_layers import create_model
-from dissect import ConceptSet, describe, load_encoder, open_probe
+from dissect import ConceptSet, DescribeOptions, describe, load_encoder, open_probe
 from dissect.describing import record_share
-from dissect.folder.shards import LARGEST
 from dissect.probe.passes import shared_batches
 from dissect.probe.probe_images import ProbeImages
-from dissect.recording.recorder import default_transform
+from dissect.recording.shards import LARGEST
+from dissect.recording.subject import default_transform
 
 PHRASES = 3000
 
@@ -78,7 +78,7 @@ def beside_a_bare_loop(place: Path, options: argparse.Namespace) -> None:
     def whole() -> None:
         out = place / f"out{len(times['describe'])}"
         probe, words = open_probe(photos), phrases(encoder)
-        describe(model, probe, words, encoder, out=out, layers=layers, batch_size=options.batch_size)
+        describe(model, probe, words, encoder, out, DescribeOptions(layers, batch_size=options.batch_size))
 
     times: dict[str, list[float]] = {"bare loop": [], "describe": []}
     for _ in range(options.rounds):
@@ -107,16 +107,16 @@ def recorded(images: int) -> dict[str, float]:
     """Seconds of checking and recording so many pictures into a folder, and how far memory rose above the probe's."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Conv2d(3, 64, 3, stride=2), nn.ReLU(), nn.Conv2d(64, 128, 3, stride=2), nn.ReLU()).eval()
-    options = {"layers": ["1", "3"], "transform": to_tensor, "share": (0, 1)}
+    options = DescribeOptions(["1", "3"], transform=to_tensor)
     with TemporaryDirectory() as folder:
         place = Path(folder)
         few = open_probe(write_pictures(place / "few.safetensors", 2 * LARGEST))
-        record_share(model, few, MeanColour(), out=place / "few", **options)  # what torch allocates once
+        record_share(model, few, MeanColour(), place / "few", (0, 1), options)  # what torch allocates once
         write_pictures(place / "images.safetensors", images)
         start = time.perf_counter()
         probe = open_probe(place / "images.safetensors")
         before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-        record_share(model, probe, MeanColour(), out=place / "out", **options)
+        record_share(model, probe, MeanColour(), place / "out", (0, 1), options)
         taken = time.perf_counter() - start
     rise = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
     return {"seconds": taken, "peak": before / 1024 + rise, "rise": rise}

@@ -21,13 +21,13 @@ from torch import Tensor, nn
 
 from competition_layers import load_model, observe
 from competition_layers.files import write_file
-from dissect import SIMILARITIES, describe, load_concepts, load_encoder, open_probe
+from dissect import SIMILARITIES, DescribeOptions, Naming, describe, load_concepts, load_encoder, open_probe
 from dissect.explaining.find_units import answers_of
 from dissect.judging.truth import agreement, overlap
 from dissect.naming.description import Description
 from dissect.naming.synonyms import plain_form
 from dissect.probe.passes import batches
-from dissect.recording.recorder import default_transform
+from dissect.recording.subject import default_transform
 from lwta.bundled_clip.statements import all_statements
 from lwta.commands.demo import FULL, QUICK, one_thread, paint, train
 from lwta.scene_truth import scene_truth, scenes_by_name
@@ -109,7 +109,7 @@ def measure(name: str, run: Path, probe_folder: Path, out: Path, similarities: S
     encoder = load_encoder("bundled")
     for similarity in missing:
         dissection = describe(
-            model, probe, concepts, encoder, out=out / f"names-{name}", layers=layers, similarity=similarity
+            model, probe, concepts, encoder, out / f"names-{name}", DescribeOptions(layers, naming=Naming(similarity))
         )
         rows = []
         for layer in layers:

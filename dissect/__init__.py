@@ -3,32 +3,39 @@
 from importlib import import_module
 
 _HOMES = {
-    "Comparison": "comparing.comparing",
-    "ConceptSet": "encoders.concepts",
-    "DEFAULT_SIMILARITY": "similarity",
-    "Description": "naming.description",
-    "Dissection": "folder.dissection",
-    "Evidence": "naming.evidence",
-    "Explanation": "explaining.explanation",
-    "ImageTextEncoder": "encoders.encoders",
-    "LayerRecord": "recording.layer_record",
-    "Naming": "describers.concept_matching",
-    "ProbeImages": "probe.probe_images",
-    "SIMILARITIES": "similarity",
-    "Space": "naming.space",
-    "compare": "comparing.comparing",
-    "describe": "describing",
-    "explain": "explaining.explain_image",
-    "find_units": "explaining.find_units",
-    "judge_descriptions": "judging.judging",
-    "load_concepts": "encoders.concepts",
-    "load_encoder": "encoders.encoders",
-    "name_units": "describers.concept_matching",
-    "name_verified": "describers.concept_matching",
-    "open_probe": "probe.probe_images",
-    "record_activations": "recording.recording",
-    "render_report": "report",
-    "score_units": "describers.concept_matching",
+    "Comparison": ".comparing.comparing",
+    "ConceptSet": ".encoders.concepts",
+    "DEFAULT_SIMILARITY": ".similarity",
+    "DescribeOptions": ".describing",
+    "Description": ".naming.description",
+    "Dissection": ".folder.dissection",
+    "Evidence": ".naming.evidence",
+    "Explanation": ".explaining.explanation",
+    "ImageTextEncoder": ".encoders.protocol",
+    "LayerRecord": ".recording.layer_record",
+    "Naming": ".describers.concept_matching",
+    "PixelEncoder": ".encoders.protocol",
+    "ProbeImages": ".probe.probe_images",
+    "SIMILARITIES": ".similarity",
+    "Space": ".naming.space",
+    "compare": ".comparing.comparing",
+    "contributions": "competition_layers.attribution",
+    "default_transform": ".recording.subject",
+    "describe": ".describing",
+    "explain": ".explaining.explain_image",
+    "explanation_text": ".report",
+    "find_units": ".explaining.find_units",
+    "judge_descriptions": ".judging.judging",
+    "load_concepts": ".encoders.concepts",
+    "load_encoder": ".encoders.loading",
+    "logits_without": "competition_layers.attribution",
+    "name_units": ".describers.concept_matching",
+    "name_verified": ".describers.concept_matching",
+    "open_probe": ".probe.probe_images",
+    "record_activations": ".recording.recording",
+    "record_share": ".describing",
+    "render_report": ".report",
+    "score_units": ".describers.concept_matching",
 }
 __all__ = list(_HOMES)
 
@@ -36,5 +43,5 @@ __all__ = list(_HOMES)
 def __getattr__(name: str):
     # nothing is imported before it is used: torch alone takes seconds
     if name in _HOMES:
-        return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+        return getattr(import_module(_HOMES[name], __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

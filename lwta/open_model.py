@@ -3,14 +3,17 @@
 import importlib
 import json
 import os
+import re
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
 from competition_layers.names import nearest
 
-REMEMBERED = "model.json"  # in a dissection's folder: where its network was
-ENCODER = "encoder.json"  # and the name of its encoder
+# names of plans alone: with random weights nothing is fetched by them
+_PLAN = re.compile(r"torchvision:[\w/]+|[\w.]+")
 
 
 def open_model(source: str, *, random_weights: bool = False) -> Any:
@@ -19,19 +22,21 @@ def open_model(source: str, *, random_weights: bool = False) -> Any:
     A run or model folder, `hf-hub:OWNER/NAME`, `local-dir:PATH`, or a timm name: see `load_model`.
     `torchvision:NAME` or `torchvision:NAME/WEIGHTS`: with its default or the named weights, and their transforms.
     `package.module:function`: called without arguments (the current folder is searched too), it returns a network, or
-    a network and its transform from a picture to the network's input.
+    a network and its transform from a picture to the network's input. With `random_weights` a named network is always
+    the same one.
 
     Raises:
         ValueError: an unknown name (the nearest is offered), or a function that returns something else.
     """
-    if source.startswith("torchvision:"):
-        return _from_torchvision(source.removeprefix("torchvision:"), random_weights)
-    module, _, function = source.partition(":")
-    if function and not source.startswith(("hf-hub:", "local-dir:")) and not Path(source).exists():
-        return _from_entry(source, module, function)
-    from competition_layers import load_model
+    with _seeded() if random_weights else nullcontext():
+        if source.startswith("torchvision:"):
+            return _from_torchvision(source.removeprefix("torchvision:"), random_weights)
+        module, _, function = source.partition(":")
+        if function and not source.startswith(("hf-hub:", "local-dir:")) and not Path(source).exists():
+            return _from_entry(source, module, function)
+        from competition_layers import load_model
 
-    return load_model(source, random_weights=random_weights)
+        return load_model(source, random_weights=random_weights)
 
 
 def class_names(model: Any) -> tuple[str, ...]:
@@ -51,56 +56,46 @@ def class_names(model: Any) -> tuple[str, ...]:
     return names
 
 
-def remember_model(dissection: Path, model: str) -> None:
-    """Write down in a dissection which network it is of; a folder relative to it, so that both can move together."""
-    local = Path(model.removeprefix("local-dir:"))
-    where = Path(os.path.relpath(local, dissection)).as_posix() if local.is_dir() else model
-    (dissection / REMEMBERED).write_text(json.dumps({"format": 1, "model": where, "folder": local.is_dir()}) + "\n")
+def recall_model(folder: Path) -> str:
+    """The network that a dissection names: a folder, or a plan of random weights.
 
-
-def remember_encoder(dissection: Path, clip: str) -> None:
-    """Write down in a dissection which encoder it was made with."""
-    local = Path(clip)
-    where = str(local.resolve()) if local.exists() else clip
-    (dissection / ENCODER).write_text(json.dumps({"format": 1, "clip": where}) + "\n")
-
-
-def recall_encoder(dissection: Path) -> str:
-    """The encoder that `remember_encoder` wrote down, else the bundled one."""
-    path = dissection / ENCODER
-    return json.loads(path.read_text())["clip"] if path.is_file() else "bundled"
-
-
-def recall_model(dissection: Path) -> str:
-    """The network that `remember_model` wrote down.
+    A dissection may come from anybody, so nothing is fetched and no code runs by what it says: a network of that kind
+    is to be named by the user.
 
     Raises:
-        ValueError: nothing was written down, or it is no longer there.
+        ValueError: it names none, one that is to be named by the user, or one that is no longer there.
     """
-    path = dissection / REMEMBERED
-    if not path.is_file():
+    from dissect.folder.sources import ModelSource
+
+    found = ModelSource.read(folder)
+    if found is None:
+        raise ValueError(f"Expected --model, since the dissection {str(folder)!r} does not say which network it is of")
+    if not found.folder:
+        if found.random_weights and _PLAN.fullmatch(found.model) and not Path(found.model).exists():
+            return found.model
         raise ValueError(
-            f"Expected --model, since the dissection {str(dissection)!r} does not say which network it is of"
+            f"Expected --model from you, since the network of {str(folder)!r} is fetched or made by running code: the "
+            f"dissection calls it {found.model!r}"
         )
-    entry = json.loads(path.read_text())
-    model = os.path.normpath(dissection / entry["model"]) if entry["folder"] else entry["model"]
-    if entry["folder"] and not Path(model).is_dir():
-        raise ValueError(f"Expected the network of {str(dissection)!r} in {model!r} but it is not there; say --model")
-    return model
+    path = os.path.normpath(folder / found.model)
+    if Path(found.model).is_absolute() or not Path(path).is_dir():
+        raise ValueError(f"Expected the network of {str(folder)!r} in {path!r} but it is not there; say --model")
+    return path
 
 
 def open_dissected(folder: Path, model: str | None = None) -> tuple[Any, Any]:
-    """A dissection and its network.
+    """A dissection and its network, by default the one that it names (see `recall_model`).
 
     Raises:
         FileNotFoundError: no dissection there. ValueError: the network is not the one that was described.
     """
     from dissect import Dissection
-    from dissect.folder.store import model_fingerprint
+    from dissect.fingerprints import model_fingerprint
+    from dissect.folder.sources import ModelSource
 
     dissection = Dissection.open(folder)
-    source = model or recall_model(folder)
-    network = open_model(source)
+    source, said = model or recall_model(folder), ModelSource.read(folder)
+    network = open_model(source, random_weights=said is not None and said.random_weights and not Path(source).exists())
     if model_fingerprint(network) != dissection.manifest["model"]["fingerprint"]:
         raise ValueError(
             f"Expected the network that {str(folder)!r} describes but got {source!r}, whose weights or settings are "
@@ -119,6 +114,16 @@ def training_seconds(source: str) -> float | None:
             before = training_seconds(teacher) if teacher else 0.0
             return None if own is None or before is None else own + before
     return None
+
+
+@contextmanager
+def _seeded() -> Iterator[None]:
+    """Inside the block torch draws from a seed of its own; afterwards its stream goes on."""
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        yield
 
 
 def _from_torchvision(name: str, random_weights: bool) -> Any:

@@ -22,11 +22,21 @@ def own_share(shard: str | None) -> tuple[int, int] | None:
     return int(found[1]), int(found[2])
 
 
-def own_device() -> str:
-    """An accelerator where there is one: under torchrun this process's own."""
+def own_device(name: str | None = None) -> str:
+    """The device of that name; by default an accelerator where there is one: under torchrun this process's own.
+
+    Raises:
+        ValueError: no such device.
+    """
     import torch
 
-    return f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else "cpu"
+    name = name or (f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else "cpu")
+    try:
+        torch.empty(0, device=name)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        said = str(error).partition("\n")[0]
+        raise ValueError(f"Expected --device cpu, cuda or cuda:N of this machine but got {name!r}: {said}") from error
+    return name
 
 
 def first_after_all() -> bool:

@@ -112,7 +112,7 @@ def test_word_lists_are_found(elsewhere, desk, repository):
 
 
 def test_the_bundled_clip_is_found(elsewhere, desk):
-    code = "from dissect.encoders.encoders import load_encoder; print(load_encoder('bundled').identity)"
+    code = "from dissect.encoders.loading import load_encoder; print(load_encoder('bundled').identity)"
     assert ask(elsewhere, desk, code).strip()
 
 

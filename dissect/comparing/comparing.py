@@ -18,8 +18,7 @@ from competition_layers.names import nearest
 from ..folder.dissection import Dissection
 from ..probe.passes import batches
 from ..probe.probe_images import ProbeImages
-from ..recording.recorder import default_transform
-from ..recording.subject import architecture, default_layer, label_names
+from ..recording.subject import architecture, default_layer, default_transform, label_names
 
 TIMED_RUNS = 7
 

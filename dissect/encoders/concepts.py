@@ -10,7 +10,7 @@ from torch import Tensor
 
 from competition_layers.names import nearest
 
-from ..folder.store import digest
+from ..fingerprints import digest
 
 _WORD_LISTS = Path(__file__).resolve().parents[2] / "configs" / "concepts"
 

@@ -18,8 +18,7 @@ from competition_layers.metrics import deciding_units
 from pictures.decoding import read_rgb, to_rgb, why_unreadable
 
 from ..folder.dissection import Dissection
-from ..recording.recorder import class_tokens, default_transform
-from ..recording.subject import architecture, default_layer, label_names
+from ..recording.subject import architecture, class_tokens, default_layer, default_transform, label_names
 from .explanation import ClassScore, Explanation, Grid, SwitchOff, UnitEffect
 
 CLASSES = 5  # shown with their probabilities

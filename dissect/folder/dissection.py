@@ -1,6 +1,5 @@
 """A finished dissection, read from its folder."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -17,9 +16,10 @@ from ..naming.description import OUTCOMES, Description
 from ..recording.layer_record import LayerRecord
 from ..recording.top_images import TopImages
 from .exemplars import Exemplar
-from .shard_store import read_embeddings, read_record, read_tops
-from .store import FORMAT, load_tensors
+from .layout import Layout
+from .shard_store import read_image_embeddings, read_record, read_top_images
 from .tables import read_descriptions, read_exemplars
+from .tensors import load_tensors
 
 
 @dataclass(frozen=True)
@@ -29,26 +29,31 @@ class Dissection:
     folder: Path
     manifest: Mapping[str, Any] = field(repr=False)
     descriptions: Mapping[tuple[str, int], Description] = field(repr=False)
-    _kept_tops: dict[str, TopImages] = field(default_factory=dict, repr=False, compare=False)
+    _top_images: dict[str, TopImages] = field(default_factory=dict, repr=False, compare=False)
 
     @classmethod
     def open(cls, folder: str | Path) -> "Dissection":
         """Read a dissection folder.
 
         Raises:
-            FileNotFoundError: none there, or unfinished. ValueError: another format.
+            FileNotFoundError: none there, or unfinished. ValueError: another format, or damaged.
         """
-        folder = Path(folder)
-        path = folder / "manifest.json"
-        if not path.is_file():
-            raise FileNotFoundError(f"Expected a finished dissection (manifest.json) in {str(folder)!r} but got none")
-        manifest = json.loads(path.read_text())
-        if manifest["format"] != FORMAT:
-            what = "a newer lwta reads it" if manifest["format"] > FORMAT else "describe again"
-            raise ValueError(
-                f"Expected a dissection of format {FORMAT} but got {manifest['format']} in {str(folder)!r}; {what}"
-            )
-        return cls(folder, MappingProxyType(manifest), MappingProxyType(read_descriptions(folder)))
+        layout = Layout(Path(folder))
+        manifest = layout.read_manifest()
+        descriptions = read_descriptions(layout)
+        for layer, about in manifest["layers"].items():
+            lost = next((unit for unit in range(about["units"]) if (layer, unit) not in descriptions), None)
+            if lost is not None:
+                raise ValueError(
+                    f"Expected a row for each of the {about['units']} units of layer {layer!r} in "
+                    f"{str(layout.descriptions)!r} but got none for unit {lost}; describe again"
+                )
+        return cls(layout.folder, MappingProxyType(manifest), MappingProxyType(descriptions))
+
+    @property
+    def layout(self) -> Layout:
+        """Where everything lies in the folder."""
+        return Layout(self.folder)
 
     @property
     def layers(self) -> tuple[str, ...]:
@@ -75,7 +80,7 @@ class Dissection:
 
     def exemplars(self, layer: str, unit: int) -> Path:
         """The strip of the unit's top images, side by side, best first; no file where it has none."""
-        return self.folder / "exemplars" / self.description(layer, unit).layer / f"{unit}.jpg"
+        return self.layout.strip(self.description(layer, unit).layer, unit)
 
     def exemplar_images(self, layer: str, unit: int) -> tuple[Exemplar, ...]:
         """Which images those are, and the unit's value on each."""
@@ -83,24 +88,27 @@ class Dissection:
 
     def record(self, layer: str) -> LayerRecord:
         """The activations of `layer` on the probe images, in the order of `images`."""
-        return read_record(self.folder, self._known(layer))
+        return read_record(self.layout, self._known(layer))
 
     def image_embeddings(self) -> Float[Tensor, "images dim"]:
         """The encoder's unit vectors of the probe images, in the order of `images`."""
-        return read_embeddings(self.folder)
+        return read_image_embeddings(self.layout)
 
     def concept_embeddings(self) -> Float[Tensor, "concepts dim"]:
         """The encoder's unit vectors of the concepts, in the order of `concepts`."""
-        tensors = load_tensors(self.folder / "embeddings" / "concepts.safetensors")
+        tensors = load_tensors(self.layout.concept_embeddings)
         if tensors is None:
-            raise FileNotFoundError(f"Expected embeddings of the concepts in {str(self.folder)!r} but got none")
+            raise FileNotFoundError(
+                f"Expected embeddings of the concepts in {str(self.layout.concept_embeddings)!r} but got none, or a "
+                "damaged file; describe again"
+            )
         return tensors["embeddings"]
 
     def maps(self, layer: str, unit: int) -> dict[str, Float[Tensor, "height width"]]:
         """Where in its top images, best first, the unit spoke: its values on a coarse grid of positions."""
-        tops = self._tops(self.description(layer, unit).layer)
-        places = tops.images[unit].tolist()
-        return {self.images[i]: tops.maps[unit, at].float() for at, i in enumerate(places) if i >= 0}
+        kept = self._kept(self.description(layer, unit).layer)
+        places = kept.indices[unit].tolist()
+        return {self.images[i]: kept.maps[unit, at].float() for at, i in enumerate(places) if i >= 0}
 
     @property
     def images(self) -> tuple[str, ...]:
@@ -115,14 +123,14 @@ class Dissection:
     @cached_property
     def _exemplars(self) -> dict[tuple[str, int], list[Exemplar]]:
         found: dict[tuple[str, int], list[Exemplar]] = {}
-        for exemplar in read_exemplars(self.folder):
+        for exemplar in read_exemplars(self.layout):
             found.setdefault((exemplar.layer, exemplar.unit), []).append(exemplar)
         return found
 
-    def _tops(self, layer: str) -> TopImages:
-        if layer not in self._kept_tops:
-            self._kept_tops[layer] = read_tops(self.folder, layer)
-        return self._kept_tops[layer]
+    def _kept(self, layer: str) -> TopImages:
+        if layer not in self._top_images:
+            self._top_images[layer] = read_top_images(self.layout, layer)
+        return self._top_images[layer]
 
     def _known(self, layer: str) -> str:
         if layer not in self.layers:

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 from ..recording.layer_record import LayerRecord
-from ..similarity.support import active_images
 
 
 @dataclass(frozen=True)
@@ -19,11 +18,10 @@ class Exemplar:
 
 def find_exemplars(record: LayerRecord, *, summary: str) -> list[list[tuple[int, float]]]:
     """For each unit the indices and values of its top images, best first: only those on which it speaks."""
-    assert record.tops is not None
-    images, values = record.tops.images.long(), record.tops.values
-    spoken = active_images(record.summaries[summary], None if record.won is None else record.won[summary])
-    counted = (images >= 0) & spoken.T.gather(1, images.clamp(min=0))
+    assert record.top_images is not None
+    indices, values = record.top_images.indices.long(), record.top_images.values
+    counted = (indices >= 0) & record.unit_values(summary).active.T.gather(1, indices.clamp(min=0))
     return [
         [(i, value) for i, value, counts in zip(*row, strict=True) if counts]
-        for row in zip(images.tolist(), values.tolist(), counted.tolist(), strict=True)
+        for row in zip(indices.tolist(), values.tolist(), counted.tolist(), strict=True)
     ]

@@ -6,7 +6,7 @@ a map several units of a group win: who did is a bit a unit, and a winner's coun
 the mean, take 3 bytes (up to 255 positions). Layers that do not compete are kept as they are.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -63,17 +63,6 @@ def unpack(flat: Mapping[str, Tensor]) -> dict[str, Tensor]:
         values = _placed(flat[f"value.{summary}"], won) if f"value.{summary}" in flat else rate * value
         made |= {f"summary.{summary}": values, f"won.{summary}": won}
     return {**made, "win_rate": rate, "value_when_winning": value, "positions": flat["positions"].int()}
-
-
-def joined(parts: Iterable[tuple[range, Mapping[str, Tensor]]], images: int) -> dict[str, Tensor]:
-    """The rows of all parts in one tensor a name, without holding them twice."""
-    whole: dict[str, Tensor] = {}
-    for rows, flat in parts:
-        for name, part in flat.items():
-            if name not in whole:
-                whole[name] = torch.empty(images, *part.shape[1:], dtype=part.dtype)
-            whole[name][rows.start : rows.stop] = part
-    return whole
 
 
 def _mask(name: str, won: Bool[Tensor, "images units"], groups: Groups) -> dict[str, Tensor]:

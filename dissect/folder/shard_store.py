@@ -1,34 +1,38 @@
-"""The recorded shards of a dissection folder: which are there under the right key, which are missing, all of one layer.
+"""The recorded shards of a dissection: which are there under the right key, which are missing, all of one layer.
 
-activations/LAYER/START-KEY.safetensors, tops/LAYER/..., embeddings/images/...: a file a shard of the images, written
-whole. Its key is of the shard's own content, so that it stays what it is when other images come or go: then only the
-place where its images begin changes. tops/LAYER.safetensors: the top images of all shards, merged when all are there.
+A file a shard of the images, written whole. Its key is of the shard's own content, so that it stays what it is when
+other images come or go: then only the place where its images begin changes. The top images of all shards are merged
+when all are there.
 """
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, reduce
 from pathlib import Path
 
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from competition_layers.files import write_file
 
+from ..fingerprints import digest
 from ..probe.probe_images import ProbeImages
-from ..recording.layer_record import LayerRecord
+from ..recording.layer_record import LayerRecord, joined
 from ..recording.recording import Shard
+from ..recording.shards import shards_of
 from ..recording.top_images import TopImages, merged
-from .packing import joined, pack, unpack
-from .shards import shards_of
-from .store import digest, holds, load_tensors, save_tensors
+from .layout import Layout, shard, shards_in
+from .packing import pack, unpack
+from .tensors import holds, load_tensors, save_tensors
 
 
 @dataclass(frozen=True)
 class ShardStore:
-    """The place of one recording in `folder`. `made_from` is what the layers' shards depend on beside their images."""
+    """The place of one recording. `made_from` is what the layers' shards depend on beside their images, `encoder` the
+    same of the embeddings."""
 
-    folder: Path
+    layout: Layout
     probe: ProbeImages
     layers: Sequence[str]
     made_from: str
@@ -36,6 +40,7 @@ class ShardStore:
 
     @cached_property
     def shards(self) -> list[range]:
+        """The images of each shard."""
         return shards_of(self.probe.hashes)
 
     def missing(self, shards: Sequence[range]) -> tuple[list[str], bool, list[range]]:
@@ -45,51 +50,62 @@ class ShardStore:
             for name in self.layers
         }
         layers = [name for name, there in recorded.items() if len(there) < len(shards)]
-        embedded = {shard for shard in shards if self._embeddings(shard).find()}
+        embedded = {images for images in shards if self._embeddings(images).find()}
         whole = embedded.intersection(*(recorded[name] for name in layers))
-        return layers, len(embedded) < len(shards), [shard for shard in shards if shard not in whole]
+        return layers, len(embedded) < len(shards), [images for images in shards if images not in whole]
 
-    def put(self, shard: Shard, model: nn.Module) -> None:
+    def write(self, made: Shard, model: nn.Module) -> None:
         """Write one shard: each of its files whole."""
-        for name, record in shard.records.items():
-            assert record.tops is not None
-            self._tops(name, shard.images).save(record.tops.tensors())
-            self._activations(name, shard.images).save(pack(record, model.get_submodule(name)))
-        if shard.embeddings is not None:
-            self.put_embeddings(shard.images, shard.embeddings)
+        for name, record in made.records.items():
+            assert record.top_images is not None
+            self._tops(name, made.image_range).save(record.top_images.tensors())
+            self._activations(name, made.image_range).save(pack(record, model.get_submodule(name)))
+        if made.image_embeddings is not None:
+            self.write_embeddings(made.image_range, made.image_embeddings)
 
-    def put_embeddings(self, shard: range, embeddings: Tensor) -> None:
-        self._embeddings(shard).save({"embeddings": embeddings})
+    def write_embeddings(self, image_range: range, image_embeddings: Float[Tensor, "images dim"]) -> None:
+        """Write the embeddings of one shard.
+
+        Raises:
+            ValueError: some are not finite; the images are named.
+        """
+        bad = (~image_embeddings.isfinite().all(1)).nonzero()[:, 0].tolist()
+        if bad:
+            names = [self.probe.names[image_range[i]] for i in bad[:5]]
+            raise ValueError(
+                f"Expected finite embeddings but the encoder gives NaN or infinity for {len(bad)} images: "
+                f"{', '.join(names)}{', ...' * (len(bad) > 5)}; leave them out of the probe"
+            )
+        self._embeddings(image_range).save({"embeddings": image_embeddings})
 
     def finalise(self) -> None:
         """When all shards are there: their files where they belong and no others, and their top images merged."""
-        _settle([self._embeddings(shard) for shard in self.shards])
+        _arrange([self._embeddings(images) for images in self.shards])
         for name in self.layers:
-            tops = [self._tops(name, shard) for shard in self.shards]
-            _settle([self._activations(name, shard) for shard in self.shards])
-            _settle(tops)
-            path, key = self.folder / "tops" / f"{name}.safetensors", digest([(file.start, file.key) for file in tops])
+            parts = [self._tops(name, images) for images in self.shards]
+            _arrange([self._activations(name, images) for images in self.shards])
+            _arrange(parts)
+            path, key = self.layout.top_images(name), digest([(part.start, part.key) for part in parts])
             if not holds(path, key):
-                parts = (TopImages.from_tensors(load_tensors(file.path) or {}).moved(file.start) for file in tops)
-                whole = reduce(lambda left, right: merged([left, right]), parts)
+                kept = (TopImages.from_tensors(load_tensors(part.path) or {}).moved(part.start) for part in parts)
+                whole = reduce(lambda left, right: merged([left, right]), kept)
                 save_tensors(path, whole.tensors(), key=key)
 
     @cached_property
     def _contents(self) -> dict[int, str]:
-        return {shard.start: digest(self.probe.hashes[shard.start : shard.stop]) for shard in self.shards}
+        return {images.start: digest(self.probe.hashes[images.start : images.stop]) for images in self.shards}
 
-    def _activations(self, layer: str, shard: range) -> "_File":
-        return self._file("activations", layer, shard, self.made_from)
+    def _activations(self, layer: str, images: range) -> "_File":
+        return self._file(self.layout.activation_shards(layer), layer, images, self.made_from)
 
-    def _tops(self, layer: str, shard: range) -> "_File":
-        return self._file("tops", layer, shard, self.made_from)
+    def _tops(self, layer: str, images: range) -> "_File":
+        return self._file(self.layout.top_shards(layer), layer, images, self.made_from)
 
-    def _embeddings(self, shard: range) -> "_File":
-        return self._file("embeddings", "images", shard, self.encoder)
+    def _embeddings(self, images: range) -> "_File":
+        return self._file(self.layout.image_shards, "images", images, self.encoder)
 
-    def _file(self, what: str, name: str, shard: range, made_from: str) -> "_File":
-        key = digest(name, made_from, self._contents[shard.start])
-        return _File(self.folder / what / name, shard.start, key)
+    def _file(self, place: Path, name: str, images: range, made_from: str) -> "_File":
+        return _File(place, images.start, digest(name, made_from, self._contents[images.start]))
 
 
 @dataclass(frozen=True)
@@ -102,20 +118,20 @@ class _File:
 
     @property
     def path(self) -> Path:
-        return self.place / f"{self.start:09d}-{self.key}.safetensors"
+        return shard(self.place, self.start, self.key)
 
     def find(self) -> Path | None:
         """The file, wherever its images began when it was written; `None` without a whole one."""
         if holds(self.path, self.key):
             return self.path
-        return next((file for file in self.place.glob(f"*-{self.key}.safetensors") if holds(file, self.key)), None)
+        return next((path for _, key, path in shards_in(self.place) if key == self.key and holds(path, key)), None)
 
     def save(self, tensors: Mapping[str, Tensor]) -> None:
         save_tensors(self.path, tensors, key=self.key)
 
 
-def _settle(files: Sequence[_File]) -> None:
-    """Every file of a folder under its name, and no other ones there."""
+def _arrange(files: Sequence[_File]) -> None:
+    """Every shard of a folder under its name, and no other shards there."""
     for file in files:
         found = file.find()
         assert found is not None
@@ -123,51 +139,53 @@ def _settle(files: Sequence[_File]) -> None:
             with write_file(file.path) as temporary:
                 shutil.copyfile(found, temporary)
     wanted = {file.path for file in files}
-    for path in files[0].place.glob("*.safetensors"):
+    for _, _, path in shards_in(files[0].place):
         if path not in wanted:
             path.unlink()
 
 
-def read_record(folder: Path, layer: str) -> LayerRecord:
-    """What lies in `folder` of one layer, whatever it was made from.
+def read_record(layout: Layout, layer: str) -> LayerRecord:
+    """What lies in the folder of one layer, whatever it was made from.
 
     Raises:
-        FileNotFoundError: nothing.
+        FileNotFoundError: nothing. ValueError: it is damaged.
     """
-    whole = _joined(folder / "activations" / layer, unpacked=True)
-    return LayerRecord.from_tensors(layer, whole, read_tops(folder, layer))
+    whole = _read(layout.activation_shards(layer), unpack)
+    return LayerRecord.from_tensors(layer, whole, read_top_images(layout, layer))
 
 
-def read_tops(folder: Path, layer: str) -> TopImages:
-    """The top images of one layer that lie in `folder`.
+def read_top_images(layout: Layout, layer: str) -> TopImages:
+    """The top images of one layer that lie in the folder.
 
     Raises:
         FileNotFoundError: there are none.
     """
-    path = folder / "tops" / f"{layer}.safetensors"
-    flat = load_tensors(path)
+    flat = load_tensors(layout.top_images(layer))
     if flat is None:
-        raise FileNotFoundError(f"Expected the top images of layer {layer!r} in {str(path)!r} but got none")
+        raise FileNotFoundError(
+            f"Expected the top images of layer {layer!r} in {str(layout.top_images(layer))!r} but got none, or a "
+            "damaged file; describe again"
+        )
     return TopImages.from_tensors(flat)
 
 
-def read_embeddings(folder: Path) -> Tensor:
-    """The embeddings of the probe images that lie in `folder`, in their order."""
-    return _joined(folder / "embeddings" / "images", unpacked=False)["embeddings"]
+def read_image_embeddings(layout: Layout) -> Float[Tensor, "images dim"]:
+    """The embeddings of the probe images that lie in the folder, in their order."""
+    return _read(layout.image_shards, dict)["embeddings"]
 
 
-def _joined(place: Path, *, unpacked: bool) -> dict[str, Tensor]:
-    """The rows of all shards in `place`; a file's name says where its rows begin."""
-    files = sorted(place.glob("*.safetensors"))
-    if not files:
-        raise FileNotFoundError(f"Expected recorded shards in {str(place)!r} but got none")
+def _read(place: Path, unpacked: Callable[[Mapping[str, Tensor]], dict[str, Tensor]]) -> dict[str, Tensor]:
+    """The rows of all shards in a folder."""
+    there = list(shards_in(place))
+    if not there:
+        raise FileNotFoundError(f"Expected recorded shards in {str(place)!r} but got none; describe again")
 
-    def read(file: Path) -> tuple[range, Mapping[str, Tensor]]:
-        flat = load_tensors(file)
+    def read(start: int, path: Path) -> tuple[range, Mapping[str, Tensor]]:
+        flat = load_tensors(path)
         if flat is None:
-            raise FileNotFoundError(f"Expected {str(file)!r} to be whole but it is not; describe again")
-        flat = unpack(flat) if unpacked else flat
-        start = int(file.stem.partition("-")[0])
+            raise ValueError(f"Expected a whole file but {str(path)!r} is damaged; describe again")
+        flat = unpacked(flat)
         return range(start, start + len(next(iter(flat.values())))), flat
 
-    return joined(map(read, files), read(files[-1])[0].stop)
+    last = read(there[-1][0], there[-1][2])[0]
+    return joined((read(start, path) for start, _, path in there), last.stop)

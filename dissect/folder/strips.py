@@ -1,20 +1,18 @@
 """One strip of pictures a unit: its top images side by side, and the table of them."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from pathlib import Path
+from dataclasses import dataclass, field
 
 from PIL import Image, ImageOps
 from tqdm import tqdm
-
-from competition_layers.files import write_folder
 
 from ..probe.probe_images import THREADS, ProbeImages
 from ..recording.layer_record import LayerRecord
 from ..recording.top_images import KEPT
 from .exemplars import Exemplar, find_exemplars
-from .tables import write_exemplars
+from .layout import Layout
+from .tables import read_exemplars, write_exemplars
 
 PIXELS = 64  # of a tile's side
 GAP = 2  # white columns between tiles
@@ -22,48 +20,52 @@ QUALITY = 90  # JPEG: a fraction of the time and the room of PNG
 STRIPS = {"images": KEPT, "pixels": PIXELS, "quality": QUALITY}  # for the manifest
 
 
-@contextmanager
-def showing(probe: ProbeImages, out: Path) -> Iterator[Callable[..., None]]:
-    """Inside the block call what it yields with each layer's record; at its end `out` has the strips and the table."""
-    rows: list[Exemplar] = []
-    tiles: dict[int, Image.Image] = {}
-    with write_folder(out / "exemplars") as temporary:
+@dataclass(frozen=True)
+class StripWriter:
+    """Draws the strips of a dissection, layer by layer; thumbnails are kept for the next layer."""
 
-        def show(record: LayerRecord, *, summary: str) -> None:
-            found = find_exemplars(record, summary=summary)
-            draw_strips(temporary / record.layer, found, tiles, probe)
-            for unit, images in enumerate(found):
-                ranked = enumerate(images, start=1)
-                rows.extend(Exemplar(record.layer, unit, rank, probe.names[i], value) for rank, (i, value) in ranked)
+    layout: Layout
+    probe: ProbeImages
+    _rows: list[Exemplar] = field(default_factory=list)
+    _tiles: dict[int, Image.Image] = field(default_factory=dict)
 
-        yield show
-    write_exemplars(out, rows)
+    def draw(self, record: LayerRecord, *, summary: str) -> None:
+        """The strips of one layer: `UNIT.jpg`, best image first; no file without any."""
+        found = find_exemplars(record, summary=summary)
+        for unit, images in enumerate(found):
+            for rank, (i, value) in enumerate(images, start=1):
+                self._rows.append(Exemplar(record.layer, unit, rank, self.probe.names[i], value))
+        self._add_tiles(sorted({i for images in found for i, _ in images} - self._tiles.keys()))
+        units = [unit for unit, images in enumerate(found) if images]
+        self._remove_others(record.layer, set(units))
+        with ThreadPoolExecutor(THREADS) as pool:
+            list(pool.map(lambda unit: self._draw(record.layer, unit, [i for i, _ in found[unit]]), units))
 
+    def finish(self) -> None:
+        """Write the table; the strips of layers that only an older one lists are removed."""
+        older = {row.layer for row in read_exemplars(self.layout)} if self.layout.exemplars.is_file() else set()
+        for layer in older - {row.layer for row in self._rows}:
+            self._remove_others(layer, set())
+        write_exemplars(self.layout, self._rows)
 
-def draw_strips(
-    folder: Path, exemplars: Sequence[Sequence[tuple[int, float]]], tiles: dict[int, Image.Image], probe: ProbeImages
-) -> None:
-    """Write `folder/UNIT.jpg`, the unit's images side by side (no file without any); thumbnails are kept in `tiles` for
-    the next layer."""
-    folder.mkdir(parents=True, exist_ok=True)
-    wanted = sorted({i for images in exemplars for i, _ in images} - tiles.keys())
+    def _remove_others(self, layer: str, units: Collection[int]) -> None:
+        place = self.layout.strip(layer, 0).parent
+        place.mkdir(parents=True, exist_ok=True)
+        for path in place.glob("*.jpg"):
+            if path.stem.isdecimal() and int(path.stem) not in units:
+                path.unlink()
 
-    def draw(unit: int) -> None:
-        strip = Image.new("RGB", (len(exemplars[unit]) * (PIXELS + GAP) - GAP, PIXELS), "white")
-        for place, (i, _) in enumerate(exemplars[unit]):
-            strip.paste(tiles[i], (place * (PIXELS + GAP), 0))
-        strip.save(folder / f"{unit}.jpg", quality=QUALITY, subsampling=0)
+    def _add_tiles(self, wanted: Sequence[int]) -> None:
+        with ThreadPoolExecutor(THREADS) as pool:
+            made = pool.map(lambda i: _tile(self.probe.small(i, 2 * PIXELS)), wanted)
+            steps = tqdm(made, total=len(wanted), desc="thumbnails", unit="image", disable=None, leave=False)
+            self._tiles.update(zip(wanted, steps, strict=True))
 
-    with ThreadPoolExecutor(THREADS) as pool:
-        made = pool.map(lambda i: _tile(probe.small(i, 2 * PIXELS)), wanted)
-        tiles.update(
-            zip(
-                wanted,
-                tqdm(made, total=len(wanted), desc="thumbnails", unit="image", disable=None, leave=False),
-                strict=True,
-            )
-        )
-        list(pool.map(draw, [unit for unit, images in enumerate(exemplars) if images]))
+    def _draw(self, layer: str, unit: int, images: Sequence[int]) -> None:
+        strip = Image.new("RGB", (len(images) * (PIXELS + GAP) - GAP, PIXELS), "white")
+        for place, i in enumerate(images):
+            strip.paste(self._tiles[i], (place * (PIXELS + GAP), 0))
+        strip.save(self.layout.strip(layer, unit), quality=QUALITY, subsampling=0)
 
 
 def _tile(image: Image.Image) -> Image.Image:

@@ -1,14 +1,20 @@
 """The tables of a dissection folder: descriptions, candidates, exemplars."""
 
 import csv
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
+from competition_layers.cells import inert, plain
 from competition_layers.files import write_file
 
 from ..naming.description import Candidate, Description
 from ..naming.evidence import Evidence
 from .exemplars import Exemplar
+from .layout import Layout
+
+T = TypeVar("T")
+Row = Mapping[str, str]
 
 # the first four are what readers of CLIP-Dissect's and CoSy's files expect
 EVIDENCE = ("predictability", "low", "high", "precision", "p", "q")
@@ -18,12 +24,13 @@ DESCRIPTIONS = (
 )
 CANDIDATES = ("layer", "unit", "rank", "description", "similarity", "method")
 EXEMPLARS = ("layer", "unit", "rank", "image", "value")
+TEXTS = {"layer", "description", "rival", "method", "image"}  # columns of words: kept from being formulas
 
 
-def write_descriptions(folder: Path, descriptions: Sequence[Description]) -> None:
+def write_descriptions(layout: Layout, descriptions: Sequence[Description]) -> None:
     """`descriptions.csv`, exactly one row a unit, and `candidates.csv` with the further names; ranks count from 1."""
     _write(
-        folder / "descriptions.csv",
+        layout.descriptions,
         DESCRIPTIONS,
         (
             (
@@ -42,7 +49,7 @@ def write_descriptions(folder: Path, descriptions: Sequence[Description]) -> Non
         ),
     )
     _write(
-        folder / "candidates.csv",
+        layout.candidates,
         CANDIDATES,
         (
             (d.layer, d.unit, rank, c.description, _number(c.similarity), c.method)
@@ -52,59 +59,86 @@ def write_descriptions(folder: Path, descriptions: Sequence[Description]) -> Non
     )
 
 
-def read_descriptions(folder: Path) -> dict[tuple[str, int], Description]:
+def read_descriptions(layout: Layout) -> dict[tuple[str, int], Description]:
     """Every unit's description with its candidates."""
     candidates: dict[tuple[str, int], list[Candidate]] = {}
-    for row in _rows(folder / "candidates.csv"):
-        candidate = Candidate(row["description"], float(row["similarity"]), row["method"])
-        candidates.setdefault((row["layer"], int(row["unit"])), []).append(candidate)
-    return {
-        (row["layer"], int(row["unit"])): Description(
-            layer=row["layer"],
-            unit=int(row["unit"]),
-            description=row["description"],
-            similarity=float(row["similarity"]),
-            win_rate=float(row["win_rate"]) if row["win_rate"] else None,
-            mean_when_winning=float(row["mean_when_winning"]) if row["mean_when_winning"] else None,
-            support=int(row["support"]),
-            candidates=tuple(candidates.get((row["layer"], int(row["unit"])), ())),
-            margin=float(row["margin"]) if row.get("margin") else None,
-            evidence=_evidence(row),
-        )
-        for row in _rows(folder / "descriptions.csv")
-    }
+    for place, candidate in _read(layout.candidates, lambda row: (_place(row), _candidate(row))):
+        candidates.setdefault(place, []).append(candidate)
+    found = _read(layout.descriptions, lambda row: _description(row, candidates.get(_place(row), ())))
+    return {(one.layer, one.unit): one for one in found}
 
 
-def write_exemplars(folder: Path, exemplars: Iterable[Exemplar]) -> None:
+def write_exemplars(layout: Layout, exemplars: Iterable[Exemplar]) -> None:
     """`exemplars.csv`: which images stand in a unit's strip, and its value on each."""
-    _write(
-        folder / "exemplars.csv", EXEMPLARS, ((e.layer, e.unit, e.rank, e.image, _number(e.value)) for e in exemplars)
+    _write(layout.exemplars, EXEMPLARS, ((e.layer, e.unit, e.rank, e.image, _number(e.value)) for e in exemplars))
+
+
+def read_exemplars(layout: Layout) -> list[Exemplar]:
+    """The rows of `exemplars.csv`."""
+    return _read(
+        layout.exemplars,
+        lambda row: Exemplar(*_place(row), int(row["rank"]), row["image"], float(row["value"])),
     )
 
 
-def read_exemplars(folder: Path) -> Iterator[Exemplar]:
-    """The rows of `exemplars.csv`."""
-    for row in _rows(folder / "exemplars.csv"):
-        yield Exemplar(row["layer"], int(row["unit"]), int(row["rank"]), row["image"], float(row["value"]))
+def _place(row: Row) -> tuple[str, int]:
+    return row["layer"], int(row["unit"])
 
 
-def _evidence(row: Mapping[str, str]) -> Evidence | None:
+def _candidate(row: Row) -> Candidate:
+    return Candidate(row["description"], float(row["similarity"]), row["method"])
+
+
+def _description(row: Row, candidates: Sequence[Candidate]) -> Description:
+    layer, unit = _place(row)
+    return Description(
+        layer=layer,
+        unit=unit,
+        description=row["description"],
+        similarity=float(row["similarity"]),
+        win_rate=_optional(row["win_rate"]),
+        mean_when_winning=_optional(row["mean_when_winning"]),
+        support=int(row["support"]),
+        candidates=tuple(candidates),
+        margin=_optional(row.get("margin")),
+        evidence=_evidence(row),
+    )
+
+
+def _evidence(row: Row) -> Evidence | None:
     if not row.get("p"):  # too few images to judge by
         return None
-    return Evidence(*(float(row[name]) for name in EVIDENCE), rival=row["rival"])
+    predictability, low, high, precision, p, q = (float(row[name]) for name in EVIDENCE)
+    return Evidence(predictability, low, high, precision, p, q, row["rival"])
 
 
 def _number(value: float | None) -> str:
     return "" if value is None else f"{value:.6g}"
 
 
-def _write(path: Path, header: Sequence[str], rows: Iterable[Sequence]) -> None:
+def _optional(cell: str | None) -> float | None:
+    return float(cell) if cell else None
+
+
+def _write(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
     with write_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(header)
-        table.writerows(rows)
+        for row in rows:
+            table.writerow(inert(cell) if name in TEXTS else cell for name, cell in zip(header, row, strict=True))
 
 
-def _rows(path: Path) -> Iterator[Mapping[str, str]]:
-    with path.open(newline="", encoding="utf-8") as file:
-        yield from csv.DictReader(file)
+def _read(path: Path, row_of: Callable[[Row], T]) -> list[T]:
+    """The rows of a table.
+
+    Raises:
+        ValueError: a row that is none of ours; file and line are named.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            return [
+                row_of({name: plain(cell) if name in TEXTS else cell for name, cell in row.items()})
+                for row in csv.DictReader(file)
+            ]
+    except (KeyError, ValueError, TypeError, csv.Error) as error:
+        raise ValueError(f"Expected a whole table but got {str(path)!r} ({error}); describe again") from error

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from pictures import sources
 
-from ..folder.store import digest
+from ..fingerprints import digest
 
 THREADS = min(4, os.cpu_count() or 1)  # decoding leaves Python's lock
 _SHOWN = 10  # of a list of bad files

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from competition_layers import (
     StochasticLWTA,
     competitions,
-    data_config,
     load_noise_state,
     noise_state,
     observe,
@@ -19,29 +18,30 @@ from competition_layers import (
 from competition_layers.names import match_names
 from competition_layers.wiring.axes import channel_axis
 
-from ..probe.passes import Transform
+from .subject import class_tokens, reads_class_token
 from .summaries import check_summaries, of_competition, of_values, record_names
-from .top_images import TopImages, grid_of, no_tops, with_batch
+from .top_images import TopImages, grid_of, no_top_images, with_batch
+from .unit_values import UnitValues
 
 
 class Recorder:
-    """Records layers of one network, batch by batch: call it with inputs and the images they are.
+    """Records layers of one network, batch by batch: call it with inputs and the range of images that they are.
 
-    `tops` holds the top images since `restart`.
+    `top_images` holds each layer's since `restart`.
     """
 
     def __init__(self, model: nn.Module, layers: Sequence[str], summaries: Sequence[str] | None) -> None:
         self.model, self.layers, self.summaries = model, tuple(layers), summaries
         self.device = next((tensor.device for tensor in model.parameters()), torch.device("cpu"))
-        self.tops: dict[str, TopImages] = {}
+        self.top_images: dict[str, TopImages] = {}
 
     def restart(self, seed: int) -> None:
         """Forget the top images; the noise of competitions starts at `seed`, so that a shard repeats by itself."""
-        self.tops = {}
+        self.top_images = {}
         seed_noise(self.model, seed)
 
     @torch.no_grad()
-    def __call__(self, x: Tensor, images: range) -> dict[str, dict[str, Tensor]]:
+    def __call__(self, x: Tensor, image_range: range) -> dict[str, dict[str, Tensor]]:
         """Each layer's summaries of the batch, under the names of `LayerRecord.tensors`, on the CPU.
 
         They are taken as each layer speaks: nothing large is kept, and a later module in place changes nothing.
@@ -50,7 +50,7 @@ class Recorder:
         others = [name for name in self.layers if name not in competing]
 
         def read(name: str, values: Tensor) -> tuple[dict[str, Tensor], TopImages]:
-            return self._read(name, values, images)
+            return self._read(name, values, image_range)
 
         with (
             observe(self.model, list(competing), what="input", read=read) as from_inputs,
@@ -58,10 +58,10 @@ class Recorder:
         ):
             self.model(x.to(self.device))
         seen = {**from_inputs, **from_outputs}
-        self.tops = {name: seen[name][1] for name in self.layers}
+        self.top_images = {name: seen[name][1] for name in self.layers}
         return {name: {what: part.cpu() for what, part in seen[name][0].items()} for name in self.layers}
 
-    def _read(self, name: str, values: Tensor, images: range) -> tuple[dict[str, Tensor], TopImages]:
+    def _read(self, name: str, values: Tensor, image_range: range) -> tuple[dict[str, Tensor], TopImages]:
         if not isinstance(values, Tensor) or values.ndim < 2:
             what = type(values).__name__ if not isinstance(values, Tensor) else tuple(values.shape)
             raise ValueError(f"Expected layer {name!r} to give one tensor (images, ..., units) but got {what}")
@@ -77,9 +77,9 @@ class Recorder:
         else:
             flat = record_names(of_values(y, chosen, prefix=prefix))
         grid = grid_of(values.shape, axis, prefix if values.ndim == 3 else 0)
-        tops = self.tops.get(name) or no_tops(y.shape[1], grid, y.device)
-        first = flat[f"summary.{chosen[0]}"]
-        return flat, with_batch(tops, images, first, flat.get(f"won.{chosen[0]}"), y, grid)
+        kept = self.top_images.get(name) or no_top_images(y.shape[1], grid, y.device)
+        said = UnitValues(flat[f"summary.{chosen[0]}"], flat.get(f"won.{chosen[0]}"))
+        return flat, with_batch(kept, image_range, said, y, grid)
 
     def _chosen(self, layer: str, prefix: int) -> Sequence[str]:
         chosen = self.summaries or ["cls" if prefix and reads_class_token(self.model) else "mean"]
@@ -112,35 +112,6 @@ def recording(
     finally:
         model.train(was_training)
         load_noise_state(model, noise)
-
-
-def default_transform(model: nn.Module) -> Transform:
-    """The transform that the model carries (`image_transform`), else timm's from its own data configuration."""
-    if callable(getattr(model, "image_transform", None)):
-        return model.image_transform
-    if not hasattr(model, "pretrained_cfg"):
-        raise ValueError(
-            f"Expected transform=... for a model that timm did not make but got none ({type(model).__name__}); or set "
-            "model.image_transform, for a torchvision network its weights' transforms()"
-        )
-    from timm.data import create_transform  # seconds to import: only where a transform is needed
-
-    return create_transform(**data_config(model), is_training=False)
-
-
-def class_tokens(model: nn.Module) -> int:
-    """How many tokens stand before those of the picture (timm's `num_prefix_tokens`); 0 without a class token.
-
-    A class token is timm's `cls_token` or torchvision's `class_token`.
-    """
-    if not any(isinstance(getattr(model, name, None), Tensor) for name in ("cls_token", "class_token")):
-        return 0
-    return int(getattr(model, "num_prefix_tokens", 1))
-
-
-def reads_class_token(model: nn.Module) -> bool:
-    """Whether the network has a class token and reads its answer from it."""
-    return class_tokens(model) > 0 and getattr(model, "global_pool", "token") == "token"
 
 
 def positions(x: Tensor, axis: int) -> Tensor:

@@ -8,14 +8,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from ..encoders.encoders import PixelEncoder
-from ..folder.packing import joined
-from ..folder.shards import shards_of
-from ..folder.store import digest
+from ..encoders.protocol import PixelEncoder
+from ..fingerprints import digest
 from ..probe.passes import Transform, shared_batches
 from ..probe.probe_images import ProbeImages
-from .layer_record import LayerRecord
-from .recorder import Recorder, default_transform, recording
+from .layer_record import LayerRecord, joined
+from .options import RecordingOptions
+from .recorder import Recorder, recording
+from .shards import shards_of
 from .top_images import TopImages, merged
 
 
@@ -23,9 +23,9 @@ from .top_images import TopImages, merged
 class Shard:
     """What one shard of the images did: the layers' records, which count from its first image, and the embeddings."""
 
-    images: range
+    image_range: range
     records: Mapping[str, LayerRecord]
-    embeddings: Float[Tensor, "images dim"] | None
+    image_embeddings: Float[Tensor, "images dim"] | None
 
 
 def record_activations(
@@ -52,14 +52,14 @@ def record_activations(
         ValueError: an unknown layer or summary (the nearest is offered), or `cls` where there is no class token.
         RuntimeError: a layer that runs more than once in a pass, by name.
     """
-    transform = transform or default_transform(model)
-    with recording(model, layers, summaries) as recorder:
-        shards = list(record_shards(recorder, None, probe, transform, shards_of(probe.hashes), batch_size=batch_size))
+    options = RecordingOptions(layers, transform=transform, batch_size=batch_size).resolved(model, probe)
+    with recording(model, options.layers or (), summaries) as recorder:
+        shards = list(record_shards(recorder, None, probe, shards_of(probe.hashes), options))
     return {
         name: LayerRecord.from_tensors(
             name,
-            joined(((shard.images, shard.records[name].tensors()) for shard in shards), len(probe)),
-            merged([tops.moved(shard.images.start) for shard in shards if (tops := shard.records[name].tops)]),
+            joined(((shard.image_range, shard.records[name].tensors()) for shard in shards), len(probe)),
+            merged([best.moved(s.image_range.start) for s in shards if (best := s.records[name].top_images)]),
         )
         for name in recorder.layers
     }
@@ -69,14 +69,15 @@ def record_shards(
     recorder: Recorder | None,
     encoder: PixelEncoder | None,
     probe: ProbeImages,
-    transform: Transform,
     shards: Sequence[range],
-    *,
-    batch_size: int,
+    options: RecordingOptions,
 ) -> Iterator[Shard]:
     """The shards one by one; each picture is decoded once for both, and a shard depends on its own images alone."""
-    transforms = [transform] * (recorder is not None) + ([] if encoder is None else [encoder.preprocess])
-    batches = [(shard, shard[at : at + batch_size]) for shard in shards for at in range(0, len(shard), batch_size)]
+    assert options.transform is not None
+    transforms: list[Transform] = [options.transform] * (recorder is not None)
+    transforms += [] if encoder is None else [encoder.preprocess]
+    size = options.batch_size
+    batches = [(shard, shard[at : at + size]) for shard in shards for at in range(0, len(shard), size)]
     rows: dict[str, list[tuple[range, dict[str, Tensor]]]] = {}
     embeddings: list[Tensor] = []
     total = sum(map(len, shards))
@@ -93,12 +94,18 @@ def record_shards(
                 embeddings.append(encoder.encode_batch(inputs[-1]))
             steps.update(len(batch))
             if batch.stop == shard.stop:
-                yield _shard(shard, rows, {} if recorder is None else recorder.tops, embeddings)
+                yield _shard(shard, rows, {} if recorder is None else recorder.top_images, embeddings)
                 rows, embeddings = {}, []
 
 
-def _shard(images: range, rows: Mapping, tops: Mapping[str, TopImages], embeddings: Sequence[Tensor]) -> Shard:
+def _shard(
+    image_range: range,
+    rows: Mapping[str, Sequence[tuple[range, dict[str, Tensor]]]],
+    top_images: Mapping[str, TopImages],
+    embeddings: Sequence[Tensor],
+) -> Shard:
     records = {
-        name: LayerRecord.from_tensors(name, joined(parts, len(images)), tops[name]) for name, parts in rows.items()
+        name: LayerRecord.from_tensors(name, joined(parts, len(image_range)), top_images[name])
+        for name, parts in rows.items()
     }
-    return Shard(images, records, torch.cat(list(embeddings)) if embeddings else None)
+    return Shard(image_range, records, torch.cat(list(embeddings)) if embeddings else None)

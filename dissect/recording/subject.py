@@ -1,8 +1,11 @@
-"""What a network says of itself, whoever made it: its name, its classes, and the layer to look at."""
+"""What a network says of itself, whoever made it: name, classes, transform, tokens, and the layer to look at."""
 
+import torch
 from torch import Tensor, nn
 
-from competition_layers import activation_sites
+from competition_layers import activation_sites, data_config
+
+from ..probe.passes import Transform
 
 
 def architecture(model: nn.Module) -> str:
@@ -15,7 +18,78 @@ def label_names(model: nn.Module) -> tuple[str, ...]:
     return tuple(getattr(getattr(model, "lwta", None), "label_names", ()) or getattr(model, "label_names", ()))
 
 
+def default_transform(model: nn.Module) -> Transform:
+    """The transform that the model carries (`image_transform`), else timm's from its own data configuration.
+
+    Raises:
+        ValueError: it has neither.
+    """
+    if callable(getattr(model, "image_transform", None)):
+        return model.image_transform
+    if not hasattr(model, "pretrained_cfg"):
+        raise ValueError(
+            f"Expected a network that says how a picture becomes its input but {type(model).__name__} does not: set "
+            "model.image_transform, or let the function that makes it return the network and its transform (for "
+            "torchvision's, the weights' transforms())"
+        )
+    from timm.data import create_transform  # seconds to import: only where a transform is needed
+
+    return create_transform(**data_config(model), is_training=False)
+
+
+def class_tokens(model: nn.Module) -> int:
+    """How many tokens stand before those of the picture (timm's `num_prefix_tokens`); 0 without a class token.
+
+    A class token is timm's `cls_token` or torchvision's `class_token`.
+    """
+    if not any(isinstance(getattr(model, name, None), Tensor) for name in ("cls_token", "class_token")):
+        return 0
+    return int(getattr(model, "num_prefix_tokens", 1))
+
+
+def reads_class_token(model: nn.Module) -> bool:
+    """Whether the network has a class token and reads its answer from it."""
+    return class_tokens(model) > 0 and getattr(model, "global_pool", "token") == "token"
+
+
 def default_layer(model: nn.Module, inputs: Tensor | None = None) -> str:
-    """The last place where units compete, or in a dense network the last where they could, found by one pass."""
+    """The last place where units compete, or in a dense network the last where they could, found by one pass.
+
+    An activation that runs several times in a pass has no output of its own: the module around it that returns the
+    output of the last of these calls stands for it (torchvision's `layer4.1` for its `relu`).
+
+    Raises:
+        ValueError: no layer can be told; name one.
+    """
+    known = {name for name, _ in model.named_modules()}
     sites = getattr(getattr(model, "lwta", None), "sites", ()) or activation_sites(model, inputs=inputs)
-    return sites[-1].name
+    for site in reversed(sites):
+        if site.name in known:
+            return site.name
+        if inputs is not None and (around := _returning(model, site.name.rpartition(".")[0], inputs)):
+            return around
+    raise ValueError(f"Expected a layer, since none of {type(model).__name__} can be told: name one of its modules")
+
+
+@torch.no_grad()
+def _returning(model: nn.Module, activation: str, inputs: Tensor) -> str | None:
+    """The innermost module around `activation` whose output is that of its last call; None without one."""
+    parts = activation.split(".")
+    around = [".".join(parts[:n]) for n in range(len(parts) - 1, 0, -1)]
+    outputs: dict[str, object] = {}
+
+    def keep(name: str):
+        def hook(module: nn.Module, given: object, output: object) -> None:
+            outputs[name] = output
+
+        return hook
+
+    handles = [model.get_submodule(name).register_forward_hook(keep(name)) for name in (activation, *around)]
+    was_training = model.training
+    try:
+        model.eval()(inputs)
+    finally:
+        model.train(was_training)
+        for handle in handles:
+            handle.remove()
+    return next((name for name in around if outputs.get(name) is outputs[activation]), None)

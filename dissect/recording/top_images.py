@@ -1,13 +1,15 @@
-"""Each unit's top images, kept while they pass: their values, and where in the picture the unit spoke."""
+"""Each unit's top images, kept while they pass: their values, and the unit's map on each."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from math import isqrt
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
+
+from .unit_values import UnitValues
 
 KEPT = 8  # images a unit
 SIDE = 14  # of a map, at most
@@ -17,69 +19,67 @@ SIDE = 14  # of a map, at most
 class TopImages:
     """The `KEPT` best images of each unit, best first, and among equals the earlier image first.
 
-    `images` are places in the probe, -1 where there are fewer; `maps` are the unit's values over positions, averaged
+    `indices` are places in the probe, -1 where there are fewer; `maps` are the unit's values over positions, averaged
     down to at most SIDE x SIDE, in fp16 (1 x 1 where the layer has no map).
     """
 
-    images: Int[Tensor, "units kept"]
+    indices: Int[Tensor, "units kept"]
     values: Float[Tensor, "units kept"]
     maps: Float[Tensor, "units kept height width"]
 
     def tensors(self) -> dict[str, Tensor]:
-        return {field.name: getattr(self, field.name).cpu() for field in fields(self)}
+        """As a file holds them; `from_tensors` reads them back."""
+        return {"images": self.indices.cpu(), "values": self.values.cpu(), "maps": self.maps.cpu()}
 
     def moved(self, start: int) -> "TopImages":
         """The same, of images that begin at `start`."""
-        return replace(self, images=torch.where(self.images < 0, self.images, self.images + start))
+        return replace(self, indices=torch.where(self.indices < 0, self.indices, self.indices + start))
 
     @classmethod
     def from_tensors(cls, flat: Mapping[str, Tensor]) -> "TopImages":
-        return cls(**{field.name: flat[field.name] for field in fields(cls)})
+        return cls(flat["images"], flat["values"], flat["maps"])
 
 
-def no_tops(units: int, grid: tuple[int, int] | None, device: torch.device | str = "cpu") -> TopImages:
+def no_top_images(units: int, grid: tuple[int, int] | None, device: torch.device | str = "cpu") -> TopImages:
     """Nothing kept yet, for a layer whose positions form a `grid`."""
     height, width = (min(side, SIDE) for side in grid or (1, 1))
     return TopImages(
-        images=torch.full((units, KEPT), -1, dtype=torch.int32, device=device),
+        indices=torch.full((units, KEPT), -1, dtype=torch.int32, device=device),
         values=torch.full((units, KEPT), -torch.inf, device=device),
         maps=torch.zeros(units, KEPT, height, width, dtype=torch.float16, device=device),
     )
 
 
 def with_batch(
-    tops: TopImages,
-    images: range,
-    values: Float[Tensor, "images units"],
-    won: Bool[Tensor, "images units"] | None,
+    kept: TopImages,
+    image_range: range,
+    said: UnitValues,
     positions: Float[Tensor, "images units positions"],
     grid: tuple[int, int] | None,
 ) -> TopImages:
-    """`tops` and those of a later batch that outrank them; a unit's images are among those it won.
+    """`kept` and those of a later batch that outrank them; a unit's images are among those it won.
 
     `positions` end with the `grid`, row by row: what stands before are class tokens.
     """
-    if won is not None:
-        values = values.masked_fill(~won, -torch.inf)
-    best, where = _best(torch.cat([tops.values, values.T], 1))
-    names = torch.arange(images.start, images.stop, dtype=torch.int32, device=values.device)
-    candidates = torch.cat([tops.images, names.expand(values.shape[1], -1)], 1)
+    values = said.values if said.won is None else said.values.masked_fill(~said.won, -torch.inf)
+    best, where = _best(torch.cat([kept.values, values.T], 1))
+    entering = torch.arange(image_range.start, image_range.stop, dtype=torch.int32, device=values.device)
+    candidates = torch.cat([kept.indices, entering.expand(values.shape[1], -1)], 1)
     old = where.clamp(max=KEPT - 1)
-    maps = tops.maps.gather(1, old[:, :, None, None].expand_as(tops.maps))
+    maps = kept.maps.gather(1, old[:, :, None, None].expand_as(kept.maps))
     unit, place = (where >= KEPT).nonzero(as_tuple=True)
-    entering = positions[where[unit, place] - KEPT, unit]
-    maps[unit, place] = _shrunk(entering, grid, maps.shape[2:])
+    maps[unit, place] = _shrunk(positions[where[unit, place] - KEPT, unit], grid, maps.shape[2:])
     return TopImages(candidates.gather(1, where).masked_fill(best == -torch.inf, -1), best, maps)
 
 
 def merged(parts: Sequence[TopImages]) -> TopImages:
-    """The tops of all parts, in whatever order they come."""
-    images, values, maps = (torch.cat([getattr(part, f.name) for part in parts], 1) for f in fields(TopImages))
-    order = images.sort(stable=True, dim=1).indices  # among equals the earlier image
+    """The top images of all parts, in whatever order they come."""
+    indices, values, maps = (torch.cat([getattr(part, f.name) for part in parts], 1) for f in fields(TopImages))
+    order = indices.sort(stable=True, dim=1).indices  # among equals the earlier image
     best, where = _best(values.gather(1, order))
     order = order.gather(1, where)
     return TopImages(
-        images.gather(1, order), best, maps.gather(1, order[:, :, None, None].expand(-1, -1, *maps.shape[2:]))
+        indices.gather(1, order), best, maps.gather(1, order[:, :, None, None].expand(-1, -1, *maps.shape[2:]))
     )
 
 

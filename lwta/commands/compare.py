@@ -40,6 +40,7 @@ def compare(
 
     from dissect import compare as compare_networks
     from dissect import open_probe, render_report
+    from dissect.folder.layout import Layout
     from dissect.report import comparison_text
 
     images = open_probe(data, limit=limit)
@@ -48,7 +49,7 @@ def compare(
     where = device or ("cuda" if torch.cuda.is_available() else "cpu")
     networks, dissections, seconds = {}, {}, {}
     for name, run in zip(short_names(runs), runs, strict=True):
-        if (Path(run) / "manifest.json").is_file():
+        if Layout(Path(run)).is_finished:
             dissections[name], network = open_dissected(Path(run))
             run = recall_model(Path(run))
         else:

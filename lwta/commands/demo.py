@@ -10,7 +10,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from ..open_model import remember_model, training_seconds
+from ..open_model import training_seconds
 from ..parsing import parse_call
 from .explain import how_named
 
@@ -78,6 +78,7 @@ def run_demo(out: Path, settings: Settings, *, overwrite: bool = False) -> dict[
     started = time.perf_counter()
     from competition_layers import load_model
     from dissect import compare, explain, open_probe, render_report
+    from dissect.folder.sources import ModelSource
     from dissect.report import comparison_text, explanation_text
     from dissect.report.numbers import duration
 
@@ -90,7 +91,7 @@ def run_demo(out: Path, settings: Settings, *, overwrite: bool = False) -> dict[
     step(4, "naming the units of both with the bundled CLIP")
     for name, network in networks.items():
         dissections[name] = name_units(out / f"names-{name}", scenes / "probe", network)
-        remember_model(out / f"names-{name}", str(out / name))
+        ModelSource.of(out / f"names-{name}", str(out / name)).write(out / f"names-{name}")
     step(5, f"explaining {settings.explained} pictures, comparing on {settings.test}")
     explanations: dict[str, list] = {name: [] for name in networks}
     for picture in to_explain(scenes / "test", settings.explained):

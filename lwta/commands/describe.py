@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
-from ..open_model import class_names, open_model, remember_encoder, remember_model
+from ..open_model import class_names, open_model
 from ..parsing import parse_call
 from ..processes import first_after_all, own_device, own_share
 
@@ -33,6 +33,7 @@ def describe(
     random_weights: bool = False,
     batch_size: int = 64,
     device: str | None = None,
+    overwrite: bool = False,
     shard: str | None = None,
 ) -> None:
     """Name the units of a network by the concepts that its activations follow.
@@ -46,7 +47,8 @@ def describe(
         layers: a name or glob of modules, or a list of them; by default the last place where units compete.
         concepts: a built-in set (scenes, imagenet1k, imagenet21k), classes for the network's own, or a text file, one
             phrase a line.
-        clip: bundled, MODEL/TAG of open_clip, hf-hub:..., local-dir:..., or a safetensors file of image `embeddings`.
+        clip: bundled, MODEL/TAG of open_clip, MODEL/FILE or MODEL/TAG=FILE with its weights, hf-hub:...,
+            local-dir:..., or a safetensors file of image `embeddings`.
         root: where wds/, torch/ and hfds/ sources lie.
         split: of torch/ and hfds/ sources.
         similarity: how activations are compared with concepts: claims (default), soft_wpmi, wpmi, cosine,
@@ -56,41 +58,58 @@ def describe(
         templates: a prompt with {} for the concept, or a list of them; their embeddings are averaged.
         limit: look at so many images only, evenly spread.
         on_bad: skip unreadable images and list them, or refuse to start.
-        drop_unknown: leave out concepts with words that the bundled encoder was not trained on, instead of refusing.
+        drop_unknown: leave out concepts that the encoder does not read whole: with words that the bundled one was not
+            trained on, or longer than its context; instead of refusing.
         random_weights: a timm name without its weights.
         batch_size: images a step.
         device: cpu, cuda, ...; by default an accelerator where there is one.
+        overwrite: take over a folder that holds the dissection of another network.
         shard: i/n, counted from 0: only record this share of the images; the command without it, afterwards, names.
             Under torchrun each process records its share, and the first one names.
     """
-    from dissect import DEFAULT_SIMILARITY, load_concepts, load_encoder, open_probe
+    share = own_share(shard)  # what can be told without torch is told before it is imported
+    from dissect import (
+        DEFAULT_SIMILARITY,
+        DescribeOptions,
+        Naming,
+        load_concepts,
+        load_encoder,
+        open_probe,
+        record_share,
+    )
     from dissect import describe as dissect_units
-    from dissect.describing import check_choices, inference_rules, record_share
+    from dissect.describing import usable
+    from dissect.folder.sources import ModelSource, write_encoder
+    from dissect.inputs import inference_rules
 
-    similarity = similarity or DEFAULT_SIMILARITY
-    check_choices(similarity, summary)  # typing mistakes are told before anything is loaded
-    share = own_share(shard)
+    options = DescribeOptions(
+        layers=layers,
+        summary=summary,
+        batch_size=batch_size,
+        naming=Naming(similarity or DEFAULT_SIMILARITY),
+        overwrite=overwrite,
+    )
+    where = own_device(device)
     prompts = [templates] if isinstance(templates, str) else templates or ["{}"]
     words = None if concepts == "classes" else load_concepts(concepts, templates=prompts)
     images = open_probe(probe, on_bad=on_bad, limit=limit, root=root, split=split)
-    for name, reason in images.skipped:
-        print(f"skipped {name}: {reason}")
-    where = device or own_device()
     network = open_model(model, random_weights=random_weights).to(where)
     words = words or load_concepts("classes", templates=prompts, names=class_names(network))
     encoder = load_encoder(clip, batch_size=batch_size, device=where)
     if drop_unknown:
         words, dropped = encoder.known(words)
-        print(f"dropped {dropped} of {dropped + len(words)} concepts with words that the encoder was not trained on")
-    recorded = {"out": out, "layers": layers, "summary": summary, "batch_size": batch_size}
+        print(f"dropped {dropped} of {dropped + len(words)} concepts that the encoder does not read whole")
+    images, words, without = usable(images, words, encoder)
+    for name, reason in (*images.skipped, *((name, "its row of embeddings is not finite") for name in without)):
+        print(f"skipped {name}: {reason}")
     if share is not None:
-        record_share(network, images, encoder, share=share, **recorded)
+        record_share(network, images, encoder, out, share, options)
         print(f"Recorded share {share[0]}/{share[1]} into {out}", flush=True)
         if shard is not None or not first_after_all():
             return
-    dissection = dissect_units(network, images, words, encoder, similarity=similarity, **recorded)
-    remember_model(out, model)  # `lwta explain` needs the network again
-    remember_encoder(out, clip)  # and `lwta find` the encoder
+    dissection = dissect_units(network, images, words, encoder, out, options)
+    ModelSource.of(out, model, random_weights=random_weights).write(out)  # `lwta explain` needs the network again
+    write_encoder(out, clip)  # and `lwta find` the encoder
     print("\n".join(summarise(dissection, inference_rules(network))))
 
 

@@ -38,6 +38,7 @@ def explain(
     """
     from dissect import explain as explain_image
     from dissect import render_report
+    from dissect.folder.layout import Layout
     from dissect.report import explanation_text
 
     described, network = open_dissected(dissection, model)
@@ -45,7 +46,7 @@ def explain(
     described.units(layer)  # an unknown layer is told before work starts
     files = readable_images(images)
     twin_names, twin_network = None, None
-    if twin is not None and (Path(twin) / "manifest.json").is_file():
+    if twin is not None and Layout(Path(twin)).is_finished:
         twin_names, twin_network = open_dissected(Path(twin))
     elif twin is not None:
         twin_network = open_model(twin)
@@ -57,7 +58,7 @@ def explain(
         if twin_network is not None:
             where = twin_layer(twin_names, twin_network, layer)
             twins.append(explain_image(twin_network, file, layer=where, dissection=twin_names, **options))
-    page = render_report(out or dissection / "report.html", explanations, twins=twins, made=how_named(described))
+    page = render_report(out or described.layout.page, explanations, twins=twins, made=how_named(described))
     print(f"The page is {page}")
 
 

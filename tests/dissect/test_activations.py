@@ -10,7 +10,7 @@ from competition_layers import Competition, StochasticLWTA, create_model
 from competition_layers.surgery import Site
 from competition_layers.wiring.axes import channel_axis
 from dissect import LayerRecord, record_activations
-from dissect.recording.recorder import reads_class_token
+from dissect.recording.subject import reads_class_token
 from dissect.recording.summaries import SUMMARIES
 
 
@@ -233,7 +233,7 @@ def test_a_layer_that_gives_no_tensor_is_refused_by_name(probe, to_tensor):
 
 
 def test_a_model_of_ones_own_needs_a_transform(probe):
-    with pytest.raises(ValueError, match=r"Expected transform=\.\.\. for a model that timm did not make"):
+    with pytest.raises(ValueError, match="Expected a network that says how a picture becomes its input but Sequential"):
         record_activations(conv_net(), probe, "1")
 
 

@@ -11,9 +11,20 @@ from safetensors.torch import save_file
 from torch import nn
 from torch.nn.functional import interpolate, normalize
 
-from dissect import SIMILARITIES, ConceptSet, ImageTextEncoder, describe, load_concepts, load_encoder, open_probe
+from dissect import (
+    SIMILARITIES,
+    ConceptSet,
+    DescribeOptions,
+    ImageTextEncoder,
+    Naming,
+    describe,
+    load_concepts,
+    load_encoder,
+    open_probe,
+)
 from dissect.describers.concept_matching import MINIMUM_SUPPORT
-from dissect.encoders.encoders import ClipEncoder, PrecomputedEncoder
+from dissect.encoders.clip import ClipEncoder
+from dissect.encoders.precomputed import PrecomputedEncoder
 
 
 class TinyClip(nn.Module):
@@ -166,8 +177,8 @@ def test_a_siglip_with_negative_cosines_names_by_every_similarity(siglip, probe,
     assert images.shape == (10, 192) and texts.shape == (6, 192) and (images @ texts.T).max() < 0
     model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU()).eval()
     for similarity in SIMILARITIES:
-        options = {"out": tmp_path / "out", "layers": "1", "transform": to_tensor, "similarity": similarity}
-        dissection = describe(model, probe, words, siglip, **options)
+        options = DescribeOptions(layers="1", transform=to_tensor, naming=Naming(similarity))
+        dissection = describe(model, probe, words, siglip, tmp_path / "out", options)
         units = [dissection.description("1", unit) for unit in range(8)]
         spoke = [unit for unit in units if unit.support >= MINIMUM_SUPPORT]
         assert len(spoke) > 2 and all(isfinite(unit.similarity) and unit.candidates for unit in spoke)

@@ -8,6 +8,7 @@ from torch.nn.functional import normalize
 
 from dissect import (
     ConceptSet,
+    DescribeOptions,
     LayerRecord,
     Naming,
     Space,
@@ -57,8 +58,8 @@ def dissection(tmp_path_factory):
         linear.weight[PLANTED:] = torch.eye(48)[10 : 10 + UNITS - PLANTED]
     model = nn.Sequential(linear, nn.ReLU()).eval()
     probe = open_probe(folder / "probe.safetensors")
-    options = {"layers": ["1"], "transform": pixels, "out": folder / "out", "similarity": "wpmi"}
-    return describe(model, probe, CONCEPTS, PixelEncoder(), **options)
+    options = DescribeOptions(layers=["1"], transform=pixels, naming=Naming("wpmi"))
+    return describe(model, probe, CONCEPTS, PixelEncoder(), folder / "out", options)
 
 
 def test_planted_units_are_named_and_noise_is_not(dissection):

@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 
 from competition_layers import Competition, Groups, create_model, observe, winner_units, winners
-from dissect import Dissection, describe, explain, open_probe
+from dissect import DescribeOptions, Dissection, describe, explain, open_probe
 from dissect.encoders.concepts import ConceptSet
 from dissect.explaining.explain_image import network_input
 
@@ -138,7 +138,9 @@ def test_names_and_strips_come_from_the_dissection(picture, tmp_path):
     for i in range(12):
         Image.fromarray(torch.randint(0, 256, (32, 32, 3), dtype=torch.uint8).numpy()).save(tmp_path / f"{i}.png")
     model, concepts = network(4), ConceptSet(("red", "green", "blue"), ("{}",), "colours")
-    dissection = describe(model, open_probe(tmp_path), concepts, Encoder(), out=tmp_path / "out", layers=LAST)
+    dissection = describe(
+        model, open_probe(tmp_path), concepts, Encoder(), tmp_path / "out", DescribeOptions(layers=LAST)
+    )
     explanation = explain(model, picture, layer=LAST, dissection=Dissection.open(tmp_path / "out"))
     for effect in explanation.units:
         known = dissection.description(LAST, effect.unit)

@@ -6,7 +6,8 @@ from torch import nn
 
 from competition_layers import Competition, StochasticLWTA
 from dissect import record_activations
-from dissect.folder.packing import joined, pack, unpack
+from dissect.folder.packing import pack, unpack
+from dissect.recording.layer_record import joined
 
 
 def size(flat) -> int:

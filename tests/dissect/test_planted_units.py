@@ -8,7 +8,7 @@ from torch import nn
 from torch.nn.functional import normalize
 
 from competition_layers import Competition, StochasticLWTA
-from dissect import SIMILARITIES, ConceptSet, describe, open_probe
+from dissect import SIMILARITIES, ConceptSet, DescribeOptions, Naming, describe, open_probe
 
 COLOURS = ("red", "green", "blue")
 
@@ -60,8 +60,8 @@ def network(bias: float, rule: str = "argmax") -> nn.Module:
 def test_units_are_named_by_the_colour_they_win(painted, tmp_path, to_tensor, bias, rule):
     """By the best position won; a mean over positions ranks a single lucky negative win above winning everywhere."""
     encoder = ColourEncoder()
-    options = {"layers": "1", "summary": "max", "transform": to_tensor}
-    dissection = describe(network(bias, rule), painted, encoder.words, encoder, out=tmp_path / "out", **options)
+    options = DescribeOptions(layers="1", summary="max", transform=to_tensor)
+    dissection = describe(network(bias, rule), painted, encoder.words, encoder, tmp_path / "out", options)
     units = [dissection.description("1", unit) for unit in range(3)]
     assert [unit.description for unit in units] == ["blue", "red", "green"]
     assert sum(unit.win_rate for unit in units) == pytest.approx(1, abs=1e-5)
@@ -74,7 +74,7 @@ def test_units_are_named_by_the_colour_they_win(painted, tmp_path, to_tensor, bi
 def test_the_similarities_find_them(painted, tmp_path, to_tensor, similarity):
     """Not rank_reorder: it compares the order of 5 % of the images, here 4."""
     encoder = ColourEncoder()
-    options = {"layers": "1", "transform": to_tensor, "similarity": similarity}
-    dissection = describe(network(0.0), painted, encoder.words, encoder, out=tmp_path / "out", **options)
+    options = DescribeOptions(layers="1", transform=to_tensor, naming=Naming(similarity))
+    dissection = describe(network(0.0), painted, encoder.words, encoder, tmp_path / "out", options)
     found = [dissection.description("1", unit).description for unit in range(3)]
     assert found == ["blue", "red", "green"]

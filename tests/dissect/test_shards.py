@@ -2,7 +2,7 @@
 
 import pytest
 
-from dissect.folder.shards import LARGEST, SMALLEST, shards_of
+from dissect.recording.shards import LARGEST, SMALLEST, shards_of
 
 HASHES = [f"{i:032x}" for i in range(20_000)]
 

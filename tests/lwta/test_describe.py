@@ -9,8 +9,8 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from competition_layers import create_model, save_model
-from dissect import Dissection
-from dissect.describing import check_choices
+from dissect import Dissection, Naming
+from dissect.describing import DescribeOptions
 from lwta.commands import describe
 from lwta.open_model import recall_model
 from lwta.parsing import call_parser
@@ -111,4 +111,4 @@ def test_a_recipe_says_its_command_and_is_understood(recipe):
     assert f"lwta describe -c {name} --model" in recipe.read_text().split("\n\n")[0]
     parser = call_parser(describe.describe, prog="lwta describe")
     options = parser.parse_args(["-c", str(recipe), "--model=m", "--probe=p", "--out=o"])
-    check_choices(options.similarity, options.summary)
+    assert DescribeOptions(summary=options.summary, naming=Naming(options.similarity))

@@ -6,9 +6,9 @@ import pytest
 from torch import nn
 
 from competition_layers import create_model
-from dissect import describe, load_concepts, load_encoder, open_probe
+from dissect import Dissection, describe, load_concepts, load_encoder, open_probe
+from dissect.folder.sources import write_encoder
 from lwta.commands import find, judge
-from lwta.open_model import remember_encoder
 from lwta.scene_truth import scene_truth
 from pictures.scenes import write_scenes
 
@@ -19,7 +19,7 @@ def place(tmp_path_factory):
     place = tmp_path_factory.mktemp("named")
     scenes = write_scenes(place / "scenes", splits={"probe": 40}, size=64, processes=1, progress=False)
     model: nn.Module = create_model("resnet10t", competitors=4, num_classes=10, image_size=32)
-    describe(model, open_probe(scenes / "probe"), load_concepts("scenes"), load_encoder("bundled"), out=place / "names")
+    describe(model, open_probe(scenes / "probe"), load_concepts("scenes"), load_encoder("bundled"), place / "names")
     return place
 
 
@@ -54,7 +54,7 @@ def test_find_reads_the_phrase_in_the_prompts_that_the_concepts_were_read_in(pla
     concepts = load_concepts("scenes", templates=["a boat beside {}"])
     model: nn.Module = create_model("resnet10t", competitors=4, num_classes=10, image_size=32)
     out = tmp_path / "names"
-    dissection = describe(model, open_probe(place / "scenes" / "probe"), concepts, load_encoder("bundled"), out=out)
+    dissection = describe(model, open_probe(place / "scenes" / "probe"), concepts, load_encoder("bundled"), out)
     assert dissection.manifest["concepts"]["templates"] == ["a boat beside {}"]
     known = concepts.names[0]
     found = []
@@ -72,12 +72,18 @@ def test_no_phrase_and_no_units_are_refused(place):
         find.main(["a red boat", "--dissection", folder, "--top", "0"])
 
 
-def test_the_encoder_is_remembered(place, tmp_path):
-    from lwta.open_model import recall_encoder
-
-    assert recall_encoder(tmp_path) == "bundled"
-    remember_encoder(tmp_path, "ViT-B-32/openai")
-    assert recall_encoder(tmp_path) == "ViT-B-32/openai"
+def test_an_encoder_that_a_dissection_names_is_not_fetched_by_its_word(place, capsys):
+    folder = place / "names"
+    write_encoder(folder, "hf-hub:evil/clip")
+    try:
+        with pytest.raises(ValueError, match=r"Expected --clip from you .*it calls its encoder 'hf-hub:evil/clip'"):
+            find.main(["a red boat", "--dissection", str(folder)])
+        known = Dissection.open(folder).concepts[0]
+        find.main([known, "--dissection", str(folder), "--top", "1"])  # its embedding is in the dissection
+        find.main(["a red boat", "--dissection", str(folder), "--top", "1", "--clip", "bundled"])
+    finally:
+        write_encoder(folder, "bundled")
+    assert capsys.readouterr().out.count("layer") == 2
 
 
 def test_judge_prints_a_row_a_layer_and_says_what_it_means(place, capsys):

@@ -1,21 +1,16 @@
-"""What was computed, on disk: tensors written whole under the hash of everything they were made from."""
+"""Content hashes: of tensors, networks, transforms. What has the same hash gives the same results."""
 
 import hashlib
 import json
 import re
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Callable
 from types import CodeType
 from typing import Any
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from competition_layers.files import write_file
-
-FORMAT = 2  # of the dissection folder and of every file in it
+from competition_layers import competitions
 
 
 def digest(*parts: object) -> str:
@@ -36,7 +31,18 @@ def model_fingerprint(model: nn.Module) -> str:
     spec = getattr(model, "lwta", None)
     built = [getattr(spec, "architecture", ""), dict(getattr(spec, "model_args", {}))]
     # as JSON: a network that was saved and loaded has lists where it had tuples
-    return digest(repr(model), json.dumps(built, sort_keys=True, default=str), sorted(model.state_dict().items()))
+    return digest(_settings(model), json.dumps(built, sort_keys=True, default=str), sorted(model.state_dict().items()))
+
+
+def _settings(model: nn.Module) -> str:
+    """`repr(model)`, competitions in the words of format 2's first dissections: those are still of their networks."""
+    text = repr(model)
+    for layer in competitions(model).values():
+        groups, c = layer.groups, layer.competition
+        now = f"{groups.competitors}, channel_dim={groups.channel_dim}, layout={groups.layout!r}"
+        then = f"{now}, temperature={c.temperature:g}, noise={c.noise_scale:g}, inference={c.inference!r}"
+        text = text.replace(layer.extra_repr(), f"{then}, estimator={c.estimator!r}")
+    return text.replace("PerCallActivation", "InTurn")
 
 
 def transform_fingerprint(transform: Callable) -> str:
@@ -52,45 +58,14 @@ def transform_fingerprint(transform: Callable) -> str:
     return f"{type(transform).__qualname__} {digest(*_values(transform))}"
 
 
-def save_tensors(path: Path, tensors: Mapping[str, Tensor], *, key: str) -> None:
-    """Write `tensors` whole or not at all, remembering the `key` they were made under."""
-    kept = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in tensors.items()}
-    with write_file(path) as temporary:
-        save_file(kept, temporary, metadata={"key": _stamp(key)})
-
-
-def load_tensors(path: Path, *, key: str | None = None) -> dict[str, Tensor] | None:
-    """What `save_tensors` wrote; `None` if there is no such file, it is unreadable, or its key is not `key`."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            if key is not None and (file.metadata() or {}).get("key") != _stamp(key):
-                return None
-            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (a safetensors file is no dict)
-    except (FileNotFoundError, SafetensorError):
-        return None
-
-
-def holds(path: Path, key: str) -> bool:
-    """Whether `path` is a whole file of `save_tensors` under `key`; reads its header alone."""
-    try:
-        with safe_open(path, framework="pt") as file:
-            return (file.metadata() or {}).get("key") == _stamp(key)
-    except (FileNotFoundError, SafetensorError):
-        return False
-
-
-def _stamp(key: str) -> str:
-    """The format and the key as one entry: safetensors writes several in an order that differs from run to run."""
-    return f"format {FORMAT}, {key}"
-
-
 def _by_address(thing: object) -> bool:
     return re.search(r" at 0x[0-9a-f]+>", str(thing)) is not None
 
 
-def _code(function: Any) -> list:
+def _code(function: Any) -> list[object]:
     """A function's code, with the functions inside it, what it closes over, and its defaults."""
-    codes, found = [function.__code__], []
+    codes: list[CodeType] = [function.__code__]
+    found: list[object] = []
     for code in codes:
         codes += [constant for constant in code.co_consts if isinstance(constant, CodeType)]
         found.append([code.co_code, code.co_names, [c for c in code.co_consts if not isinstance(c, CodeType)]])
@@ -98,15 +73,15 @@ def _code(function: Any) -> list:
     return [found, list(map(_plain, closed)), list(map(_plain, function.__defaults__ or ()))]
 
 
-def _values(thing: object) -> list:
+def _values(thing: object) -> list[object]:
     return [[name, _plain(value)] for name, value in sorted(getattr(thing, "__dict__", {}).items())]
 
 
-def _plain(value: object) -> object:
+def _plain(value: Any) -> object:
     return transform_fingerprint(value) if callable(value) or _by_address(value) else value
 
 
-def _feed(hasher, part: object) -> None:
+def _feed(hasher: Any, part: object) -> None:
     if isinstance(part, Tensor):
         flat = part.detach().cpu().contiguous()
         _feed(hasher, f"{flat.dtype}{tuple(flat.shape)}")

@@ -17,8 +17,8 @@ from torchvision import models
 from dissect import compare as compare_networks
 from dissect import explain as explain_image
 from dissect import open_probe
-from dissect.folder import shards
-from dissect.recording.recorder import default_transform
+from dissect.recording import shards
+from dissect.recording.subject import default_transform
 from lwta.commands import compare, describe, explain
 from lwta.open_model import class_names, open_dissected, open_model
 from lwta.processes import own_share
@@ -64,7 +64,10 @@ def test_a_function_of_ones_own_returns_a_network_or_one_with_its_transform(own)
     plain, model = open_model("my_networks:small"), open_model("my_networks:with_transform")
     assert isinstance(plain, nn.Module) and not plain.training and class_names(model) == ("boat", "palm")
     assert default_transform(model).__name__ == "to_input"
-    with pytest.raises(ValueError, match=r"Expected transform=\.\.\. for a model that timm did not make"):
+    with pytest.raises(
+        ValueError,
+        match="Expected a network that says how a picture becomes its input but Net does not",
+    ):
         default_transform(plain)
 
 
@@ -156,8 +159,9 @@ import sys
 sys.path[:0] = {[str(ROOT), str(own)]!r}
 from dissect import compare as compare_networks
 from dissect import explain as explain_image
-from dissect import open_probe, shards
-from lwta import describe
+from dissect import open_probe
+from dissect.recording import shards
+from lwta.commands import describe
 shards.SMALLEST, shards.LARGEST = 2, 5
 describe.main(sys.argv[1:])
 """)

@@ -5,23 +5,23 @@ import os
 import shutil
 import signal
 import time
+from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
 import torch
 from PIL import Image
-from safetensors import SafetensorError
 from torch import nn
 from torch.nn.functional import normalize
 
 from competition_layers import Competition, StochasticLWTA
-from competition_layers.files import remove_leftovers
-from dissect import ConceptSet, Dissection, describe, open_probe
-from dissect.describing import record_share
-from dissect.folder import shards, store
-from dissect.folder.lock import locked
-from dissect.recording import recording
+from dissect import ConceptSet, DescribeOptions, Dissection, describe, open_probe, record_activations, record_share
+from dissect.fingerprints import model_fingerprint
+from dissect.folder import tensors
+from dissect.folder.claim import locked
+from dissect.folder.layout import Layout
+from dissect.recording import shards
 from dissect.recording.top_images import KEPT
 
 CONCEPTS = ConceptSet(("boat", "palm", "sun"))
@@ -71,7 +71,7 @@ def small_shards(monkeypatch):
 @pytest.fixture
 def given(probe, to_tensor, small_shards):
     """What every call takes; ten images are three shards."""
-    return {"layers": ["1", "3"], "transform": to_tensor, "batch_size": 3}
+    return DescribeOptions(layers=["1", "3"], transform=to_tensor, batch_size=3)
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -85,7 +85,7 @@ def named(folder: Path) -> dict[str, bytes]:
 def test_the_network_and_the_encoder_share_one_pass(probe, given, tmp_path, monkeypatch):
     encoder, read = ColourEncoder(), []
     probe.__dict__["read"] = (lambda old: lambda i, **o: read.append((i, *o)) or old(i, **o))(probe.read)
-    dissection = describe(network(), probe, CONCEPTS, encoder, out=tmp_path / "out", **given)
+    dissection = describe(network(), probe, CONCEPTS, encoder, tmp_path / "out", given)
     assert encoder.batches == [3, 1, 3, 1, 2]  # batches do not cross shards
     assert sorted(entry for entry in read if len(entry) == 1) == [(i,) for i in range(10)]  # thumbnails ask for less
     expected = ColourEncoder().encode_images(probe)
@@ -95,21 +95,22 @@ def test_the_network_and_the_encoder_share_one_pass(probe, given, tmp_path, monk
 @pytest.mark.parametrize("rule", ["argmax", "sample"])
 def test_shares_give_the_files_of_one_process(probe, given, tmp_path, rule):
     model = network(rule)
-    describe(model, probe, CONCEPTS, ColourEncoder(), out=tmp_path / "one", **given)
+    describe(model, probe, CONCEPTS, ColourEncoder(), tmp_path / "one", given)
     for i in (1, 0):
-        record_share(model, probe, ColourEncoder(), out=tmp_path / "two", share=(i, 2), **given)
+        record_share(model, probe, ColourEncoder(), tmp_path / "two", (i, 2), given)
     joining = ColourEncoder()
-    describe(model, probe, CONCEPTS, joining, out=tmp_path / "two", **given)
+    describe(model, probe, CONCEPTS, joining, tmp_path / "two", given)
     assert joining.batches == []
     assert named(tmp_path / "one") == named(tmp_path / "two")
 
 
 def test_a_record_on_disk_is_the_record_in_memory(probe, given, tmp_path):
-    dissection = describe(network(), probe, CONCEPTS, ColourEncoder(), out=tmp_path / "out", **given)
-    in_memory = recording.record_activations(network(), probe, **given)
+    dissection = describe(network(), probe, CONCEPTS, ColourEncoder(), tmp_path / "out", given)
+    in_memory = record_activations(network(), probe, given.layers, transform=given.transform, batch_size=3)
     for layer, record in in_memory.items():
         read = dissection.record(layer)
-        assert torch.equal(read.tops.images, record.tops.images) and torch.equal(read.tops.maps, record.tops.maps)
+        assert torch.equal(read.top_images.indices, record.top_images.indices)
+        assert torch.equal(read.top_images.maps, record.top_images.maps)
         for name, values in record.tensors().items():
             torch.testing.assert_close(read.tensors()[name], values, rtol=2e-3, atol=1e-6)
 
@@ -148,12 +149,12 @@ def test_an_image_that_comes_goes_or_changes_costs_its_shard_and_ends_with_the_f
     monkeypatch.setattr(shards, "SMALLEST", 2)
     monkeypatch.setattr(shards, "LARGEST", 6)
     monkeypatch.setattr(shards, "_ONE_IN", 2)
-    describe(network(rule), open_probe(pictures), CONCEPTS, ColourEncoder(), out=tmp_path / "out", **given)
+    describe(network(rule), open_probe(pictures), CONCEPTS, ColourEncoder(), tmp_path / "out", given)
     change(pictures)
     again = ColourEncoder()
-    describe(network(rule), open_probe(pictures), CONCEPTS, again, out=tmp_path / "out", **given)
+    describe(network(rule), open_probe(pictures), CONCEPTS, again, tmp_path / "out", given)
     assert (0 < sum(again.batches) <= most) if most else not again.batches  # of 30
-    describe(network(rule), open_probe(pictures), CONCEPTS, ColourEncoder(), out=tmp_path / "anew", **given)
+    describe(network(rule), open_probe(pictures), CONCEPTS, ColourEncoder(), tmp_path / "anew", given)
     assert named(tmp_path / "out") == named(tmp_path / "anew")
 
 
@@ -162,23 +163,23 @@ def test_two_shards_of_the_same_pictures_are_two_files(given, tmp_path):
     folder.mkdir()
     for i in range(8):  # two shards of four, alike
         Image.new("RGB", (8, 8), (i % 4 * 60, 0, 0)).save(folder / f"{i}.png")
-    one = describe(network(), open_probe(folder), CONCEPTS, ColourEncoder(), out=tmp_path / "out", **given)
+    one = describe(network(), open_probe(folder), CONCEPTS, ColourEncoder(), tmp_path / "out", given)
     values = one.record("1").summaries["mean"]
     assert torch.equal(values[:4], values[4:]) and len(list((tmp_path / "out" / "activations" / "1").iterdir())) == 2
 
 
 def test_fewer_images_leave_no_shard_behind(probe, given, tmp_path):
-    describe(network(), probe, CONCEPTS, ColourEncoder(), out=tmp_path / "out", **given)
+    describe(network(), probe, CONCEPTS, ColourEncoder(), tmp_path / "out", given)
     fewer = open_probe(probe.source, limit=5)
-    dissection = describe(network(), fewer, CONCEPTS, ColourEncoder(), out=tmp_path / "out", **given)
+    dissection = describe(network(), fewer, CONCEPTS, ColourEncoder(), tmp_path / "out", given)
     assert len(dissection.record("1").win_rate) == len(dissection.image_embeddings()) == 5
 
 
 def test_top_images_come_with_the_place_where_the_unit_spoke(probe, given, tmp_path):
     model = network()
-    dissection = describe(model, probe, CONCEPTS, ColourEncoder(), out=tmp_path / "out", **given)
+    dissection = describe(model, probe, CONCEPTS, ColourEncoder(), tmp_path / "out", given)
     with torch.no_grad():
-        y = model[:2](torch.stack([given["transform"](probe[i]) for i in range(10)]))
+        y = model[:2](torch.stack([given.transform(probe[i]) for i in range(10)]))
     values = y.flatten(2).mean(2)  # what was kept in passing; the record holds them to fp16
     for unit in range(8):
         maps = dissection.maps("1", unit)
@@ -198,7 +199,7 @@ class Slow(ColourEncoder):
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")  # the child of a fork starts at once, and is killed
 def test_killed_at_any_moment_it_goes_on_and_ends_with_the_same_files(probe, given, tmp_path):
     def work(out):
-        describe(network(), probe, CONCEPTS, Slow(), out=tmp_path / out, **given)
+        describe(network(), probe, CONCEPTS, Slow(), tmp_path / out, given)
 
     work("whole")  # with everything imported
     began = time.monotonic()
@@ -225,7 +226,7 @@ def test_killed_at_any_moment_it_goes_on_and_ends_with_the_same_files(probe, giv
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_shares_killed_at_any_moment_go_on_side_by_side_and_end_with_the_files_of_one(probe, given, tmp_path):
     def share(i):
-        record_share(network(), probe, Slow(), out=tmp_path / "shared", share=(i, 2), **given)
+        record_share(network(), probe, Slow(), tmp_path / "shared", (i, 2), given)
 
     def both(seconds):
         processes = [get_context("fork").Process(target=share, args=(i,)) for i in range(2)]
@@ -238,7 +239,7 @@ def test_shares_killed_at_any_moment_go_on_side_by_side_and_end_with_the_files_o
             process.join()
         return [process.exitcode for process in processes]
 
-    describe(network(), probe, CONCEPTS, ColourEncoder(), out=tmp_path / "one", **given)
+    describe(network(), probe, CONCEPTS, ColourEncoder(), tmp_path / "one", given)
     began = time.monotonic()
     assert both(60) == [0, 0]
     duration = time.monotonic() - began
@@ -251,66 +252,137 @@ def test_shares_killed_at_any_moment_go_on_side_by_side_and_end_with_the_files_o
             shutil.rmtree(tmp_path / "shared")
     assert killed and both(60) == [0, 0]
     joining = ColourEncoder()
-    describe(network(), probe, CONCEPTS, joining, out=tmp_path / "shared", **given)
+    describe(network(), probe, CONCEPTS, joining, tmp_path / "shared", given)
     assert joining.batches == [] and named(tmp_path / "one") == named(tmp_path / "shared")
 
 
-@pytest.mark.parametrize(
-    "full", [OSError(errno.ENOSPC, "No space left"), SafetensorError("I/O error: No space left (os error 28)")]
-)
-def test_a_full_disk_is_one_clear_error_and_leaves_what_was_whole(probe, given, tmp_path, monkeypatch, full):
-    save, written = store.save_file, []
+def test_a_full_disk_is_one_clear_error_and_leaves_what_was_whole(probe, given, tmp_path, monkeypatch):
+    save, written = tensors.save, []
 
-    def fills_up(tensors, path, **options):
+    def fills_up(flat, **options):
         if len(written) == 6:
-            Path(path).write_bytes(b"half")
-            raise full
-        written.append(path)
-        save(tensors, path, **options)
+            raise OSError(errno.ENOSPC, "No space left")
+        written.append(flat)
+        return save(flat, **options)
 
-    monkeypatch.setattr(store, "save_file", fills_up)
+    monkeypatch.setattr(tensors, "save", fills_up)
     with pytest.raises(OSError, match=r"Expected room on the disk for .* make room and run the same command again"):
-        describe(network(), probe, CONCEPTS, ColourEncoder(), out=tmp_path / "out", **given)
+        describe(network(), probe, CONCEPTS, ColourEncoder(), tmp_path / "out", given)
     kept = named(tmp_path / "out")
-    assert len(kept) == 6 and not any(name.endswith(".tmp") for name in kept)
+    assert len(kept) == 7 and "unfinished.json" in kept and not any(name.endswith(".tmp") for name in kept)
     with pytest.raises(FileNotFoundError, match="Expected a finished dissection"):
         Dissection.open(tmp_path / "out")
-    monkeypatch.setattr(store, "save_file", save)
+    monkeypatch.setattr(tensors, "save", save)
     encoder = ColourEncoder()
-    describe(network(), probe, CONCEPTS, encoder, out=tmp_path / "out", **given)
+    describe(network(), probe, CONCEPTS, encoder, tmp_path / "out", given)
     assert encoder.batches == [3, 1, 2]  # the first shard was whole
-    describe(network(), probe, CONCEPTS, ColourEncoder(), out=tmp_path / "anew", **given)
+    describe(network(), probe, CONCEPTS, ColourEncoder(), tmp_path / "anew", given)
     assert named(tmp_path / "out") == named(tmp_path / "anew")
 
 
 def test_a_second_command_on_the_folder_is_refused_by_the_name_of_the_first(probe, given, tmp_path):
-    with locked(tmp_path / "out"):
+    (tmp_path / "out").mkdir()
+    with locked(Layout(tmp_path / "out")):
         with pytest.raises(FileExistsError, match=rf"alone on the folder .* but process {os.getpid()} on .* at work"):
-            describe(network(), probe, CONCEPTS, ColourEncoder(), out=tmp_path / "out", **given)
-        with pytest.raises(FileExistsError, match="Expected to be alone"), locked(tmp_path / "out", share=(0, 2)):
+            describe(network(), probe, CONCEPTS, ColourEncoder(), tmp_path / "out", given)
+        with (
+            pytest.raises(FileExistsError, match="Expected to be alone"),
+            locked(Layout(tmp_path / "out"), share=(0, 2)),
+        ):
             pass
-    describe(network(), probe, CONCEPTS, ColourEncoder(), out=tmp_path / "out", **given)
+    describe(network(), probe, CONCEPTS, ColourEncoder(), tmp_path / "out", given)
 
 
 def test_shares_work_side_by_side_but_not_one_of_them_twice(tmp_path):
-    with locked(tmp_path, share=(0, 2)), locked(tmp_path, share=(1, 2)):
-        with pytest.raises(FileExistsError, match="Expected to be alone"), locked(tmp_path, share=(1, 2)):
+    with locked(Layout(tmp_path), share=(0, 2)), locked(Layout(tmp_path), share=(1, 2)):
+        with pytest.raises(FileExistsError, match="Expected to be alone"), locked(Layout(tmp_path), share=(1, 2)):
             pass
-        with pytest.raises(FileExistsError, match="Expected to be alone"), locked(tmp_path):
+        with pytest.raises(FileExistsError, match="Expected to be alone"), locked(Layout(tmp_path)):
             pass
 
 
-def test_what_killed_writers_left_is_removed(tmp_path):
-    (tmp_path / "a" / ".b.safetensors.17.tmp").parent.mkdir()
-    (tmp_path / "a" / ".b.safetensors.17.tmp").write_text("half")
-    (tmp_path / ".exemplars.17.tmp").mkdir()
-    (tmp_path / ".exemplars.17.tmp" / "0.png").write_text("half")
-    (tmp_path / "kept.tmp").write_text("somebody's own")
-    remove_leftovers(tmp_path)
-    assert sorted(p.name for p in tmp_path.rglob("*")) == ["a", "kept.tmp"]
+def test_what_killed_writers_left_is_removed_and_nothing_of_anybody_else(probe, given, tmp_path):
+    out = tmp_path / "out"
+    model = network()
+    describe(model, probe, CONCEPTS, ColourEncoder(), out, given)
+    ours = [
+        out / ".manifest.json.17.tmp",
+        out / "activations" / "1" / f".000000000-{'0' * 32}.safetensors.17.tmp",
+        out / "tops" / ".1.safetensors.17.tmp",
+    ]
+    others = [
+        *(out / name for name in (".bashrc.old", ".notes.tmp", ".tmpabcdef", ".photo.jpg.tmp", ".x.txt.17.tmp")),
+        *(out / "exemplars" / name for name in ("mine.txt", "1/mine.jpg", ".notes.tmp")),
+        *(out / "activations" / "1" / name for name in ("mine.safetensors", ".tmpabcdef")),
+        out / "deep" / "er" / ".manifest.json.17.tmp",
+    ]
+    for path in (*ours, *others):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("half")
+    describe(model, probe, replace(CONCEPTS, names=("boat", "palm", "fish")), ColourEncoder(), out, given)
+    assert not any(path.exists() for path in ours) and all(path.read_text() == "half" for path in others)
+    assert Dissection.open(out).record("1").won is not None  # the stranger among the shards is not read
+
+
+def test_a_folder_of_other_files_is_refused_before_anything_is_written(probe, given, tmp_path):
+    out = tmp_path / "home"
+    (out / "exemplars").mkdir(parents=True)
+    (out / "exemplars" / "mine.txt").write_text("precious")
+    with pytest.raises(FileExistsError, match=r"Expected a new or empty folder, or a dissection's, but .*home' holds"):
+        describe(network(), probe, CONCEPTS, ColourEncoder(), out, given)
+    assert [p.name for p in sorted(out.rglob("*"))] == ["exemplars", "mine.txt"]
+    with pytest.raises(NotADirectoryError, match=r"Expected a folder but .*mine.txt' is a file; give another --out"):
+        describe(network(), probe, CONCEPTS, ColourEncoder(), out / "exemplars" / "mine.txt", given)
+
+
+def test_another_networks_dissection_is_refused_but_for_overwrite(probe, given, tmp_path):
+    out, other = tmp_path / "out", network("sample")
+    describe(network(), probe, CONCEPTS, ColourEncoder(), out, given)
+    before = content(out)
+    with pytest.raises(FileExistsError, match=r"but .*out' holds that of another \(Sequential\), .*--overwrite"):
+        describe(other, probe, CONCEPTS, ColourEncoder(), out, given)
+    with pytest.raises(FileExistsError, match="holds that of another"):
+        record_share(other, probe, ColourEncoder(), out, (0, 2), given)
+    assert content(out) == before
+    dissection = describe(other, probe, CONCEPTS, ColourEncoder(), out, replace(given, overwrite=True))
+    assert dissection.manifest["model"]["fingerprint"] == model_fingerprint(other)
+
+
+def test_an_unfinished_dissection_still_belongs_to_its_network(probe, given, tmp_path):
+    class Broken(ColourEncoder):
+        def encode_batch(self, x):
+            raise RuntimeError("stopped")
+
+    with pytest.raises(RuntimeError, match="stopped"):
+        describe(network(), probe, CONCEPTS, Broken(), tmp_path / "out", given)
+    with pytest.raises(FileExistsError, match="holds that of another"):
+        describe(network("sample"), probe, CONCEPTS, ColourEncoder(), tmp_path / "out", given)
+    describe(network(), probe, CONCEPTS, ColourEncoder(), tmp_path / "out", given)
+    assert not (tmp_path / "out" / "unfinished.json").exists()
+
+
+def test_files_are_as_readable_as_the_umask_says(probe, given, tmp_path):
+    before = os.umask(0o022)
+    try:
+        describe(network(), probe, CONCEPTS, ColourEncoder(), tmp_path / "out", given)
+    finally:
+        os.umask(before)
+    modes = {p.name: p.stat().st_mode & 0o777 for p in (tmp_path / "out").rglob("[!.]*") if p.is_file()}
+    assert len(modes) > 12 and set(modes.values()) == {0o644}
+
+
+def test_embeddings_that_are_not_finite_are_refused_by_the_images_name(probe, given, tmp_path):
+    class Broken(ColourEncoder):
+        def encode_batch(self, x):
+            rows = super().encode_batch(x)
+            rows[1:2] = torch.nan
+            return rows
+
+    with pytest.raises(ValueError, match="NaN or infinity for 1 images: 1; leave"):
+        describe(network(), probe, CONCEPTS, Broken(), tmp_path / "out", given)
 
 
 @pytest.mark.parametrize("share", [(2, 2), (-1, 2)])
 def test_a_share_that_is_none_is_refused(probe, given, tmp_path, share):
     with pytest.raises(ValueError, match="Expected a share i/n with i between 0 and n-1 but got"):
-        record_share(network(), probe, ColourEncoder(), out=tmp_path, share=share, **given)
+        record_share(network(), probe, ColourEncoder(), tmp_path, share, given)

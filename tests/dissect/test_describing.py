@@ -13,8 +13,7 @@ from torch import nn
 from torch.nn.functional import normalize
 
 from competition_layers import StochasticLWTA
-from dissect import ConceptSet, Dissection, describe
-from dissect import describing as steps
+from dissect import ConceptSet, DescribeOptions, Dissection, Naming, describe, describing
 from dissect.folder.strips import PIXELS
 from dissect.recording.subject import default_layer
 from dissect.recording.top_images import KEPT as TILES
@@ -62,18 +61,21 @@ def model():
 def run(model, probe, to_tensor, tmp_path, monkeypatch):
     """Describe into one folder; `run.passes` counts the passes through the network."""
     passes = []
-    record = steps.recording
+    record = describing.recording
 
     def counted(model, layers, summaries):
         passes.append(layers)
         return record(model, layers, summaries)
 
-    monkeypatch.setattr(steps, "recording", counted)
+    monkeypatch.setattr(describing, "recording", counted)
 
     def call(**changed):
+        if "similarity" in changed:
+            changed["naming"] = Naming(changed.pop("similarity"))
         given = {"model": model, "probe": probe, "concepts": CONCEPTS, "encoder": RandomEncoder(), **changed}
         first = [given.pop(name) for name in ("model", "probe", "concepts", "encoder")]
-        return describe(*first, **{"out": tmp_path / "out", "layers": ["1", "5"], "transform": to_tensor, **given})
+        out = given.pop("out", tmp_path / "out")
+        return describe(*first, out, DescribeOptions(**{"layers": ["1", "5"], "transform": to_tensor, **given}))
 
     call.passes = passes
     return call
@@ -154,7 +156,7 @@ def test_an_unchanged_call_computes_nothing_and_changes_no_file(run):
     "change, passes, asked",
     [
         ({"similarity": "cosine"}, 1, []),
-        ({"concepts": replace(CONCEPTS, names=("boat", "fish"))}, 1, ["concepts"]),
+        ({"concepts": replace(CONCEPTS, names=("boat", "fish", "sun"))}, 1, ["concepts"]),
         ({"encoder": RandomEncoder(1)}, 1, ["concepts", "images"]),
         ({"summary": "max"}, 2, []),
         ({"layers": ["1", "3"]}, 2, []),
@@ -172,12 +174,12 @@ def test_changed_weights_images_or_rule_are_never_served_from_the_folder(run, mo
     run()
     with torch.no_grad():
         model[5].bias[0] += 1
-    run()
+    run(overwrite=True)
     assert len(run.passes) == 2
     run(probe=replace(probe, hashes=("other", *probe.hashes[1:])))
     assert len(run.passes) == 3
     change(model, inference="sample")
-    dissection = run()
+    dissection = run(overwrite=True)
     assert len(run.passes) == 4 and dissection.manifest["model"]["rules"] == {"1": "sample (noise 1)"}
 
 

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from dissect.recording.top_images import KEPT, SIDE, grid_of, merged, no_tops, with_batch
+from dissect.recording.top_images import KEPT, SIDE, grid_of, merged, no_top_images, with_batch
+from dissect.recording.unit_values import UnitValues
 
 
 def pictures(images=30, units=5, side=4, *, levels=6):
@@ -14,10 +15,11 @@ def pictures(images=30, units=5, side=4, *, levels=6):
 
 
 def kept(y, values, won, batches, grid=(4, 4)):
-    tops = no_tops(y.shape[1], grid)
+    tops = no_top_images(y.shape[1], grid)
     for run in batches:
         rows = slice(run.start, run.stop)
-        tops = with_batch(tops, run, values[rows], None if won is None else won[rows], y[rows], grid)
+        said = UnitValues(values[rows], None if won is None else won[rows])
+        tops = with_batch(tops, run, said, y[rows], grid)
     return tops
 
 
@@ -28,7 +30,7 @@ def test_they_are_the_best_by_value_then_by_place_among_images_won(competes):
     for unit in range(5):
         candidates = [i for i in range(30) if won[i, unit] or not competes]
         best = sorted(candidates, key=lambda i: (-values[i, unit], i))[:KEPT]
-        assert tops.images[unit].tolist() == best
+        assert tops.indices[unit].tolist() == best
         assert torch.equal(tops.values[unit], values[best, unit])
         assert torch.equal(tops.maps[unit].flatten(1), y[best, unit].half())
 
@@ -44,15 +46,15 @@ def test_parts_in_any_order_merge_to_the_same():
 def test_fewer_images_than_places_leave_empty_ones():
     y, values, won = pictures(images=3)
     tops = kept(y, values, won, [range(3)])
-    assert ((tops.images >= 0).sum(1) == won.sum(0)).all()
-    assert (tops.values[tops.images < 0] == -torch.inf).all()
+    assert ((tops.indices >= 0).sum(1) == won.sum(0)).all()
+    assert (tops.values[tops.indices < 0] == -torch.inf).all()
 
 
 def test_large_maps_are_averaged_down_and_class_tokens_left_out():
     y = torch.rand(2, 3, 1 + 28 * 28)
-    tops = with_batch(no_tops(3, (28, 28)), range(2), y.mean(2), None, y, (28, 28))
+    tops = with_batch(no_top_images(3, (28, 28)), range(2), UnitValues(y.mean(2)), y, (28, 28))
     assert tops.maps.shape == (3, KEPT, SIDE, SIDE)
-    first = int(tops.images[0, 0])
+    first = int(tops.indices[0, 0])
     expected = y[first, 0, 1:].view(14, 2, 14, 2).mean((1, 3))
     torch.testing.assert_close(tops.maps[0, 0].float(), expected, rtol=1e-3, atol=1e-3)
 

@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 from competition_layers import Competition, StochasticLWTA, create_model, load_model, save_model
-from dissect.folder.store import digest, load_tensors, model_fingerprint, save_tensors, transform_fingerprint
+from dissect.fingerprints import digest, model_fingerprint, transform_fingerprint
+from dissect.folder.tensors import load_tensors, save_tensors
 
 
 def test_the_hash_tells_apart_values_shapes_types_and_nesting():

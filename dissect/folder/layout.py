@@ -1,0 +1,195 @@
+"""Where everything lies in a dissection folder, and whether it is finished."""
+
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from competition_layers.files import write_file
+
+from .tensors import FORMAT
+
+_SHARD = re.compile(r"(\d{9})-([0-9a-f]{32})\.safetensors")  # START-KEY: what `shard` names
+# of a manifest: what readers take from it, and of which kind
+_NEEDED: dict[tuple[str, ...], type] = {
+    ("key",): str,
+    ("encoder",): str,
+    ("model", "fingerprint"): str,
+    ("model", "rules"): dict,
+    ("probe", "fingerprint"): str,
+    ("probe", "names"): list,
+    ("concepts", "fingerprint"): str,
+    ("concepts", "names"): list,
+    ("options", "similarity"): str,
+    ("layers",): dict,
+}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The paths of one dissection folder. `unfinished.json` stands there until `manifest.json` does."""
+
+    folder: Path
+    PARTS: ClassVar = ("activations", "embeddings", "exemplars", "priors", "tops")  # folders
+
+    @property
+    def manifest(self) -> Path:
+        return self.folder / "manifest.json"
+
+    @property
+    def unfinished(self) -> Path:
+        return self.folder / "unfinished.json"
+
+    @property
+    def descriptions(self) -> Path:
+        return self.folder / "descriptions.csv"
+
+    @property
+    def candidates(self) -> Path:
+        return self.folder / "candidates.csv"
+
+    @property
+    def exemplars(self) -> Path:
+        return self.folder / "exemplars.csv"
+
+    @property
+    def page(self) -> Path:
+        return self.folder / "report.html"
+
+    @property
+    def concept_embeddings(self) -> Path:
+        return self.folder / "embeddings" / "concepts.safetensors"
+
+    @property
+    def image_shards(self) -> Path:
+        return self.folder / "embeddings" / "images"
+
+    def activation_shards(self, layer: str) -> Path:
+        return self.folder / "activations" / _inside(layer)
+
+    def top_shards(self, layer: str) -> Path:
+        return self.folder / "tops" / _inside(layer)
+
+    def top_images(self, layer: str) -> Path:
+        return self.folder / "tops" / f"{_inside(layer)}.safetensors"
+
+    def prior(self, layer: str) -> Path:
+        return self.folder / "priors" / f"{_inside(layer)}.safetensors"
+
+    @property
+    def strips(self) -> Path:
+        return self.folder / "exemplars"
+
+    def strip(self, layer: str, unit: int) -> Path:
+        return self.strips / _inside(layer) / f"{unit}.jpg"
+
+    def source(self, of: str) -> Path:
+        """What the user called the `model` or the `encoder`."""
+        return self.folder / f"{of}.json"
+
+    def lock(self, share: tuple[int, int] | None = None) -> Path:
+        return self.folder / (".lock" if share is None else f".lock-{share[0]}-of-{share[1]}")
+
+    def share_locks(self) -> list[Path]:
+        return sorted(path for path in self.folder.glob(".lock-*-of-*") if path.suffix != ".by")
+
+    @property
+    def is_finished(self) -> bool:
+        return self.manifest.is_file()
+
+    def read_manifest(self) -> dict[str, Any]:
+        """The manifest of a finished dissection.
+
+        Raises:
+            FileNotFoundError: none there, or unfinished. ValueError: another format, or damaged.
+        """
+        if not self.is_finished:
+            raise FileNotFoundError(
+                f"Expected a finished dissection (manifest.json) in {str(self.folder)!r} but got none"
+            )
+        made = read_json(self.manifest)
+        if made.get("format") != FORMAT:
+            newer = isinstance(made.get("format"), int) and made["format"] > FORMAT
+            raise ValueError(
+                f"Expected a dissection of format {FORMAT} but got {made.get('format')} in {str(self.folder)!r}; "
+                f"{'a newer lwta reads it' if newer else 'describe again'}"
+            )
+        layers: dict[str, Any] = _at(made, ("layers",)) or {}
+        needed = _NEEDED | {("layers", layer, "units"): int for layer in layers}
+        for keys, kind in needed.items():
+            if not isinstance(_at(made, keys), kind):
+                raise ValueError(
+                    f"Expected {'.'.join(keys)} ({kind.__name__}) in {str(self.manifest)!r} but got "
+                    f"{_at(made, keys)!r}; describe again"
+                )
+        for layer in layers:
+            _inside(layer)
+        return made
+
+    def is_made_from(self, key: str) -> bool:
+        """Whether the folder holds the finished dissection of these very inputs."""
+        try:
+            same = self.read_manifest()["key"] == key
+        except (FileNotFoundError, ValueError):
+            return False
+        return same and all(path.exists() for path in (self.descriptions, self.candidates, self.strips))
+
+    def invalidate(self, model: str) -> None:
+        """From here on unfinished: the manifest speaks of files that are replaced. `model` is the fingerprint."""
+        if not self.unfinished.is_file():
+            write_json(self.unfinished, {"format": FORMAT, "model": {"fingerprint": model}})
+        self.manifest.unlink(missing_ok=True)
+
+    def finish(self, made: Mapping[str, Any]) -> None:
+        """Write the manifest, last of all files."""
+        write_json(self.manifest, made)
+        self.unfinished.unlink(missing_ok=True)
+
+
+def shard(place: Path, start: int, key: str) -> Path:
+    """The file of the shard whose images begin at `start`, under the `key` of its content."""
+    return place / f"{start:09d}-{key}.safetensors"
+
+
+def shards_in(place: Path) -> Iterator[tuple[int, str, Path]]:
+    """Start, key and path of each shard in a folder, in order; other files there are somebody else's."""
+    for path in sorted(place.glob("*.safetensors")):
+        if found := _SHARD.fullmatch(path.name):
+            yield int(found[1]), found[2], path
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """What one of the folder's JSON files says.
+
+    Raises:
+        ValueError: it is damaged.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"Expected a whole JSON file but got {str(path)!r} ({error}); describe again") from error
+    if not isinstance(found, dict):
+        raise ValueError(f"Expected an object in {str(path)!r} but got {type(found).__name__}; describe again")
+    return found
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write one of the folder's JSON files, whole or not at all."""
+    with write_file(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+def _at(made: Any, keys: Sequence[str]) -> Any:
+    """The value at a path of keys; None where there is none."""
+    for key in keys:
+        made = made.get(key) if isinstance(made, dict) else None
+    return made
+
+
+def _inside(layer: str) -> str:
+    """The layer's name, refused where it would be a path: a folder may come from anybody."""
+    if not layer or layer in (".", "..") or "/" in layer or "\\" in layer or "\0" in layer:
+        raise ValueError(f"Expected a module's dotted name for a layer but got {layer!r}")
+    return layer

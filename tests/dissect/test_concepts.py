@@ -5,7 +5,7 @@ import torch
 from torch.nn.functional import normalize
 
 from dissect import ConceptSet, load_concepts
-from dissect.encoders.tokenizer import check_words, drop_unknown
+from dissect.encoders.tokenizer import check_words, readable
 
 
 @pytest.mark.parametrize(
@@ -79,8 +79,8 @@ def test_untrained_words_are_refused_by_name_or_dropped_and_counted():
     concepts = ConceptSet(("Red boat", "blue boat", "red zeppelin"), source="list")
     with pytest.raises(ValueError, match=r"got 2 with others: 'blue boat' \(blue\); 'red zeppelin' \(zeppelin\)"):
         check_words(concepts, known)
-    kept, dropped = drop_unknown(concepts, known)
-    assert kept.names == ("Red boat",) and dropped == 2
+    kept = readable(concepts, known, str)
+    assert kept.names == ("Red boat",)
     check_words(kept, known)
-    with pytest.raises(ValueError, match="but all 3 have others"):
-        drop_unknown(concepts, frozenset())
+    with pytest.raises(ValueError, match="but all 3 have unknown words or are too long"):
+        readable(concepts, frozenset(), str)

@@ -23,8 +23,10 @@ from dissect import (
     open_probe,
 )
 from dissect.describers.concept_matching import MINIMUM_SUPPORT
+from dissect.describing import usable
 from dissect.encoders.clip import ClipEncoder
 from dissect.encoders.precomputed import PrecomputedEncoder
+from dissect.encoders.tokenizer import too_long
 
 
 class TinyClip(nn.Module):
@@ -200,11 +202,60 @@ def test_weights_get_the_gelu_that_they_were_trained_with(monkeypatch, to_tensor
 
 def test_weights_that_cannot_be_had_are_said_in_one_line(monkeypatch):
     def create(*_, **__):
-        raise RuntimeError("Failed to download weights for tag 'openai': no connection")
+        raise RuntimeError("Failed to download weights for tag 'openai': no connection\nand more")
 
     monkeypatch.setattr(open_clip, "create_model_and_transforms", create)
-    with pytest.raises(FileNotFoundError, match="Expected the weights of 'ViT-B-32/openai' in the cache or on the Hub"):
-        load_encoder("ViT-B-32/openai")
+    for name in ("ViT-B-32/openai", "hf-hub:laion/none"):
+        with pytest.raises(
+            FileNotFoundError, match=f"Expected the weights of '{name}' in the cache or on the Hub"
+        ) as e:
+            load_encoder(name)
+        assert "\n" not in str(e.value)
+
+
+@pytest.mark.parametrize("suffix", ["", "dfndr2b="], ids=["MODEL/FILE", "MODEL/TAG=FILE"])
+def test_weights_in_a_file_are_prepared_as_their_models_tags_are(monkeypatch, tmp_path, to_tensor, suffix):
+    """MobileCLIP2 takes pictures between 0 and 1; open_clip takes a file's weights to be OpenAI's."""
+    seen = {}
+
+    def create(model_name, **options):
+        seen.update(options)
+        return TinyClip(), None, to_tensor
+
+    monkeypatch.setattr(open_clip, "create_model_and_transforms", create)
+    file = tmp_path / "weights.safetensors"
+    file.write_bytes(b"")
+    load_encoder(f"MobileCLIP2-S0/{suffix}{file}")
+    assert seen["pretrained"] == str(file) and seen["image_mean"] == (0.0, 0.0, 0.0)
+    assert seen["image_std"] == (1.0, 1.0, 1.0) and seen["image_interpolation"] == "bilinear"
+    load_encoder(f"ViT-B-32/openai={file}")
+    assert seen["force_quick_gelu"]
+    with pytest.raises(ValueError, match="since the weights of ViT-B-32 differ in quick_gelu"):
+        load_encoder(f"ViT-B-32/{file}")
+    with pytest.raises(FileNotFoundError, match=r"with a file of weights but 'none\.pt' is not there"):
+        load_encoder("ViT-B-32/openai=none.pt")
+
+
+def test_damaged_weights_are_said_in_one_line_with_the_file(tmp_path):
+    (tmp_path / "open_clip_config.json").write_text('{"model_cfg": {')
+    with pytest.raises(ValueError, match=r"Expected weights of open_clip's format .*'local-dir:.*copy them anew"):
+        load_encoder(f"local-dir:{tmp_path}")
+    (tmp_path / "half.safetensors").write_bytes(b"half")
+    with pytest.raises(ValueError, match=r"Expected a whole safetensors file but got .*half.safetensors"):
+        load_encoder(tmp_path / "half.safetensors").identity  # noqa: B018
+
+
+def test_phrases_longer_than_the_encoder_reads_are_refused_or_dropped(to_tensor):
+    """Cut at the context's end they would be equal: two long phrases that differ in their last words."""
+    encoder = ClipEncoder(TinyClip(), to_tensor, open_clip.get_tokenizer("ViT-B-32"))
+    head = "a red boat and a blue boat and a white house and a green tree at night in a forest " * 5
+    long = ConceptSet((f"{head} a beach", f"{head} a city", "a boat", "sun", "a palm"))
+    with pytest.raises(ValueError, match=r"at most 77 tokens.* but got 2 longer: 'a red boat and .*drop_unknown"):
+        encoder.encode_texts(long)
+    assert encoder.known(long) == (ConceptSet(("a boat", "sun", "a palm")), 2)
+    whole = " ".join(["boat"] * 75)  # with begin and end 77: read whole
+    assert not too_long([whole], encoder.tokenizer)[0] and too_long([f"{whole} sun"], encoder.tokenizer)[0]
+    assert too_long([head * 20], encoder.tokenizer)[0]
 
 
 @pytest.fixture
@@ -271,3 +322,62 @@ def test_precomputed_texts_are_checked(tmp_path, embedded):
         ValueError, match=r"Expected no templates with precomputed text embeddings but got \['a \{\}'\]"
     ):
         encoder.encode_texts(load_concepts(words, templates=["a {}"]))
+
+
+@pytest.fixture
+def words(tmp_path):
+    """Four phrases; the embeddings of the second are not finite."""
+    (tmp_path / "words.txt").write_text("boat\nsun\npalm\nsea\n")
+    rows = torch.randn(4, 5)
+    rows[1] = torch.inf
+    save_file({"embeddings": rows}, tmp_path / "words.safetensors")
+    return load_concepts(tmp_path / "words.txt")
+
+
+@pytest.mark.parametrize("limit", [None, 4])
+def test_rows_that_are_not_finite_are_named_and_left_out(embedded, words, limit, to_tensor, tmp_path):
+    """One NaN made every similarity NaN, and left all units without a name."""
+    pixels = torch.randint(0, 256, (9, 4, 4, 3), dtype=torch.uint8)
+    rows = torch.randn(9, 5)
+    rows[2, 3], rows[4] = torch.nan, 0.0
+    save_file({"images": pixels, "embeddings": rows}, embedded)
+    encoder, probe = load_encoder(embedded), open_probe(embedded, limit=limit)
+    kept, concepts, dropped = usable(probe, words, encoder)
+    bad = {"2", "4"} if limit is None else {"2", "4"} & set(probe.names)
+    assert bad and set(kept.names) == set(probe.names) - bad and {name for name, _ in kept.skipped} == bad
+    assert concepts.names == ("boat", "palm", "sea") and dropped == ["sun"]
+    found = encoder.encode_images(kept)
+    torch.testing.assert_close(found, normalize(rows[[int(name) for name in kept.names]], dim=1))
+    assert [kept[i].getpixel((0, 0)) for i in range(len(kept))] == [
+        tuple(pixels[int(n), 0, 0].tolist()) for n in kept.names
+    ]
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU()).eval()
+    dissection = describe(model, probe, words, encoder, tmp_path / "out", DescribeOptions("1", transform=to_tensor))
+    assert dissection.images == kept.names and dissection.image_embeddings().isfinite().all()
+    assert [name for name, _ in dissection.manifest["probe"]["skipped"]] == [name for name, _ in kept.skipped]
+
+
+def test_rows_of_a_limited_probe_stay_with_their_pictures_when_some_are_left_out(embedded, words):
+    some = open_probe(embedded, limit=3)  # three rows, of these three alone
+    rows = torch.randn(3, 5)
+    rows[0] = torch.nan
+    save_file({"embeddings": rows}, embedded.with_name("three.safetensors"))
+    encoder = load_encoder(embedded.with_name("three.safetensors"))
+    kept, *_ = usable(some, words, encoder)
+    assert kept.names == some.names[1:]
+    torch.testing.assert_close(encoder.encode_images(kept), normalize(rows[1:], dim=1))
+    save_file({"embeddings": torch.full((3, 5), torch.nan)}, embedded.with_name("none.safetensors"))
+    with pytest.raises(ValueError, match=r"Expected finite embeddings .* but no row is"):
+        usable(some, words, load_encoder(embedded.with_name("none.safetensors")))
+
+
+def test_embeddings_of_two_sizes_and_too_few_concepts_are_refused(embedded, words, tmp_path):
+    probe = open_probe(embedded)
+    save_file({"embeddings": torch.randn(4, 7)}, tmp_path / "words.safetensors")
+    with pytest.raises(ValueError, match=r"Expected embeddings of one size but got 5 .* and 7 of the phrases"):
+        usable(probe, words, load_encoder(embedded))
+    save_file({"embeddings": torch.randn(4)}, tmp_path / "words.safetensors")
+    with pytest.raises(ValueError, match=r"Expected 'embeddings' \(rows, dim\) in .*words.safetensors' but got \(4,\)"):
+        usable(probe, words, load_encoder(embedded))
+    with pytest.raises(ValueError, match=r"Expected at least 3 concepts, .* but got 2: boat, sun"):
+        usable(probe, ConceptSet(("boat", "sun")), ClipEncoder(TinyClip(), str, letters))

@@ -83,7 +83,7 @@ def test_an_encoder_that_a_dissection_names_is_not_fetched_by_its_word(place, ca
         find.main(["a red boat", "--dissection", str(folder), "--top", "1", "--clip", "bundled"])
     finally:
         write_encoder(folder, "bundled")
-    assert capsys.readouterr().out.count("layer") == 2
+    assert capsys.readouterr().out.count("  name\n") == 2
 
 
 def test_judge_prints_a_row_a_layer_and_says_what_it_means(place, capsys):

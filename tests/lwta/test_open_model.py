@@ -1,5 +1,6 @@
 """A network from anywhere: torchvision's names, and a function of one's own; shares of a command."""
 
+import json
 import os
 import signal
 import subprocess
@@ -14,13 +15,13 @@ from safetensors.torch import save_file
 from torch import nn
 from torchvision import models
 
+from dissect import Dissection, open_probe
 from dissect import compare as compare_networks
 from dissect import explain as explain_image
-from dissect import open_probe
 from dissect.recording import shards
 from dissect.recording.subject import default_transform
 from lwta.commands import compare, describe, explain
-from lwta.open_model import class_names, open_dissected, open_model
+from lwta.open_model import class_names, open_dissected, open_model, recall_model
 from lwta.processes import own_share
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -47,6 +48,16 @@ def wrong():
     return "a path"
 
 number = 1
+"""
+
+SHARED = """
+import torch
+from torchvision import models, transforms
+
+def resnet():
+    torch.manual_seed(0)
+    model = models.ResNet(models.resnet.BasicBlock, [2, 2, 2, 2], width_per_group=64, num_classes=2)
+    return model, transforms.Compose([transforms.Resize(32), transforms.ToTensor()])
 """
 
 
@@ -92,6 +103,16 @@ def test_torchvisions_networks_bring_their_weights_transform_and_classes():
     assert repr(default_transform(model)) == repr(models.ResNet18_Weights.DEFAULT.transforms())
 
 
+def test_by_default_an_activation_that_runs_several_times_is_read_where_its_block_returns_it(command, own):
+    """Both activations of a torchvision block are one module, of two outputs in a pass."""
+    (own / "shared.py").write_text(SHARED)
+    describe.main(["--model=shared:resnet", *command[1:], "--out=shared"])
+    dissection = Dissection.open(own / "shared")
+    assert dissection.layers == ("layer4.1",) and dissection.units("layer4.1") == 512
+    assert (dissection.record("layer4.1").summaries["mean"] >= 0).all()  # after the activation
+    sys.modules.pop("shared", None)
+
+
 def test_a_network_without_class_names_is_told():
     with pytest.raises(ValueError, match="Expected a network that says the names of its classes but Linear does not"):
         class_names(nn.Linear(1, 1))
@@ -115,13 +136,74 @@ def small_shards(monkeypatch):
 
 def test_ones_own_network_is_explained_and_compared(command, own, capsys):
     describe.main([*command, "--layers=1", "--out=out"])
-    explain.main(["probe/blue/0.png", "--dissection=out", "--twin=my_networks:with_transform"])
+    typed = "my_networks:with_transform"
+    with pytest.raises(ValueError, match=r"Expected --model from you, .*'my_networks:with_transform', is"):
+        explain.main(["probe/blue/0.png", "--dissection=out"])
+    explain.main(["probe/blue/0.png", "--dissection=out", f"--model={typed}", f"--twin={typed}"])
     said = capsys.readouterr().out
     assert "boat" in said and (own / "out" / "report.html").is_file()
     for name in ("blue", "red"):
         (own / "probe" / name).rename(own / "probe" / {"blue": "boat", "red": "palm"}[name])
     compare.main(["my_networks:with_transform", "--data=probe"])
     assert "my_networks:with_transform" in capsys.readouterr().out and (own / "comparison.html").is_file()
+
+
+@pytest.fixture
+def gift(own):
+    """A folder that somebody sent: a finished dissection, as far as its manifest says."""
+
+    def of(**said):
+        folder = own / "gift"
+        folder.mkdir(exist_ok=True)
+        (folder / "payload.py").write_text('def run():\n    open("PWNED", "w").write("ran")\n')
+        (folder / "model.json").write_text(json.dumps({"format": 1, **said}))
+        return folder
+
+    return of
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["gift.payload:run", "os:abort", "hf-hub:evil/model", "local-dir:/", "resnet18", "torchvision:resnet18", "/"],
+)
+def test_no_code_runs_and_nothing_is_fetched_by_what_a_dissection_says(gift, own, name):
+    for random_weights in (False, True):
+        folder = gift(model=name, folder=False, random_weights=random_weights)
+        if random_weights and name in ("resnet18", "torchvision:resnet18"):
+            assert recall_model(folder) == name  # a plan alone
+        else:
+            with pytest.raises(ValueError, match=r"Expected --model from you, .* that is never done because a folder"):
+                recall_model(folder)
+    assert not (own / "PWNED").exists() and "gift" not in sys.modules
+
+
+@pytest.mark.parametrize(
+    "said",
+    [{}, {"model": 3, "folder": True}, {"model": "m", "folder": "yes"}, {"format": 9, "model": "m", "folder": True}],
+)
+def test_a_dissection_that_says_nonsense_of_its_network_is_told(gift, said):
+    with pytest.raises(ValueError, match=r"Expected the name of a network in .*model.json' but got .*say --model"):
+        recall_model(gift(**said))
+
+
+def test_a_dissections_folder_of_a_network_is_found_beside_it_alone(gift, own):
+    (own / "runs" / "a").mkdir(parents=True)
+    assert recall_model(gift(model="../runs/a", folder=True)) == str(own / "runs" / "a")
+    for name in (str(own / "runs" / "a"), "../runs/b"):
+        with pytest.raises(ValueError, match="but it is not there; say --model"):
+            recall_model(gift(model=name, folder=True))
+
+
+def test_a_dissection_of_random_weights_is_explained_by_its_name_alone(command, own, capsys):
+    options = ["--model=test_resnet", "--random-weights", *command[1:], "--out=random"]
+    describe.main(options)
+    before = torch.random.get_rng_state()
+    dissection, network = open_dissected(own / "random")
+    assert torch.equal(torch.random.get_rng_state(), before)
+    again, typed = open_dissected(own / "random", "test_resnet")
+    assert torch.equal(network.fc.weight, typed.fc.weight) and again.layers == dissection.layers
+    explain.main(["probe/blue/0.png", "--dissection=random"])
+    assert "test_resnet" not in capsys.readouterr().err
 
 
 def test_a_network_without_class_names_is_explained_by_numbers_but_not_compared(own):
@@ -147,7 +229,7 @@ def test_ones_own_network_goes_through_the_whole_command_in_shares(command, own,
     describe.main([*options, "--out=two"])
     files = contents(own / "one")
     assert files == contents(own / "two") and len(files) > 12
-    dissection, network = open_dissected(own / "one")
+    dissection, network = open_dissected(own / "one", "my_networks:with_transform")
     assert dissection.layers == ("1", "4") and network[4].out_features == 2
 
 

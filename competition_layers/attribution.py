@@ -4,8 +4,8 @@ Whether the path is linear is measured: the gradient of the logit gives the cont
 with units off, must lose just as much.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
@@ -49,6 +49,7 @@ class Contributions:
     runner_up: Int[Tensor, "images"]  # the class of the largest logit beside the target's
     to_logit: Float[Tensor, "images units"]
     to_margin: Float[Tensor, "images units"]
+    margin_at: Float[Tensor, "images positions units"]  # to_margin, position by position
     output: Float[Tensor, "images positions units"]
     won: Bool[Tensor, "images positions units"] | None  # None: the layer does not compete
     reaches: Bool[Tensor, "images positions"]  # whether anything at this position can move the margin
@@ -82,6 +83,33 @@ def contributions(
                 if _adds_up(model, x, layer, found):
                     return found
         return _attribute(model, x, layer, target, "gradient x activation")
+
+
+@torch.enable_grad()
+def first_order(
+    model: nn.Module, x: Tensor, layers: Sequence[str], *, target: int | None = None
+) -> dict[str, Float[Tensor, "images units"]]:
+    """Gradient times activation to the margin at many layers, from one pass forward and one backward."""
+    outputs: dict[str, Tensor] = {}
+
+    def keep(layer: str) -> Callable:
+        def hook(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+            outputs[layer] = output
+            return output.clone()  # a later module may write into it
+
+        return hook
+
+    with fixed_noise(model), winner_gradients(model), ExitStack() as stack:
+        for layer in layers:
+            stack.enter_context(_hook(model, layer, keep(layer)))
+        logits = model(x.detach().requires_grad_())
+    chosen, runner_up = _classes(logits.detach(), target)
+    margin = (logits.gather(1, chosen[:, None]) - logits.gather(1, runner_up[:, None])).sum()
+    slopes = torch.autograd.grad(margin, list(outputs.values()), materialize_grads=True)
+    return {
+        layer: _positions((output * slope).detach(), channel_axis(model, layer, output)).sum(1)
+        for (layer, output), slope in zip(outputs.items(), slopes, strict=True)
+    }
 
 
 @torch.no_grad()
@@ -144,6 +172,7 @@ def _attribute(model: nn.Module, x: Tensor, layer: str, target: int | None, meth
         runner_up=runner_up,
         to_logit=(a * by_target).sum(1),
         to_margin=(a * by_margin).sum(1),
+        margin_at=a * by_margin,
         output=a,
         won=None if won[0] is None else _positions(won[0], axis),
         reaches=(by_margin != 0).any(-1),

@@ -3,7 +3,7 @@
 from importlib import import_module
 
 _HOMES = {
-    "Comparison": ".comparing.comparing",
+    "Comparison": ".comparing.figures",
     "ConceptSet": ".encoders.concepts",
     "DEFAULT_SIMILARITY": ".similarity",
     "DescribeOptions": ".describing",

@@ -1,10 +1,11 @@
-"""What is said about one image: plain frozen values, no tensors. `explain` makes them; table and page show them."""
+"""What is said about one image: frozen values, no tensors. `explain` makes them; table, page and JSON show them."""
 
 from dataclasses import dataclass, field
 
 from competition_layers.attribution import Method
 
 Grid = tuple[tuple[float | None, ...], ...]
+EXPLAINS = 0.5  # of the lead: units that carry less do not explain the decision
 
 
 @dataclass(frozen=True)
@@ -18,12 +19,36 @@ class ClassScore:
 
 @dataclass(frozen=True)
 class SwitchOff:
-    """The network run again with units off: what the predicted class lost, and what is predicted then."""
+    """The network run again with units off: what the explained class lost, and what is predicted then."""
 
     logit: float
-    margin: float
+    lead: float
     label: str
     probability: float
+
+
+@dataclass(frozen=True)
+class Rival:
+    """The competitor of its group that came second most often where a unit won, and in which share of those places."""
+
+    unit: int
+    name: str
+    share: float
+
+
+@dataclass(frozen=True)
+class UnitName:
+    """What a dissection says of a unit; all empty without one.
+
+    `r` is Pearson's correlation of the name with the unit on images that did not choose it, with its 95 % interval.
+    """
+
+    name: str = ""
+    alternatives: tuple[str, ...] = ()  # the next best, most similar first
+    r: float | None = None
+    low: float | None = None
+    high: float | None = None
+    exemplars: bytes = field(default=b"", repr=False)  # a strip of the unit's top probe images, JPEG
 
 
 @dataclass(frozen=True)
@@ -37,55 +62,112 @@ class UnitEffect:
     unit: int
     group: int | None  # group and competitor: None where nothing competes
     competitor: int | None
-    name: str  # "" when the dissection found none, or there is no dissection
-    similarity: float | None
+    named: UnitName
     value: float
     win_share: float | None  # of all places
     to_logit: float
-    to_margin: float
+    to_lead: float
     off: SwitchOff
-    where: Grid | None = field(repr=False)
-    exemplars: bytes = field(repr=False)  # a strip of the unit's top probe images, JPEG; b"" without any
+    place: str = ""  # where on the picture it added to the lead, in words; "" where that is nowhere in particular
+    rival: Rival | None = None
+    where: Grid | None = field(default=None, repr=False)
+
+    @property
+    def name(self) -> str:
+        return self.named.name
+
+    @property
+    def label(self) -> str:
+        """What to call it: its name, else its number."""
+        return self.named.name or f"unit {self.unit}"
+
+
+@dataclass(frozen=True)
+class Sum:
+    """A figure of the network taken apart:  total = units + others + without + missed."""
+
+    total: float
+    units: float  # those that are shown
+    others: float  # of the layer
+    without: float  # what the network gives with the whole layer off: biases and paths around it
+    missed: float  # what first-order estimates miss; 0 where contributions are exact
+
+
+@dataclass(frozen=True)
+class ExplainedLayer:
+    """Which layer of which network."""
+
+    architecture: str
+    layer: str
+    width: int  # units
+    competitors: int  # in a group; 1: nothing competes
+    rule: str  # how winners are picked
+    method: Method
+    decision: bool = False  # the last competition, after which everything is linear and nothing beside it
+
+    @property
+    def exact(self) -> bool:
+        """Whether contributions are exact: all that follows is linear, as it is or with norm scales frozen."""
+        return self.method != "gradient x activation"
+
+
+@dataclass(frozen=True)
+class LayerShare:
+    """How much of the lead is lost when the few strongest units of a layer are switched off together."""
+
+    layer: str
+    share: float
+
+
+@dataclass(frozen=True)
+class Switches:
+    """The decision as arithmetic:  logits = bias + sum of the votes of all units that are on.
+
+    A row for each of the explanation's units, and a last one for all other winners together.
+    """
+
+    labels: tuple[str, ...]
+    bias: tuple[float, ...]
+    votes: tuple[tuple[float, ...], ...]
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """One image, one layer: the prediction and the units behind it.
-
-    Logit and margin (the lead over the runner-up) are each the sum of three parts: `units`, the `others` of the layer,
-    and the `rest` (biases, paths around the layer). `others` and `rest` are pairs (logit, margin).
-    """
+    """One image, one layer: the prediction and the units behind it."""
 
     image: str
     picture: bytes = field(repr=False)  # what the network saw, PNG
-    architecture: str
-    competitors: int  # in a group of this layer; 1: nothing competes
-    rule: str
-    layer: str
-    method: Method
+    at: ExplainedLayer
     classes: tuple[ClassScore, ...]  # the most probable first
-    margin: float
-    units: tuple[UnitEffect, ...]  # the largest absolute contribution to the margin first
-    others: tuple[float, float]
-    rest: tuple[float, float]
+    target: str  # the class that is explained
+    runner_up: str  # the class of the largest logit beside it
+    logit: Sum  # of the target
+    lead: Sum  # of the target over the runner-up; below 0 where the target is not what is predicted
+    units: tuple[UnitEffect, ...]  # the largest absolute contribution to the lead first
     together: SwitchOff  # all of `units` off at once
-    width: int  # units in the layer
+    random_lead: float | None  # lost with as many other winners off, drawn at random (mean of a few draws)
     passed: int  # units that won (gave anything but 0, where nothing competes) at a place that can reach the decision
-    deciding: int  # units that make up 90 % of the absolute contributions to the margin
+    deciding: int  # units that make up 90 % of the absolute contributions to the lead
     truth: str = ""  # what the image shows, where that is known
+    instead: LayerShare | None = None  # a layer that does explain the decision, where this one does not
+    regions: tuple[tuple[int, ...], ...] | None = None  # at each place the row of `units` that adds most; -1: another
+    switches: Switches | None = field(default=None, repr=False)
 
     @property
     def label(self) -> str:
+        """The predicted class."""
         return self.classes[0].label
 
     @property
-    def runner_up(self) -> str:
-        return self.classes[1].label
+    def share(self) -> float:
+        """Of the lead, that the shown units carry: measured, by switching them off together."""
+        return self.together.lead / self.lead.total if self.lead.total else 0.0
 
     @property
-    def logit(self) -> float:
-        return self.classes[0].logit
+    def explains(self) -> bool:
+        """Whether the shown units carry at least half of the lead."""
+        return self.share >= EXPLAINS
 
     @property
     def effective_density(self) -> float:
-        return self.deciding / self.width
+        return self.deciding / self.at.width

@@ -1,7 +1,7 @@
 """The units that answer to a phrase."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float
@@ -26,7 +26,7 @@ class Answer:
     high: float
     precision: float
     p: float
-    q: float
+    q: float = 1.0
 
 
 def find_units(
@@ -58,12 +58,12 @@ def find_units(
         p_values.append(p)
         rows = torch.stack([r, low, high, top_precision(answers, same), p], 1).tolist()
         found += [
-            Answer(layer, unit, dissection.description(layer, unit).description, *row, q=1.0)
+            Answer(layer, unit, dissection.description(layer, unit).description, *row)
             for unit, row in enumerate(rows)
         ]
     q = benjamini_hochberg(torch.cat(p_values)).tolist()
     ranked = sorted(range(len(found)), key=lambda i: -found[i].predictability)[:top]
-    return tuple(Answer(**{**vars(found[i]), "q": q[i]}) for i in ranked)
+    return tuple(replace(found[i], q=q[i]) for i in ranked)
 
 
 def answers_of(dissection: Dissection, layer: str) -> Float[Tensor, "images units"]:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from competition_layers import activation_sites, data_config
+from competition_layers import StochasticLWTA, activation_sites, data_config
 
 from ..probe.passes import Transform
 
@@ -50,6 +50,11 @@ def class_tokens(model: nn.Module) -> int:
 def reads_class_token(model: nn.Module) -> bool:
     """Whether the network has a class token and reads its answer from it."""
     return class_tokens(model) > 0 and getattr(model, "global_pool", "token") == "token"
+
+
+def competitors_of(module: nn.Module) -> int:
+    """How many units of a group compete at `module`; 1: nothing does."""
+    return module.groups.competitors if isinstance(module, StochasticLWTA) else 1
 
 
 def default_layer(model: nn.Module, inputs: Tensor | None = None) -> str:

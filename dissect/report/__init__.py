@@ -1,6 +1,7 @@
-"""The page, and the same for a terminal: what `explain` and `compare` found."""
+"""The page, the JSON beside it, and the same for a terminal: what `explain` and `compare` found."""
 
-from .render import render_report
+from .record import explanation_record
+from .render import render_page, render_report
 from .text import comparison_text, explanation_text
 
-__all__ = ["comparison_text", "explanation_text", "render_report"]
+__all__ = ["comparison_text", "explanation_record", "explanation_text", "render_page", "render_report"]

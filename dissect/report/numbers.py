@@ -1,5 +1,10 @@
 """Numbers as people read them."""
 
+from collections.abc import Sequence
+from math import floor
+
+MINUS = "\N{MINUS SIGN}"
+
 
 def signed(value: float, digits: int = 2) -> str:
     """A number with its sign, and never minus nothing.
@@ -8,7 +13,7 @@ def signed(value: float, digits: int = 2) -> str:
     ('+1.23', '−1.23', '0.00')
     """
     text = f"{abs(value):.{digits}f}"
-    return text if not float(text) else ("+" if value > 0 else "−") + text  # noqa: RUF001 (a real minus sign)
+    return text if not float(text) else ("+" if value > 0 else MINUS) + text
 
 
 def percent(share: float, digits: int | None = None) -> str:
@@ -19,8 +24,9 @@ def percent(share: float, digits: int | None = None) -> str:
     """
     value = 100 * share
     if digits is None:
-        digits = 0 if value >= 9.95 or value == 0 else 1 if value >= 0.095 else 2
-    return f"{value:.{digits}f} %"
+        size = abs(value)
+        digits = 0 if size >= 9.95 or size == 0 else 1 if size >= 0.095 else 2
+    return f"{value:.{digits}f} %".replace("-", MINUS)
 
 
 def duration(seconds: float) -> str:
@@ -33,3 +39,20 @@ def duration(seconds: float) -> str:
         return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def add_up(parts: Sequence[float], digits: int = 2) -> list[float]:
+    """`parts` rounded to `digits` so that they add up to their rounded sum: the largest remainders are rounded up.
+
+    Each stays within one unit of the last digit of its value.
+
+    >>> add_up([0.014, 0.014, 0.013])
+    [0.02, 0.01, 0.01]
+    """
+    unit = 10**digits
+    floors = [floor(part * unit) for part in parts]
+    missing = round(sum(parts) * unit) - sum(floors)
+    by_remainder = sorted(range(len(parts)), key=lambda i: floors[i] - parts[i] * unit)
+    for i in by_remainder[: max(missing, 0)]:
+        floors[i] += 1
+    return [value / unit for value in floors]

@@ -1,25 +1,26 @@
-"""Frozen values in, one self-contained HTML file out: styles, script and pictures stand inside it."""
+"""Frozen values in, one self-contained HTML file out: styles, script and pictures stand inside it.
 
-import base64
-import io
+A new page is a template that extends `base.html.j2`, and a function that calls `render_page` with its values.
+"""
+
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from PIL import Image
 
 from competition_layers.attribution import METHODS
 from competition_layers.files import write_file
+from competition_layers.terminal import plain
 
-from ..comparing.comparing import Comparison
-from ..explaining.explanation import Explanation, Grid, UnitEffect
-from ..folder.strips import GAP
-from .numbers import duration, percent, signed
-
-SHOWN_TILES = 6  # of an exemplar strip
-CRISP = 96  # pixels of a side up to which a picture is kept without loss
-VEIL = 0.82  # how dark a place is where the unit lost
+from ..comparing.figures import Comparison
+from ..explaining.explanation import Explanation
+from ..naming.description import OUTCOMES
+from .numbers import add_up, duration, percent, signed
+from .pictures import COLOURS, picture_uri, region_names, regions_uri, strip_uri, veil_uri
+from .record import write_record
+from .sentence import other_layer, sentence_of
 
 
 def render_report(
@@ -28,15 +29,16 @@ def render_report(
     *,
     twins: Sequence[Explanation] = (),
     comparison: Comparison | None = None,
-    title: str = "What decided?",
+    title: str | None = None,
     made: Mapping[str, str] | None = None,
 ) -> Path:
-    """Write the page to `path`, whole or not at all.
+    """Write the page to `path` and its figures as JSON beside it (`.json`), each whole or not at all.
 
     Args:
         explanations: one an image, in the order shown.
         twins: the dense twin's explanations of the same images; none, or as many.
         comparison: the networks' figures, for the table.
+        title: by default "What decided?", where the units shown do explain the decisions.
         made: more lines for "How these numbers were made": what, and how.
 
     Raises:
@@ -48,81 +50,75 @@ def render_report(
         raise ValueError(
             f"Expected twins of the same {len(explanations)} images but got {[twin.image for twin in twins]}"
         )
+    record = write_record(Path(path).with_suffix(".json"), explanations, twins, comparison)
+    return render_page(
+        path,
+        "report.html.j2",
+        title=title or _title(explanations),
+        pairs=[(explanation, twins[i] if twins else None) for i, explanation in enumerate(explanations)],
+        comparison=comparison,
+        made=made or {},
+        methods=METHODS,
+        used={explanation.at.method for explanation in (*explanations, *twins)},
+        record=record.name,
+        scale=_scale,
+    )
+
+
+def render_page(path: str | Path, template: str, **values: Any) -> Path:
+    """Write a page of this folder's `template`, whole or not at all; every value is text in it, never markup."""
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
         lstrip_blocks=True,
-    )  # fmt: skip
+        finalize=lambda value: plain(value) if type(value) is str else value,  # marked-up text has a type of its own
+    )
     environment.filters |= {
         "signed": signed,
         "percent": percent,
         "duration": duration,
-        "picture": cache(_picture),  # the same picture stands in three places, a unit's strip in several pictures
-        "strip": cache(_strip),
-        "veil": _veil,
+        "picture": cache(picture_uri),  # the same picture stands in three places, a unit's strip in several pictures
+        "strip": cache(strip_uri),
+        "veil": veil_uri,
+        "regions": regions_uri,
+        "region_names": region_names,
+        "parts": lead_parts,
+        "sentence": sentence_of,
+        "other_layer": other_layer,
         "stem": lambda name: Path(name).name or name,
     }
-    page = environment.get_template("page.html.j2").render(
-        title=title,
-        pairs=list(zip(explanations, twins or [None] * len(explanations), strict=True)),
-        comparison=comparison,
-        made=made or {},
-        methods=METHODS,
-        used={explanation.method for explanation in (*explanations, *twins)},
-        scale=_scale,
-    )
+    environment.globals |= {"colours": COLOURS, "outcomes": OUTCOMES}
+    page = environment.get_template(template).render(**values)
     with write_file(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
     return Path(path)
+
+
+def lead_parts(explanation: Explanation) -> dict[str, Any]:
+    """What the lead is the sum of, rounded so that it adds up: `units` one by one, `others`, `without`, `missed`."""
+    lead = explanation.lead
+    *units, others, without, missed = add_up(
+        [*(effect.to_lead for effect in explanation.units), lead.others, lead.without, lead.missed]
+    )
+    total = round(sum((*units, others, without, missed)), 2)
+    return {"units": units, "others": others, "without": without, "missed": missed, "total": total}
+
+
+def _title(explanations: Sequence[Explanation]) -> str:
+    if not explanations:
+        return "Networks compared"
+    if all(explanation.explains for explanation in explanations):
+        return "What decided?"
+    return f"What the units of {explanations[0].at.layer} did"
 
 
 def _scale(explanation: Explanation) -> tuple[float, float]:
     """Where the zero line of the bars stands (a share of their width), and the share that one logit takes."""
     values = [0.0]
     for effect in explanation.units:
-        values += [effect.to_margin, effect.off.margin]
+        values += [effect.to_lead, effect.off.lead]
     low, high = min(values), max(values)
     span = (high - low) or 1.0
     return -low / span, 1 / span
-
-
-def _veil(effect: UnitEffect) -> str:
-    """A dark veil over the picture, lifted at each place as far as the unit spoke there: one pixel a place."""
-    grid: Grid = effect.where or ()
-    strongest = max((abs(value) for row in grid for value in row if value is not None), default=0) or 1
-    image = Image.new("LA", (len(grid[0]), len(grid)))
-    image.putdata([(0, _alpha(value, strongest)) for row in grid for value in row])
-    return _data_uri(_encoded(image, "PNG", optimize=True), "png")
-
-
-def _alpha(value: float | None, strongest: float) -> int:
-    lifted = 0 if value is None else (abs(value) / strongest) ** 0.5
-    return round(255 * VEIL * (1 - lifted))
-
-
-def _strip(jpeg: bytes) -> str:
-    """The first tiles of an exemplar strip, without its white gaps, in fewer bytes."""
-    strip = Image.open(io.BytesIO(jpeg))
-    side, step = strip.height, strip.height + GAP  # tiles are square
-    starts = range(0, strip.width, step)[:SHOWN_TILES]
-    row = Image.new("RGBA", (starts[-1] + side, side))
-    for start in starts:
-        row.paste(strip.crop((start, 0, start + side, side)), (start, 0))
-    return _data_uri(_encoded(row, "WEBP", quality=78), "webp")
-
-
-def _picture(png: bytes) -> str:
-    """Small pictures pixel by pixel, larger ones compressed: a page of eight stays below 3 MB."""
-    image = Image.open(io.BytesIO(png))
-    if max(image.size) <= CRISP:
-        return _data_uri(png, "png")
-    return _data_uri(_encoded(image, "WEBP", quality=84), "webp")
-
-
-def _encoded(image: Image.Image, kind: str, **options) -> bytes:
-    buffer = io.BytesIO()
-    image.save(buffer, kind, **options)
-    return buffer.getvalue()
-
-
-def _data_uri(data: bytes, kind: str) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"

@@ -1,75 +1,99 @@
 """The same findings for a terminal."""
 
-from collections.abc import Sequence
 from pathlib import Path
 
-from ..comparing.comparing import Comparison
-from ..explaining.explanation import Explanation
+from competition_layers.terminal import aligned, plain
+
+from ..comparing.figures import Comparison
+from ..explaining.explanation import Explanation, Sum
 from ..naming.description import OUTCOMES
 from .numbers import duration, percent, signed
+from .sentence import other_layer, sentence_of
 
 
 def explanation_text(explanation: Explanation) -> str:
-    """One image: the prediction, and a line for each unit."""
-    best, second = explanation.classes[:2]
+    """One image: the prediction, what decided in one sentence, a line for each unit, and what they add up to."""
+    at, best = explanation.at, explanation.classes[0]
     truth = f" (it shows: {explanation.truth})" if explanation.truth not in ("", best.label) else ""
-    won = f"{explanation.passed} of them won where it counts, " if explanation.competitors > 1 else ""
+    ahead = "ahead of" if explanation.lead.total >= 0 else "behind"
+    about = "" if explanation.target == best.label else f"; {explanation.target}"
+    passed = f"{explanation.passed} of them won where it counts, " if at.competitors > 1 else ""
     head = [
-        f"{Path(explanation.image).name}: {best.label} {percent(best.probability)}{truth}, "
-        f"{explanation.margin:.2f} ahead of {second.label}",
-        f"  {explanation.layer}: {explanation.width} units, {won}{explanation.deciding} make 90 % of the contributions "
-        f"to that lead ({explanation.method})",
+        f"{Path(explanation.image).name}: {best.label} {percent(best.probability)}{truth}{about}, "
+        f"{abs(explanation.lead.total):.2f} {ahead} {explanation.runner_up}",
+        f"  {sentence_of(explanation)}",
+        f"  {other_layer(explanation)}",
+        f"  {at.layer}: {at.width} units, {passed}{explanation.deciding} make 90 % of the contributions to that lead; "
+        f"these {len(explanation.units)} carry {percent(explanation.share)} of it ({at.method})",
     ]
-    rows = [("unit", "name", "value", "won", "to logit", "to margin", "measured", "without it")]
+    rows = [("unit", "name", "where", "value", "won", "to logit", "to lead", "measured", "without it")]
     rows += [
         (
             str(effect.unit),
             effect.name or "unnamed",
+            effect.place,
             signed(effect.value),
             "" if effect.win_share is None else percent(effect.win_share),
             signed(effect.to_logit),
-            signed(effect.to_margin),
-            signed(effect.off.margin),
+            signed(effect.to_lead),
+            signed(effect.off.lead),
             f"{effect.off.label} {percent(effect.off.probability)}",
         )
         for effect in explanation.units
     ]
     together = explanation.together
-    foot = (
-        f"  all {len(explanation.units)} off: the lead loses {together.margin:.2f}, "
-        f"the network says {together.label} {percent(together.probability)}"
+    drawn = explanation.random_lead
+    foot = [
+        f"  {parts_text(explanation.lead, decision=at.decision)}",
+        f"  all {len(explanation.units)} off: the lead loses {signed(together.lead)}"
+        + (f" (as many other winners, at random: {signed(drawn)})" if drawn is not None else "")
+        + f", the network says {together.label} {percent(together.probability)}",
+    ]
+    return "\n".join(
+        [*(plain(line) for line in head if line.strip()), *aligned(rows, left=(1, 2, 8)), *map(plain, foot)]
     )
-    return "\n".join([*head, *_aligned(rows, left=(1, 7)), foot])
+
+
+def parts_text(lead: Sum, *, decision: bool) -> str:
+    """What the lead is the sum of."""
+    rest = "bias" if decision else "without this layer"
+    parts = [("these units", lead.units), ("the others", lead.others), (rest, lead.without)]
+    if abs(lead.missed) >= 0.005:
+        parts.append(("missed by first order", lead.missed))
+    return f"lead {signed(lead.total)} = " + ", ".join(f"{what} {signed(value)}" for what, value in parts)
 
 
 def comparison_text(comparison: Comparison) -> str:
     """One line a network; with dissections one a layer too: how many of its units have a name."""
-    rows = [
+    rows: list[tuple[str, ...]] = [
         (
-            *("network", "U", "accuracy", "argmax", "1 draw", f"{comparison.samples} draws", "density", "eff. density"),
-            *("kept (none)", "training", "ms/image", "parameters"),
+            *("network", "U", "accuracy", "argmax", "1 draw", f"{comparison.samples} draws", "layer", "density"),
+            *("eff. density", "untrained", "kept (none)", "training", "ms/image", "parameters"),
         )
     ]
     for network in comparison.networks:
         accuracy, sparsity = network.accuracy, network.sparsity
-        shares = (accuracy.saved, accuracy.argmax, accuracy.sample, accuracy.samples, sparsity.density)
+        shares = (accuracy.saved, accuracy.argmax, accuracy.sample, accuracy.samples)
         rows.append(
             (
                 network.name,
                 str(network.competitors) if network.competitors > 1 else "none",
                 *("" if share is None else percent(share, 1) for share in shares),
+                sparsity.layer,
+                "" if sparsity.density is None else percent(sparsity.density, 1),
                 percent(sparsity.effective_density, 1),
+                percent(sparsity.untrained, 1),
                 f"{percent(sparsity.kept, 1)} ({percent(sparsity.kept_without_any)})",
                 "" if network.training_seconds is None else duration(network.training_seconds),
                 f"{network.milliseconds:.2f}",
                 f"{network.parameters:,}".replace(",", " "),
             )
         )
-    lines = _aligned(rows, left=(0,))
+    lines = aligned(rows, left=(0, 6))
     counts = [(network.name, names) for network in comparison.networks for names in network.names]
     if counts:
         header = ("network", "layer", "units", "named", "unnamed:", *OUTCOMES[1:], "distinct names")
-        rows = [
+        counted = [
             (
                 *(name, names.layer, str(names.units), f"{names.outcomes['named']} ({percent(names.share)})", ""),
                 *(str(names.outcomes[why]) for why in OUTCOMES[1:]),
@@ -77,15 +101,5 @@ def comparison_text(comparison: Comparison) -> str:
             )
             for name, names in counts
         ]
-        lines += ["", *_aligned([header, *rows], left=(0, 1))]
-    if comparison.names_differ:
-        lines.append(f"  The dissections differ in their {comparison.names_differ}: these counts are no comparison.")
-    return "\n".join(lines)
-
-
-def _aligned(rows: Sequence[Sequence[str]], *, left: Sequence[int]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
-        "  " + "  ".join(f"{cell:{'<' if i in left else '>'}{widths[i]}}" for i, cell in enumerate(row)).rstrip()
-        for row in rows
-    ]
+        lines += ["", *aligned([header, *counted], left=(0, 1))]
+    return "\n".join([*lines, *(f"  {plain(remark)}" for remark in comparison.remarks)])

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from pathlib import Path
 
+from competition_layers.terminal import plain
+
 from ..open_model import open_dissected, open_model, recall_model, training_seconds
 from ..parsing import parse_call
 
@@ -40,34 +42,26 @@ def compare(
 
     from dissect import compare as compare_networks
     from dissect import open_probe, render_report
+    from dissect.comparing.comparing import Compared
     from dissect.folder.layout import Layout
     from dissect.report import comparison_text
 
     images = open_probe(data, limit=limit)
     for name, reason in images.skipped:
-        print(f"skipped {name}: {reason}")
+        print(f"skipped {plain(name)}: {plain(reason)}")
     where = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    networks, dissections, seconds = {}, {}, {}
+    networks = {}
     for name, run in zip(short_names(runs), runs, strict=True):
+        dissection = None
         if Layout(Path(run)).is_finished:
-            dissections[name], network = open_dissected(Path(run))
+            dissection, network = open_dissected(Path(run))
             run = recall_model(Path(run))
         else:
             network = open_model(run)
-        networks[name] = network.to(where)
-        if (spent := training_seconds(run)) is not None:
-            seconds[name] = spent
-    comparison = compare_networks(
-        networks,
-        images,
-        layer=layer,
-        samples=samples,
-        batch_size=batch_size,
-        training_seconds=seconds,
-        dissections=dissections,
-    )
+        networks[name] = Compared(network.to(where), training_seconds(run), dissection)
+    comparison = compare_networks(networks, images, layer=layer, samples=samples, batch_size=batch_size)
     print(comparison_text(comparison))
-    print(f"The page is {render_report(out, comparison=comparison, title='Networks compared')}")
+    print(f"The page is {plain(render_report(out, comparison=comparison))}")
 
 
 def short_names(runs: Sequence[str]) -> list[str]:

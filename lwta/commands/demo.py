@@ -16,7 +16,8 @@ from .explain import how_named
 
 FORMAT = 1
 MARK = "demo.json"  # says that a folder is a demo's, and of which settings
-MADE = ("scenes", "dense", "sparse", "names-dense", "names-sparse", "figures.json", "table.txt", "report.html")
+FIGURES = "report.json"  # beside the page
+MADE = ("scenes", "dense", "sparse", "names-dense", "names-sparse", "table.txt", FIGURES, "report.html")
 
 # ResNet-18's plan with one block a stage. Its last activation is pooled and read by one linear layer: what each unit
 # did to the decision is exact, and where it won can be seen on a map of 8 x 8 places.
@@ -73,11 +74,12 @@ def run_demo(out: Path, settings: Settings, *, overwrite: bool = False) -> dict[
     if is_finished(out, settings) and not overwrite:
         print((out / "table.txt").read_text(encoding="utf-8"))
         print(f"This demo was made before; --overwrite makes it anew. The page is {out / 'report.html'}")
-        return json.loads((out / "figures.json").read_text())
+        return json.loads((out / FIGURES).read_text(encoding="utf-8"))
     make_room(out, settings, overwrite=overwrite)
     started = time.perf_counter()
     from competition_layers import load_model
     from dissect import compare, explain, open_probe, render_report
+    from dissect.comparing.comparing import Compared
     from dissect.folder.sources import ModelSource
     from dissect.report import comparison_text, explanation_text
     from dissect.report.numbers import duration
@@ -98,12 +100,11 @@ def run_demo(out: Path, settings: Settings, *, overwrite: bool = False) -> dict[
         for name, network in networks.items():
             explanation = explain(network, picture, dissection=dissections[name])
             explanations[name].append(replace(explanation, truth=picture.parent.name))
-    comparison = compare(
-        {name: networks[name] for name in ("sparse", "dense")},
-        open_probe(scenes / "test"),
-        training_seconds={name: training_seconds(str(out / name)) for name in networks},
-        dissections=dissections,
-    )
+    known = {
+        name: Compared(networks[name], training_seconds(str(out / name)), dissections[name])
+        for name in ("sparse", "dense")
+    }
+    comparison = compare(known, open_probe(scenes / "test"))
     page = render_report(
         out / "report.html",
         explanations["sparse"],
@@ -113,10 +114,8 @@ def run_demo(out: Path, settings: Settings, *, overwrite: bool = False) -> dict[
     )
     table = f"{explanation_text(explanations['sparse'][0])}\n\n{comparison_text(comparison)}\n"
     (out / "table.txt").write_text(table, encoding="utf-8")
-    figures = json.dumps({"comparison": asdict(comparison), "explained": [said(e) for e in explanations["sparse"]]})
-    (out / "figures.json").write_text(figures + "\n")
     print(f"\n{table}\nDone in {duration(time.perf_counter() - started)}. The page is {page}")
-    return json.loads(figures)
+    return json.loads((out / FIGURES).read_text(encoding="utf-8"))
 
 
 @contextmanager
@@ -216,16 +215,6 @@ def how_trained(settings: Settings) -> str:
         f"Both networks: {settings.train} painted scenes, {settings.epochs} epochs, AdamW at {settings.lr:g}, the same "
         f"batches in the same order (seed {settings.seed}). A demonstration, not a result: neither was tuned."
     )
-
-
-def said(explanation: Any) -> dict[str, Any]:
-    """What an explanation says, without its pictures."""
-    return {
-        "image": Path(explanation.image).name,
-        "label": explanation.label,
-        "margin": round(explanation.margin, 4),
-        "units": [{"unit": e.unit, "name": e.name, "to_margin": round(e.to_margin, 4)} for e in explanation.units],
-    }
 
 
 def step(number: int, what: str) -> None:

@@ -1,8 +1,11 @@
 """`lwta explain`: the few units that decided about an image, and what each of them did."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
+
+from competition_layers.terminal import plain
 
 from ..open_model import open_dissected, open_model
 from ..parsing import parse_call
@@ -16,50 +19,79 @@ def main(argv: Sequence[str]) -> int:
 
 def explain(
     images: list[str],
-    dissection: Path,
+    dissection: Path | None = None,
     model: str | None = None,
     twin: str | None = None,
     layer: str | None = None,
+    target: str | None = None,
     top: int = 8,
     rule: Literal["argmax", "sample"] | None = None,
     out: Path | None = None,
 ) -> None:
-    """Explain images by the units of a described network: a table for each, and a page.
+    """Explain images by the units of a network: a table for each, a page, and its figures as JSON beside it.
 
     Args:
-        images: image files; a folder stands for the images in it.
-        dissection: the folder that `lwta describe` wrote.
-        model: the network it describes; by default the one that `lwta describe` was given.
+        images: image files; a folder stands for the images in it. Where an image lies in a folder named as one of the
+            network's classes, right and wrong answers are marked.
+        dissection: the folder that `lwta describe` wrote, for names and exemplars; without it units have numbers.
+        model: the network; by default the one that `lwta describe` was given.
         twin: a network to set beside it, by its dissection or its model.
-        layer: a described layer; by default the last one.
+        layer: a layer; by default the last one described, or where units compete last.
+        target: the class to explain; by default what is predicted for each image.
         top: so many units are shown and switched off.
         rule: how winners are picked; by default the rule saved with the network.
-        out: the page; by default report.html in the dissection's folder.
+        out: the page; by default report.html in the dissection's folder, or explanation.html.
     """
+    if dissection is None and model is None:
+        raise ValueError("Expected --dissection FOLDER or --model NETWORK but got neither")
+    from competition_layers import inference_rule
     from dissect import explain as explain_image
     from dissect import render_report
+    from dissect.explaining.explain_image import class_index
     from dissect.folder.layout import Layout
     from dissect.report import explanation_text
 
-    described, network = open_dissected(dissection, model)
-    layer = layer or described.layers[-1]
-    described.units(layer)  # an unknown layer is told before work starts
+    described, network = open_subject(dissection, model)
+    if described is not None:
+        layer = layer or described.layers[-1]
+        described.units(layer)  # an unknown layer or class is told before work starts
+    class_index(network, target)
     files = readable_images(images)
-    twin_names, twin_network = None, None
-    if twin is not None and Layout(Path(twin)).is_finished:
-        twin_names, twin_network = open_dissected(Path(twin))
-    elif twin is not None:
-        twin_network = open_model(twin)
+    beside = None
+    if twin is not None:
+        is_dissection = Layout(Path(twin)).is_finished
+        beside = open_subject(*(Path(twin), None) if is_dissection else (None, twin))
     explanations, twins = [], []
     for file in files:
-        options = {"top": top, "rule": rule}
-        explanations.append(explain_image(network, file, layer=layer, dissection=described, **options))
+        with inference_rule(network, rule):
+            found = explain_image(network, file, dissection=described, layer=layer, target=target, top=top)
+        explanations.append(replace(found, truth=class_of(file, network)))
         print(explanation_text(explanations[-1]), end="\n\n")
-        if twin_network is not None:
-            where = twin_layer(twin_names, twin_network, layer)
-            twins.append(explain_image(twin_network, file, layer=where, dissection=twin_names, **options))
-    page = render_report(out or described.layout.page, explanations, twins=twins, made=how_named(described))
-    print(f"The page is {page}")
+        if beside is not None:
+            names, other = beside
+            where = twin_layer(names, other, explanations[-1].at.layer)
+            with inference_rule(other, rule):
+                twins.append(explain_image(other, file, dissection=names, layer=where, target=target, top=top))
+    made = {} if described is None else how_named(described)
+    page = out or (Path("explanation.html") if described is None else described.layout.page)
+    print(f"The page is {plain(render_report(page, explanations, twins=twins, made=made))}")
+
+
+def open_subject(dissection: Path | None, model: str | None) -> tuple[Any, Any]:
+    """A dissection and its network; None and the network, where there is none."""
+    if dissection is not None:
+        return open_dissected(dissection, model)
+    assert model is not None
+    return None, open_model(model)
+
+
+def class_of(file: Path, network: Any) -> str:
+    """The network's class that the folder of `file` is named after; "" where it is none. Nested names have slashes."""
+    from dissect.recording.subject import label_names
+
+    labels = set(label_names(network))
+    folders = file.absolute().parent.parts
+    return next((name for at in range(1, len(folders)) if (name := "/".join(folders[at:])) in labels), "")
 
 
 def readable_images(names: Sequence[str]) -> list[Path]:
@@ -81,7 +113,7 @@ def readable_images(names: Sequence[str]) -> list[Path]:
     reasons = {file: why_unreadable(file) for file in files}
     for file, reason in reasons.items():
         if reason:
-            print(f"skipped {file}: {reason}")
+            print(f"skipped {plain(file)}: {plain(reason)}")
     readable = [file for file, reason in reasons.items() if not reason]
     if not readable:
         raise ValueError(f"Expected a readable image among {', '.join(names)} but got none")
@@ -97,15 +129,18 @@ def twin_layer(dissection: Any, network: Any, layer: str) -> str | None:
 
 def how_many_named(dissection: Any) -> str:
     """Of each layer how many units have a name, and why the others have none."""
-    said = []
+    why = {
+        "weak": "follow theirs more weakly than was asked for",
+        "chance": "follow their best concept no better than chance",
+        "rival": "follow a rival better",
+        "too few images": "speak on too few images",
+    }
+    lines = []
     for layer in dissection.layers:
         count = dissection.outcomes(layer)
-        said.append(
-            f"{layer}: {count['named']} of {dissection.units(layer)} units are named; of the others "
-            f"{count['chance']} follow their best concept no better than chance, "
-            f"{count['rival']} follow a rival better, {count['too few images']} speak on too few images."
-        )
-    return " ".join(said)
+        others = ", ".join(f"{count[outcome]} {meaning}" for outcome, meaning in why.items())
+        lines.append(f"{layer}: {count['named']} of {dissection.units(layer)} units are named; of the others {others}.")
+    return " ".join(lines)
 
 
 def how_named(dissection: Any) -> dict[str, str]:

@@ -13,8 +13,17 @@ import pytest
 from PIL import Image, ImageFilter
 
 from dissect import render_report
-from dissect.comparing.comparing import Accuracy, Comparison, Names, NetworkFigures, Sparsity
-from dissect.explaining.explanation import ClassScore, Explanation, SwitchOff, UnitEffect
+from dissect.comparing.figures import Accuracy, Comparison, Names, NetworkFigures, Sparsity
+from dissect.explaining.explanation import (
+    ClassScore,
+    ExplainedLayer,
+    Explanation,
+    LayerShare,
+    Sum,
+    SwitchOff,
+    UnitEffect,
+    UnitName,
+)
 from dissect.report import comparison_text, explanation_text
 
 MINUS = "\N{MINUS SIGN}"
@@ -27,40 +36,41 @@ def png(width: int = 64, height: int = 64, colour: str = "teal") -> bytes:
     return buffer.getvalue()
 
 
-def effect(unit: int, to_margin: float, **changes) -> UnitEffect:
+def effect(
+    unit: int, to_lead: float, *, name: str = "red boat", exemplars: bytes | None = None, **changes
+) -> UnitEffect:
+    named = UnitName(name, ("white boat",), 0.25, 0.125, 0.375, png(526, 64) if exemplars is None else exemplars)
     values = {
         "unit": unit,
         "group": unit % 4,
         "competitor": unit // 4,
-        "name": "red boat",
-        "similarity": 0.25,
+        "named": named if name else UnitName(exemplars=b""),
         "value": 1.5,
         "win_share": 0.25,
-        "to_logit": 0.5 * to_margin,
-        "to_margin": to_margin,
-        "off": SwitchOff(0.5 * to_margin, to_margin, "harbour", 0.7),
+        "to_logit": 0.5 * to_lead,
+        "to_lead": to_lead,
+        "off": SwitchOff(0.5 * to_lead, to_lead, "harbour", 0.7),
         "where": ((1.5, None), (None, None)),
-        "exemplars": png(526, 64),
     }
     return UnitEffect(**{**values, **changes})
+
+
+AT = ExplainedLayer("resnet18", "layer4.0.act2", width=8, competitors=2, rule="argmax", method="direct")
 
 
 def explanation(**changes) -> Explanation:
     values = {
         "image": "pictures/harbour/1.png",
         "picture": png(),
-        "architecture": "resnet18",
-        "competitors": 2,
-        "rule": "argmax",
-        "layer": "layer4.0.act2",
-        "method": "direct",
+        "at": AT,
         "classes": (ClassScore("harbour", 0.8, 2.0), ClassScore("beach", 0.2, 0.6)),
-        "margin": 1.4,
+        "target": "harbour",
+        "runner_up": "beach",
+        "logit": Sum(2.0, 1.7, 0.1, 0.2, 0.0),
+        "lead": Sum(1.4, 0.5, 0.6, 0.3, 0.0),
         "units": (effect(3, 1.25), effect(5, -0.75, off=SwitchOff(-0.4, -0.75, "beach", 0.55))),
-        "others": (0.1, 0.6),
-        "rest": (0.2, 0.3),
-        "together": SwitchOff(0.2, 0.5, "beach", 0.6),
-        "width": 8,
+        "together": SwitchOff(0.2, 0.75, "beach", 0.6),
+        "random_lead": 0.125,
         "passed": 4,
         "deciding": 2,
         "truth": "harbour",
@@ -70,7 +80,7 @@ def explanation(**changes) -> Explanation:
 
 def comparison(**changes) -> Comparison:
     def network(name, competitors, accuracy, density):
-        sparsity = Sparsity("layer4.0.act2", 8, "direct", density, 0.125, 0.96, 0.11)
+        sparsity = Sparsity("layer4.0.act2", 8, "direct", density, 0.125, 0.375, 0.96, 0.11)
         rule = "argmax" if competitors > 1 else "nothing competes"
         return NetworkFigures(name, "resnet18", competitors, rule, accuracy, sparsity, 1234567, 0.51, None)
 
@@ -81,9 +91,9 @@ def comparison(**changes) -> Comparison:
 
 @pytest.fixture
 def page(tmp_path: Path) -> Path:
-    twin = explanation(
-        competitors=1, rule="nothing competes", units=(effect(1, 0.4, group=None, competitor=None, win_share=None),)
-    )
+    alone = dataclasses.replace(AT, competitors=1, rule="nothing competes")
+    unit = effect(1, 0.4, group=None, competitor=None, win_share=None)
+    twin = explanation(at=alone, units=(unit,), lead=Sum(1.4, 0.4, 0.7, 0.3, 0.0))
     second = explanation(image="pictures/2.png", truth="beach")
     pair = [explanation(), second], [twin, dataclasses.replace(twin, image="pictures/2.png")]
     return render_report(tmp_path / "report.html", pair[0], twins=pair[1], comparison=comparison())
@@ -95,7 +105,11 @@ def test_the_page_says_what_was_found(page):
         "harbour",
         "unit 3",
         "group 3",
-        "competitor 0",
+        "54 % of the lead of harbour over beach is carried by these 2 units",
+        f"harbour, because red boat +1.25, against red boat {MINUS}0.75",
+        "r 0.25 (0.12 to 0.38)",
+        "or white boat",
+        "at random: +0.12",
         "+1.25",
         f"{MINUS}0.75",
         "value +1.50",
@@ -111,7 +125,7 @@ def test_the_page_says_what_was_found(page):
         "From this layer on the network is linear",
     ):
         assert words in text
-    for words in ("Side by side", "91.0 %", "12.5 %", "96.0 %", "1 234 567", "Its dense twin"):
+    for words in ("Side by side", "91.0 %", "12.5 %", "37.5 %", "96.0 %", "1 234 567", "Its dense twin"):
         assert words in text
 
 
@@ -127,9 +141,10 @@ def test_the_page_needs_nothing_but_itself(page):
 def test_names_from_files_and_folders_are_text_and_never_code(tmp_path):
     evil = explanation(
         image=f"a/{EVIL.replace('/', '_')}.png",
-        architecture=EVIL,
-        layer=EVIL,
+        at=dataclasses.replace(AT, architecture=EVIL, layer=EVIL),
         truth=EVIL,
+        target=EVIL,
+        runner_up=EVIL,
         classes=(ClassScore(EVIL, 0.8, 2.0), ClassScore("b" + EVIL, 0.2, 0.5)),
         units=(effect(0, 1.0, name=EVIL, off=SwitchOff(1.0, 1.0, EVIL, 0.5)),),
     )
@@ -164,10 +179,81 @@ def test_the_veil_is_lifted_exactly_where_the_unit_won(page):
 
 def test_a_page_of_figures_alone_and_one_picture_alone(tmp_path):
     assert "Side by side" in render_report(tmp_path / "a.html", comparison=comparison()).read_text("utf-8")
-    alone = explanation(units=(effect(0, 1.0, where=None, exemplars=b"", name="", similarity=None),), truth="")
+    alone = explanation(units=(effect(0, 1.0, where=None, name=""),), truth="")
     text = render_report(tmp_path / "b.html", [alone]).read_text("utf-8")
     assert "unnamed" in text
     assert "Side by side" not in text
+
+
+def test_every_number_on_the_page_is_a_field_of_the_json_beside_it(page):
+    record = json.loads(page.with_suffix(".json").read_text("utf-8"))
+
+    def leaves(value):
+        parts = value.values() if isinstance(value, dict) else value if isinstance(value, list) else None
+        if parts is None:
+            yield value
+        else:
+            yield len(parts)
+            for part in parts:
+                yield from leaves(part)
+
+    known = set()
+    for leaf in leaves(record):
+        if isinstance(leaf, str):
+            known |= set(re.findall(r"\d+(?:\.\d+)?", leaf))
+        elif isinstance(leaf, int | float):
+            for value in (abs(leaf), 100 * abs(leaf)):
+                known |= {f"{value:.{digits}f}" for digits in (0, 1, 2)}
+                known |= {f"{value + step:.2f}" for step in (-0.01, 0.01)}  # rounded so that it adds up
+    body = re.sub(r"<(script|style).*?</\1>", "", page.read_text("utf-8"), flags=re.DOTALL)
+    text = re.sub(r"(?<=\d) (?=\d{3}\b)", "", re.sub(r"<[^>]*>", " ", body))
+    said = set(re.findall(r"\d+(?:\.\d+)?", text))
+    constants = {"0", "90", "5", "95"}  # of the method: set to 0, 90 % of the lead, 5 % false discoveries
+    assert said - known - constants == set()
+
+
+def test_a_layer_that_carries_little_is_never_headed_what_decided(tmp_path):
+    little = explanation(
+        lead=Sum(4.4, -1.06, 0.0, 5.46, 0.0),
+        together=SwitchOff(-1.0, -1.06, "harbour", 0.9),
+        instead=LayerShare("decision", 0.97),
+    )
+    text = render_report(tmp_path / "p.html", [little]).read_text("utf-8")
+    assert "What decided" not in text
+    assert "<h1>What the units of layer4.0.act2 did</h1>" in text
+    said = explanation_text(little)
+    words = "layer4.0.act2 does not explain this decision; decision does: its strongest units carry 97 % of the lead"
+    assert words in text
+    assert words in said
+    assert f"together they carry {MINUS}24 % of its lead over beach" in said
+    assert "What decided?" in render_report(tmp_path / "q.html", [explanation()]).read_text("utf-8")
+
+
+def test_what_first_order_misses_has_a_line_of_its_own(tmp_path):
+    bent = explanation(at=dataclasses.replace(AT, method="gradient x activation"), lead=Sum(1.4, 0.5, 0.6, 0.1, 0.2))
+    text = " ".join(re.sub(r"<[^>]*>", " ", render_report(tmp_path / "p.html", [bent]).read_text("utf-8")).split())
+    assert "with the whole layer off: biases, paths around it +0.10 what the estimates miss +0.20 lead" in text
+    assert "without this layer +0.10, missed by first order +0.20" in explanation_text(bent)
+
+
+def test_names_cannot_speak_to_the_terminal_or_turn_the_page_around(tmp_path):
+    evil = "\x1b]0;OWNED\x07\x1b[2J\nlwta: done \u202egnp"
+    hostile = explanation(
+        image=f"p/{evil}.png",
+        classes=(ClassScore(evil, 0.8, 2.0), ClassScore("b" + evil, 0.2, 0.5)),
+        target=evil,
+        runner_up=evil,
+        truth="b" + evil,
+        at=dataclasses.replace(AT, layer=evil),
+        units=(effect(0, 1.0, name=evil, off=SwitchOff(1.0, 1.0, evil, 0.5)),),
+    )
+    figures = comparison(names_differ=evil)
+    figures = dataclasses.replace(figures, networks=(dataclasses.replace(figures.networks[0], name=evil),))
+    page = render_report(tmp_path / "p.html", [hostile], comparison=figures, title=evil).read_text("utf-8")
+    for text in (explanation_text(hostile), comparison_text(figures), page):
+        assert not set("\x1b\x07\u202e") & set(text)
+        assert "\nlwta: done" not in text
+        assert r"\x1b[2J\nlwta: done \u202egnp" in text
 
 
 def test_nothing_to_show_and_twins_of_others_are_refused(tmp_path):
@@ -199,20 +285,24 @@ def test_the_terminal_says_the_same():
     ]
     table = comparison_text(comparison()).splitlines()
     line = " ".join(table[1].split())
-    assert line == "sparse 2 91.0 % 91.0 % 88.0 % 90.0 % 50.0 % 12.5 % 96.0 % (11 %) 0.51 1 234 567"
+    assert (
+        line == "sparse 2 91.0 % 91.0 % 88.0 % 90.0 % layer4.0.act2 50.0 % 12.5 % 37.5 % 96.0 % (11 %) 0.51 1 234 567"
+    )
 
 
 def test_the_comparison_counts_named_and_unnamed_units_a_layer_and_says_where_counts_do_not_compare(tmp_path):
-    names = Names("layer4.0.act2", {"named": 3, "chance": 4, "rival": 1, "too few images": 0}, distinct=2)
+    names = Names("layer4.0.act2", {"named": 2, "weak": 1, "chance": 4, "rival": 1, "too few images": 0}, distinct=2)
     sparse, dense = comparison().networks
     figures = comparison(networks=(dataclasses.replace(sparse, names=(names,)), dense), names_differ="encoder")
     *_, header, line, warning = comparison_text(figures).splitlines()
-    assert " ".join(header.split()) == "network layer units named unnamed: chance rival too few images distinct names"
-    assert line.split() == ["sparse", "layer4.0.act2", "8", "3", "(38", "%)", "4", "1", "0", "2"]
+    assert (
+        " ".join(header.split()) == "network layer units named unnamed: weak chance rival too few images distinct names"
+    )
+    assert line.split() == ["sparse", "layer4.0.act2", "8", "2", "(25", "%)", "1", "4", "1", "0", "2"]
     assert warning == "  The dissections differ in their encoder: these counts are no comparison."
     page = render_report(tmp_path / "p.html", comparison=figures).read_text("utf-8")
     text = " ".join(re.sub(r"<[^>]*>", " ", page).split())
-    assert "sparse layer4.0.act2 8 3 38 % 4 1 0 2" in text.replace("\u202f", " ").replace("\xa0", " ")
+    assert "sparse layer4.0.act2 8 2 25 % 1 4 1 0 2" in text.replace("\u202f", " ").replace("\xa0", " ")
     assert "differ in their encoder: these counts are no comparison" in text
     assert "Units with a name" not in render_report(tmp_path / "q.html", comparison=comparison()).read_text("utf-8")
 

@@ -18,7 +18,8 @@ def without_times(figures: dict) -> dict:
         {key: value for key, value in network.items() if key not in ("milliseconds", "training_seconds")}
         for network in figures["comparison"]["networks"]
     ]
-    return {"networks": networks, "explained": figures["explained"]}
+    explained = [{k: v for k, v in each.items() if k != "image"} for each in figures["explanations"] + figures["twins"]]
+    return {"networks": networks, "explained": explained}
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +87,7 @@ def test_the_demo_s_folders_serve_the_commands(tiny, tmp_path, capsys):
     explain([str(picture), str(tmp_path / "broken.png")], out / "names-sparse", twin=str(out / "names-dense"), out=page)
     said = capsys.readouterr().out
     assert f"skipped {tmp_path / 'broken.png'}: 0 bytes" in said
-    assert figures["explained"][0]["label"] in said
+    assert figures["explanations"][0]["predicted"] in said
     assert "Its dense twin" in page.read_text("utf-8")
     with pytest.raises(ValueError, match=r"Expected a dissected layer .* but got 'layer4.0.act', did you mean"):
         explain([str(picture)], out / "names-sparse", layer="layer4.0.act", out=page)
@@ -108,8 +109,8 @@ def test_the_commands_take_what_the_manual_says(tiny, tmp_path, capsys):
     assert compare.main([*runs, "--data", str(out / "scenes" / "test"), "--limit", "12", "--out", str(page)]) == 0
     counted = [line.split() for line in capsys.readouterr().out.splitlines()[5:-1]]
     assert {line[0] for line in counted} == {"names-sparse", "names-dense"}
-    for _, _, units, named, _, _, chance, rival, few, distinct in counted:
-        assert int(units) == sum(map(int, (named, chance, rival, few))) and int(distinct) <= int(named)
+    for _, _, units, named, _, _, *unnamed, distinct in counted:
+        assert int(units) == sum(map(int, (named, *unnamed))) and int(distinct) <= int(named)
     assert "Units with a name" in page.read_text("utf-8")
     folder = str(out / "scenes" / "test" / "beach")
     options = ["--dissection", str(out / "names-sparse"), "--top", "3", "--out", str(tmp_path / "page.html")]

@@ -10,7 +10,10 @@ from competition_layers import create_model, predict
 from competition_layers.attribution import contributions
 from competition_layers.metrics import effective_density
 from dissect import compare, open_probe
-from dissect.explaining.explain_image import network_input
+from dissect.comparing.comparing import Compared
+from dissect.comparing.untrained import untrained_twin
+from dissect.explaining.picture import network_input
+from dissect.report import comparison_text
 
 LABELS = ("beach", "city", "farm")
 
@@ -39,7 +42,12 @@ def folder(tmp_path_factory) -> Path:
 @pytest.fixture(scope="module")
 def figures(folder):
     models = {"dense": network(1), "sparse": network(4)}
-    comparison = compare(models, open_probe(folder), samples=3, batch_size=5, training_seconds={"sparse": 61.0})
+    comparison = compare(
+        {"dense": models["dense"], "sparse": Compared(models["sparse"], training_seconds=61.0)},
+        open_probe(folder),
+        samples=3,
+        batch_size=5,
+    )
     return models, comparison
 
 
@@ -79,6 +87,32 @@ def test_dense_and_sparse_are_measured_at_the_same_layer_by_the_same_method(figu
     dense, sparse = figures[1].networks
     assert (dense.sparsity.layer, dense.sparsity.method) == (sparse.sparsity.layer, sparse.sparsity.method)
     assert dense.parameters == sparse.parameters
+
+
+def test_the_untrained_value_is_that_of_fresh_weights(figures, folder):
+    models, comparison = figures
+    for network, model in zip(comparison.networks, models.values(), strict=True):
+        twin = untrained_twin(model)
+        assert not torch.equal(twin.fc.weight, model.fc.weight)
+        assert torch.equal(twin.fc.weight, untrained_twin(model).fc.weight)
+        one_by_one = [
+            effective_density(contributions(twin, network_input(model, image), network.sparsity.layer).to_margin)
+            for image in open_probe(folder)
+        ]
+        assert network.sparsity.untrained == pytest.approx(torch.stack(one_by_one).mean().item(), abs=1e-6)
+
+
+def test_other_layers_and_methods_are_marked(folder):
+    inside = network(4, include="layer*.act1")
+    for module in inside.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.weight.data += 0.5  # a fresh block of timm's adds nothing to its input
+    comparison = compare({"sparse": inside, "dense": network(1)}, open_probe(folder, limit=3))
+    layers, methods = comparison.remarks
+    assert "Densities were taken at different layers (sparse at layer4.0.act1, dense at layer4.0.act2)" in layers
+    assert "(sparse by gradient x activation, dense by direct)" in methods
+    assert all(remark in comparison_text(comparison) for remark in comparison.remarks)
+    assert compare({"sparse": network(4), "dense": network(1)}, open_probe(folder, limit=3)).remarks == ()
 
 
 def test_times_are_kept_where_they_are_known(figures):

@@ -9,10 +9,11 @@ import pytest
 import torch
 from PIL import Image
 
-from competition_layers import Competition, Groups, create_model, observe, winner_units, winners
+from competition_layers import Competition, Groups, create_model, inference_rule, observe, winner_units, winners
+from competition_layers.attribution import logits_without
 from dissect import DescribeOptions, Dissection, describe, explain, open_probe
 from dissect.encoders.concepts import ConceptSet
-from dissect.explaining.explain_image import network_input
+from dissect.explaining.picture import network_input
 
 LABELS = ("beach", "city", "farm", "park")
 LAST = "layer4.0.act2"
@@ -26,6 +27,15 @@ def network(competitors: int, **options):
     )
     model.fc.weight.data *= 20
     return model.eval()
+
+
+def with_residuals(model):
+    """A fresh block of timm's adds nothing to its input: its last batch norm starts at 0."""
+    for module in model.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.weight.data += 0.5
+            module.bias.data += 0.2 * torch.randn_like(module.bias)
+    return model
 
 
 @pytest.fixture
@@ -66,20 +76,86 @@ def test_a_negative_winner_keeps_its_sign(picture):
 def test_units_others_and_rest_add_up(picture):
     for competitors in (1, 4):
         explanation = explain(network(competitors), picture, layer=LAST, top=3)
-        for i, total in enumerate((explanation.logit, explanation.margin)):
-            shown = sum(effect.to_logit if i == 0 else effect.to_margin for effect in explanation.units)
-            assert shown + explanation.others[i] + explanation.rest[i] == pytest.approx(total, abs=1e-5)
+        for which, parts in (("to_logit", explanation.logit), ("to_lead", explanation.lead)):
+            assert parts.units == pytest.approx(sum(getattr(effect, which) for effect in explanation.units), abs=1e-5)
+            assert parts.units + parts.others + parts.without + parts.missed == pytest.approx(parts.total, abs=1e-6)
+            assert parts.missed == pytest.approx(0, abs=1e-4)
         first, second = explanation.classes[:2]
-        assert explanation.margin == pytest.approx(first.logit - second.logit, abs=1e-5)
+        assert explanation.lead.total == pytest.approx(first.logit - second.logit, abs=1e-5)
+
+
+def test_what_first_order_misses_is_not_called_biases_and_paths_around(picture):
+    model = with_residuals(network(4))
+    explanation = explain(model, picture, layer="layer2.0.act1")
+    assert explanation.at.method == "gradient x activation"
+    off = torch.ones(1, 8, dtype=torch.bool)
+    with torch.no_grad():
+        alone = logits_without(model, network_input(model, picture), "layer2.0.act1", off)[0]
+    first, second = (LABELS.index(label) for label in (explanation.target, explanation.runner_up))
+    assert explanation.lead.without == pytest.approx(float(alone[first] - alone[second]), abs=1e-5)
+    assert abs(explanation.lead.missed) > 1e-3
+
+
+def test_any_class_can_be_explained(picture):
+    model = network(4)
+    predicted = explain(model, picture, layer=LAST)
+    assert predicted.target == predicted.label
+    for label in set(LABELS) - {predicted.label}:
+        explanation = explain(model, picture, layer=LAST, target=label)
+        assert (explanation.target, explanation.runner_up) == (label, predicted.label)
+        assert explanation.label == predicted.label
+        assert explanation.lead.total < 0
+        assert explain(model, picture, layer=LAST, target=LABELS.index(label)) == explanation
+    with pytest.raises(ValueError, match=r"Expected a class of the network \(beach, .*\) but got 'bech', did you mean"):
+        explain(model, picture, target="bech")
+
+
+def test_the_share_of_the_lead_is_measured_and_a_layer_without_half_of_it_does_not_explain(picture):
+    model = network(4)
+    model.fc.weight.data /= 100  # a bias decides: nothing passes through the units
+    model.fc.bias.data[:] = torch.tensor([5.0, 0, 0, 0])
+    explanation = explain(model, picture, layer=LAST)
+    assert explanation.share == pytest.approx(explanation.together.lead / explanation.lead.total)
+    assert explanation.share < 0.5
+    assert not explanation.explains
+    assert explanation.instead is None
+    assert explain(network(4), picture, layer=LAST, top=16).explains
+
+
+def test_another_layer_is_named_where_it_carries_the_lead(picture):
+    explanation = explain(network(4), picture, layer="layer4.0.act1")  # timm's fresh blocks add nothing to their input
+    assert explanation.share == pytest.approx(0, abs=1e-6)
+    assert explanation.instead is not None
+    assert explanation.instead.layer == LAST
+    assert explanation.instead.share == pytest.approx(explain(network(4), picture, layer=LAST).share, abs=1e-4)
+
+
+def test_the_rival_came_second_where_the_unit_won(picture):
+    for layout in ("strided", "adjacent"):
+        model = network(4, competition=Competition(layout=layout))
+        explanation = explain(model, picture, layer=LAST)
+        with torch.no_grad(), observe(model, LAST, what="input") as seen:
+            model(network_input(model, picture))
+        h = seen[LAST][0].flatten(1).T.tolist()  # positions, units
+        for effect in explanation.units:
+            group = [k for k in range(16) if (k % 4 if layout == "strided" else k // 4) == effect.group]
+            seconds = []
+            for row in h:
+                order = sorted(group, key=lambda k: -row[k])
+                if order[0] == effect.unit:
+                    seconds.append(order[1])
+            assert effect.rival is not None
+            assert effect.rival.share == pytest.approx(seconds.count(effect.rival.unit) / len(seconds))
+            assert seconds.count(effect.rival.unit) == max(map(seconds.count, seconds))
 
 
 def test_on_a_linear_path_the_check_says_what_was_stated(picture):
     explanation = explain(network(4), picture, layer=LAST, top=5)
-    assert explanation.method == "direct"
+    assert explanation.at.method == "direct"
     for effect in explanation.units:
         assert effect.off.logit == pytest.approx(effect.to_logit, abs=1e-4)
-        assert effect.off.margin == pytest.approx(effect.to_margin, abs=1e-4)
-    assert explanation.together.margin == pytest.approx(sum(e.to_margin for e in explanation.units), abs=1e-4)
+        assert effect.off.lead == pytest.approx(effect.to_lead, abs=1e-4)
+    assert explanation.together.lead == pytest.approx(sum(e.to_lead for e in explanation.units), abs=1e-4)
 
 
 def test_without_the_units_that_decided_the_answer_changes(picture):
@@ -94,7 +170,7 @@ def test_without_the_units_that_decided_the_answer_changes(picture):
 
 
 def test_units_come_by_their_share_in_the_margin(picture):
-    sizes = [abs(effect.to_margin) for effect in explain(network(4), picture, top=6).units]
+    sizes = [abs(effect.to_lead) for effect in explain(network(4), picture, top=6).units]
     assert sizes == sorted(sizes, reverse=True)
     assert len(sizes) == 6
 
@@ -109,20 +185,25 @@ def test_an_explanation_holds_no_tensors(picture):
         else:
             yield thing
 
-    assert {type(v) for v in values(explain(network(4), picture))} <= {str, bytes, int, float, type(None)}
+    assert {type(v) for v in values(explain(network(4), picture))} <= {str, bytes, int, float, bool, type(None)}
 
 
 def test_a_dense_network_has_no_winners(picture):
     explanation = explain(network(1), picture, layer=LAST)
-    assert explanation.rule == "nothing competes"
+    assert explanation.at.rule == "nothing competes"
     assert {(e.group, e.competitor, e.win_share) for e in explanation.units} == {(None, None, None)}
 
 
 def test_a_sampled_explanation_repeats_and_its_check_meets_the_same_noise(picture):
-    explanation = explain(network(4), picture, layer=LAST, rule="sample")
-    assert explanation == explain(network(4), picture, layer=LAST, rule="sample")
-    assert explanation.rule == "sample"
-    assert explanation.units[0].off.margin == pytest.approx(explanation.units[0].to_margin, abs=1e-4)
+    def sampled():
+        model = network(4)
+        with inference_rule(model, "sample"):
+            return explain(model, picture, layer=LAST)
+
+    explanation = sampled()
+    assert explanation == sampled()
+    assert explanation.at.rule == "sample"
+    assert explanation.units[0].off.lead == pytest.approx(explanation.units[0].to_lead, abs=1e-4)
 
 
 def test_names_and_strips_come_from_the_dissection(picture, tmp_path):
@@ -145,7 +226,7 @@ def test_names_and_strips_come_from_the_dissection(picture, tmp_path):
     for effect in explanation.units:
         known = dissection.description(LAST, effect.unit)
         assert effect.name == known.description
-        assert effect.exemplars == dissection.exemplars(LAST, effect.unit).read_bytes()
+        assert effect.named.exemplars == dissection.exemplars(LAST, effect.unit).read_bytes()
 
 
 def test_what_is_no_image_is_refused_with_its_reason(tmp_path):

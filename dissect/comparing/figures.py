@@ -1,0 +1,103 @@
+"""What is said about networks that were compared: frozen values, no tensors."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from competition_layers.attribution import Method
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Shares of right answers by the saved rule, and where units compete also by `argmax`, one draw, n draws."""
+
+    saved: float
+    argmax: float | None = None
+    sample: float | None = None
+    samples: float | None = None
+
+
+@dataclass(frozen=True)
+class Sparsity:
+    """How many units of one layer a decision rests on.
+
+    `density` is the share of units that pass: 1/U for a competition, the share above 0 for a ReLU, none for a smooth
+    activation. `effective_density` is the mean over images of the share of units that make up 90 % of the absolute
+    contributions to the margin, and `untrained` the same of the network with random weights: without it a small number
+    says nothing, since at a layer of tokens a competition gives about .5/U by construction. Its check: `kept` is how
+    often the prediction stays when all other units are off, and `kept_without_any` when all units of the layer are.
+    """
+
+    layer: str
+    width: int
+    method: Method
+    density: float | None
+    effective_density: float
+    untrained: float
+    kept: float
+    kept_without_any: float
+
+
+@dataclass(frozen=True)
+class Names:
+    """How many units of one layer are named, or why not (`Description.outcome`), and how many names there are."""
+
+    layer: str
+    outcomes: Mapping[str, int]
+    distinct: int
+
+    @property
+    def units(self) -> int:
+        return sum(self.outcomes.values())
+
+    @property
+    def share(self) -> float:
+        """Of units that have a name."""
+        return self.outcomes["named"] / self.units
+
+
+@dataclass(frozen=True)
+class NetworkFigures:
+    """One network of a comparison."""
+
+    name: str
+    architecture: str
+    competitors: int  # in a group of the compared layer; 1: nothing competes
+    rule: str
+    accuracy: Accuracy
+    sparsity: Sparsity
+    parameters: int
+    milliseconds: float  # an image: median of several runs, taken in turns with the other networks
+    training_seconds: float | None  # None where it is not known
+    names: tuple[Names, ...] = ()  # of each layer of its dissection, where there is one
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Networks in the order given, and what they were compared on."""
+
+    networks: tuple[NetworkFigures, ...]
+    data: str
+    images: int
+    samples: int  # draws behind `Accuracy.samples`
+    batch: int  # images in a timed run
+    device: str
+    names_differ: str = ""  # what the dissections differ in: their counts are then no comparison
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What stands in one table and is yet no comparison."""
+        measured = [network.sparsity for network in self.networks]
+        remarks = []
+        if len({sparsity.layer for sparsity in measured}) > 1:
+            layers = ", ".join(f"{network.name} at {network.sparsity.layer}" for network in self.networks)
+            remarks.append(
+                f"Densities were taken at different layers ({layers}): they are no comparison; name one with --layer."
+            )
+        if len({sparsity.method for sparsity in measured}) > 1:
+            methods = ", ".join(f"{network.name} by {network.sparsity.method}" for network in self.networks)
+            remarks.append(
+                f"Contributions were found by different methods ({methods}): effective densities are no comparison."
+            )
+        if self.names_differ:
+            remarks.append(f"The dissections differ in their {self.names_differ}: these counts are no comparison.")
+        return tuple(remarks)

@@ -1,0 +1,155 @@
+"""What single units did for one image: their names, values, places, rivals, and the network without them."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from competition_layers import StochasticLWTA, fixed_noise, observe
+from competition_layers.attribution import Contributions, logits_without
+from competition_layers.groups import grouped, winner_units
+
+from ..folder.dissection import Dissection
+from .explanation import Rival, SwitchOff, UnitEffect, UnitName
+from .places import grid_of, on_grid, place_of
+
+RANDOM_DRAWS = 4  # sets of other winners that are switched off for comparison
+ALTERNATIVES = 2
+
+
+def lead_of(logits: Float[Tensor, "rows classes"], found: Contributions) -> list[float]:
+    """The target's logit less the runner-up's, both of the first image, in each row."""
+    return (logits[:, found.target[0]] - logits[:, found.runner_up[0]]).tolist()
+
+
+def passed(found: Contributions) -> Bool[Tensor, "units"]:
+    """The units of the first image that won (gave anything but 0) at a place that can reach the decision."""
+    given = found.output != 0 if found.won is None else found.won
+    return (given[0] & found.reaches[0, :, None]).any(0)
+
+
+def switch_off(
+    model: nn.Module, x: Tensor, layer: str, found: Contributions, units: Sequence[int], labels: Sequence[str]
+) -> tuple[list[SwitchOff], float | None]:
+    """Each unit off alone and all of them off, from one pass; and the lead lost with as many other winners off.
+
+    Differences are taken within the batch.
+    """
+    others = _other_winners(found, units)
+    off = torch.zeros(len(units) + 2 + len(others), found.to_logit.shape[1], dtype=torch.bool, device=x.device)
+    for row, unit in enumerate(units, start=1):
+        off[row, unit] = off[len(units) + 1, unit] = True
+    for row, drawn in enumerate(others, start=len(units) + 2):
+        off[row, drawn] = True
+    logits = logits_without(model, x.expand(len(off), *x.shape[1:]), layer, off)
+    leads = lead_of(logits, found)
+    target = found.target[0]
+    results = []
+    for row in range(1, len(units) + 2):
+        best = int(logits[row].argmax())
+        results.append(
+            SwitchOff(
+                logit=float(logits[0, target] - logits[row, target]),
+                lead=leads[0] - leads[row],
+                label=labels[best],
+                probability=float(logits[row].softmax(0)[best]),
+            )
+        )
+    drawn_leads = leads[len(units) + 2 :]
+    return results, leads[0] - sum(drawn_leads) / len(drawn_leads) if drawn_leads else None
+
+
+def unit_effects(
+    model: nn.Module,
+    x: Tensor,
+    layer: str,
+    found: Contributions,
+    offs: Sequence[tuple[int, SwitchOff]],
+    dissection: Dissection | None,
+) -> tuple[UnitEffect, ...]:
+    """The effect of each unit of `offs`, a unit and the network without it."""
+    module = model.get_submodule(layer)
+    grid = grid_of(model, found)
+    rivals = _rivals(model, x, layer, found) if isinstance(module, StochasticLWTA) else None
+    effects = []
+    for unit, off in offs:
+        values = found.output[0, :, unit]
+        won = found.won[0, :, unit] if found.won is not None else torch.ones_like(values, dtype=torch.bool)
+        group, competitor = group_of(module, found.output.shape[-1], unit)
+        effects.append(
+            UnitEffect(
+                unit=unit,
+                group=group,
+                competitor=competitor,
+                named=_named(dissection, layer, unit),
+                value=float(values[found.reaches[0] & won].mean()),
+                win_share=float(won.float().mean()) if found.won is not None else None,
+                to_logit=float(found.to_logit[0, unit]),
+                to_lead=float(found.to_margin[0, unit]),
+                off=off,
+                place="" if grid is None else place_of(found.margin_at[0, :, unit], grid),
+                rival=None if rivals is None else _second(rivals[won & found.reaches[0]], group, dissection, layer),
+                where=None if grid is None else on_grid(values, won, grid),
+            )
+        )
+    return tuple(effects)
+
+
+def group_of(layer: nn.Module, width: int, unit: int) -> tuple[int | None, int | None]:
+    """Group and competitor of a unit; None and None where nothing competes."""
+    if not isinstance(layer, StochasticLWTA):
+        return None, None
+    competitors, groups = layer.groups.competitors, width // layer.groups.competitors
+    return (unit % groups, unit // groups) if layer.groups.layout == "strided" else divmod(unit, competitors)
+
+
+def _other_winners(found: Contributions, units: Sequence[int]) -> list[Tensor]:
+    """Some draws of as many winners as `units`, none of them among these; none where there are not enough."""
+    free = passed(found)
+    free[list(units)] = False
+    candidates = free.nonzero()[:, 0]
+    if not units or len(candidates) < len(units):
+        return []
+    generator = torch.Generator().manual_seed(0)
+    orders = (torch.randperm(len(candidates), generator=generator) for _ in range(RANDOM_DRAWS))
+    return [candidates[order[: len(units)].to(candidates.device)] for order in orders]
+
+
+def _rivals(model: nn.Module, x: Tensor, layer: str, found: Contributions) -> Tensor:
+    """At each position the unit that came second in each group, by its value before the competition."""
+    module = model.get_submodule(layer)
+    assert isinstance(module, StochasticLWTA) and found.won is not None
+    with fixed_noise(model), observe(model, layer, what="input") as seen:
+        model(x)
+    h = seen[layer].movedim(module.groups.channel_dim, -1).reshape(-1, found.output.shape[-1])
+    last = replace(module.groups, channel_dim=-1)
+    others, axis = grouped(h.masked_fill(found.won[0], -torch.inf), last)
+    return winner_units(others.argmax(axis).to(torch.uint8), last)
+
+
+def _second(rivals: Tensor, group: int | None, dissection: Dissection | None, layer: str) -> Rival | None:
+    """The unit that came second most often among `rivals`, the places where a unit won."""
+    if not len(rivals) or group is None:
+        return None
+    units, counts = rivals[:, group].unique(return_counts=True)
+    most = int(counts.argmax())
+    unit = int(units[most])
+    name = "" if dissection is None else dissection.description(layer, unit).description
+    return Rival(unit, name, float(counts[most]) / len(rivals))
+
+
+def _named(dissection: Dissection | None, layer: str, unit: int) -> UnitName:
+    if dissection is None:
+        return UnitName()
+    description, strip = dissection.description(layer, unit), dissection.exemplars(layer, unit)
+    exemplars = strip.read_bytes() if strip.is_file() else b""
+    evidence = description.evidence
+    if not description.named or evidence is None:
+        return UnitName(name=description.description, exemplars=exemplars)
+    others = [candidate.description for candidate in description.candidates]
+    alternatives = tuple(name for name in others if name != description.description)[:ALTERNATIVES]
+    return UnitName(
+        description.description, alternatives, evidence.predictability, evidence.low, evidence.high, exemplars
+    )

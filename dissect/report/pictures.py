@@ -1,0 +1,89 @@
+"""The pictures of a page, each as a data URI: what the network saw, where units won, exemplars, regions."""
+
+import base64
+import io
+from typing import Any
+
+from PIL import Image
+
+from ..explaining.explanation import Explanation, UnitEffect
+from ..folder.strips import GAP
+
+SHOWN_TILES = 6  # of an exemplar strip
+CRISP = 96  # pixels of a side up to which a picture is kept without loss
+VEIL = 0.82  # how dark a place is where the unit lost
+REGION_ALPHA = 120  # of 255
+COLOURS = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7", "#8c6bb1")  # told apart by all
+OTHERS = "#8a8f98"
+
+
+def picture_uri(png: bytes) -> str:
+    """Small pictures pixel by pixel, larger ones compressed: a page of eight stays below 3 MB."""
+    image = Image.open(io.BytesIO(png))
+    if max(image.size) <= CRISP:
+        return _data_uri(png, "png")
+    return _data_uri(_encoded(image, "WEBP", quality=84), "webp")
+
+
+def strip_uri(jpeg: bytes) -> str:
+    """The first tiles of an exemplar strip, without its white gaps, in fewer bytes."""
+    strip = Image.open(io.BytesIO(jpeg))
+    side, step = strip.height, strip.height + GAP  # tiles are square
+    starts = range(0, strip.width, step)[:SHOWN_TILES]
+    row = Image.new("RGBA", (starts[-1] + side, side))
+    for start in starts:
+        row.paste(strip.crop((start, 0, start + side, side)), (start, 0))
+    return _data_uri(_encoded(row, "WEBP", quality=78), "webp")
+
+
+def veil_uri(effect: UnitEffect) -> str:
+    """A dark veil over the picture, lifted at each place as far as the unit spoke there: one pixel a place."""
+    grid = effect.where or ()
+    strongest = max((abs(value) for row in grid for value in row if value is not None), default=0) or 1
+    image = Image.new("LA", (len(grid[0]), len(grid)))
+    image.putdata([(0, _alpha(value, strongest)) for row in grid for value in row])
+    return _data_uri(_encoded(image, "PNG", optimize=True), "png")
+
+
+def regions_uri(explanation: Explanation) -> str:
+    """Each place in the colour of the unit that added most there; grey where that is none of those shown."""
+    grid = explanation.regions or ()
+    image = Image.new("RGBA", (len(grid[0]), len(grid)))
+    image.putdata([_colour(row) for line in grid for row in line])
+    return _data_uri(_encoded(image, "PNG", optimize=True), "png")
+
+
+def region_names(explanation: Explanation) -> list[dict[str, Any]]:
+    """For each unit with a region its name, and where to write it: the place of its own nearest to their middle."""
+    grid = explanation.regions or ()
+    names = []
+    for row, effect in enumerate(explanation.units):
+        places = [(y, x) for y, line in enumerate(grid) for x, owner in enumerate(line) if owner == row]
+        if not places:
+            continue
+        middle = [sum(axis) / len(places) for axis in zip(*places, strict=True)]
+        y, x = min(places, key=lambda place: (place[0] - middle[0]) ** 2 + (place[1] - middle[1]) ** 2)
+        left, top = (round(100 * (at + 0.5) / size, 1) for at, size in ((x, len(grid[0])), (y, len(grid))))
+        names.append({"row": row, "label": effect.label, "left": left, "top": top})
+    return names
+
+
+def _colour(row: int) -> tuple[int, int, int, int]:
+    colour = COLOURS[row % len(COLOURS)] if row >= 0 else OTHERS
+    red, green, blue = (int(colour[at : at + 2], 16) for at in (1, 3, 5))
+    return red, green, blue, REGION_ALPHA
+
+
+def _alpha(value: float | None, strongest: float) -> int:
+    lifted = 0 if value is None else (abs(value) / strongest) ** 0.5
+    return round(255 * VEIL * (1 - lifted))
+
+
+def _encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def _data_uri(data: bytes, kind: str) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"

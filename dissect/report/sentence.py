@@ -1,0 +1,47 @@
+"""One sentence about a decision, made of its figures and of nothing else."""
+
+from collections.abc import Sequence
+
+from ..explaining.explanation import Explanation, UnitEffect
+from .numbers import percent, signed
+
+FOR, AGAINST = 3, 2  # units that the sentence names at most
+
+
+def sentence_of(explanation: Explanation) -> str:
+    """What decided: the units that added most to the lead, with their places, and the strongest against it.
+
+    Of a layer that does not explain the decision: how little of the lead its units carry.
+    """
+    target, runner_up = explanation.target, explanation.runner_up
+    if not explanation.explains:
+        return (
+            f"{target}, but not because of these units: together they carry {percent(explanation.share)} of its lead "
+            f"over {runner_up}"
+        )
+    ahead = [effect for effect in explanation.units if effect.to_lead > 0]
+    behind = [effect for effect in explanation.units if effect.to_lead < 0]
+    said = target
+    if explanation.lead.total < 0:  # a class was asked for that is not the predicted one
+        said, ahead, behind = f"{runner_up} and not {target}", behind, ahead
+    because = f", because {_listed(ahead[:FOR])}" if ahead else ""
+    against = f", against {_listed(behind[:AGAINST])}" if behind else ""
+    return said + because + against
+
+
+def other_layer(explanation: Explanation) -> str:
+    """Which layer explains the decision where this one does not; "" where it does."""
+    if explanation.explains:
+        return ""
+    here = f"{explanation.at.layer} does not explain this decision"
+    if explanation.instead is None:
+        return f"{here}, and no other layer's few units do; a network that ends in a decision layer says what decided"
+    share = percent(explanation.instead.share)
+    return f"{here}; {explanation.instead.layer} does: its strongest units carry {share} of the lead"
+
+
+def _listed(effects: Sequence[UnitEffect]) -> str:
+    return ", ".join(
+        f"{effect.label} {signed(effect.to_lead)}" + (f" ({effect.place})" if effect.place else "")
+        for effect in effects
+    )

@@ -123,7 +123,9 @@ def run(network: str, setting: Setting, seed: int, images: Path, options: argpar
     place, log = [f"--run={name}", f"--runs_dir={options.out}"], options.out / f"{name}.log"
     if result(options.out, network, setting, seed) is None:
         small = (
-            ["--data.subset=128", "--trainer.max_epochs=1", "--trainer.limit_val_batches=2"] if options.quick else []
+            ["--data.splits.subset=128", "--trainer.max_epochs=1", "--trainer.limit_val_batches=2"]
+            if options.quick
+            else []
         )
         lwta(
             *("fit", "-c", CONFIGS[network], *place, "--overwrite", *OPTIONS[network]),

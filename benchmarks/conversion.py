@@ -106,7 +106,7 @@ def teach(network: str, seed: int, images: Path, options: argparse.Namespace) ->
         lwta(
             *("fit", "-c", CONFIGS[network], *place, "--overwrite", *OPTIONS[network], "--model.competitors=1"),
             *(f"--seed_everything={seed}", f"--data.data_dir={images}", "--trainer.check_val_every_n_epoch=100"),
-            *(("--trainer.max_epochs=1", "--data.subset=256") if options.quick else ()),
+            *(("--trainer.max_epochs=1", "--data.splits.subset=256") if options.quick else ()),
             log=log,
         )
     if not (run / "test.json").is_file():

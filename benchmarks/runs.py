@@ -21,7 +21,7 @@ CONFIGS = {
 OPTIONS = {
     "vit": (),
     "resnet": (),
-    "scenes": ("--data.subset=4000", "--trainer.max_epochs=6", "--trainer.precision=bf16-mixed"),
+    "scenes": ("--data.splits.subset=4000", "--trainer.max_epochs=6", "--trainer.precision=bf16-mixed"),
 }
 # 97.5 % points of Student's t for 1 .. 9 degrees of freedom
 T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262)

@@ -84,11 +84,15 @@ def explain_unknown_keys(parser: ArgumentParser, message: str, moved: Mapping[st
 
     def explain(key: str, dashes: str = "") -> str:
         for old, new in (moved or {}).items():
-            if f"{key}.".startswith(f"{old}."):
+            # a key that became a group is moved itself, and not what is in the group
+            if key == old or (f"{key}.".startswith(f"{old}.") and not new.startswith(f"{old}.")):
                 return f"Expected a known key but got '{dashes}{key}', which is '{dashes}{new}{key[len(old) :]}' now"
         near = nearest(key, [name for name in known if name.startswith(key)] or known)  # an abbreviation, else a slip
         return f"Expected a known key but got '{dashes}{key}'" + near.replace("'", f"'{dashes}", 1)
 
+    value = re.match(r'Parser key "([\w.]+)"', message)
+    if moved and value and value[1] in moved:
+        return explain(value[1])
     unknown = re.match(r"unrecognized arguments: (.*)", message, re.DOTALL)
     if unknown:
         options = re.findall(r"(?:^|\s)--([A-Za-z][\w.]*)", unknown.group(1))

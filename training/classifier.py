@@ -207,10 +207,10 @@ class Classifier(LightningModule):
     def _mixing(self) -> Mixup | None:
         data = self.trainer.datamodule
         a = data.augmentation
-        if not (a.mixup or a.cutmix):
+        if not a.mixes:
             return None
-        if data.batch_size % 2:
-            raise ValueError(f"Expected an even batch_size for mixup and cutmix but got {data.batch_size}")
+        if data.loading.batch_size % 2:
+            raise ValueError(f"Expected an even batch_size for mixup and cutmix but got {data.loading.batch_size}")
         return Mixup(
             mixup_alpha=a.mixup,
             cutmix_alpha=a.cutmix,

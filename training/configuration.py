@@ -7,6 +7,7 @@ from typing import Any, Protocol
 
 import yaml
 
+from .data_options import MOVED as MOVED_DATA
 from .run_folder import Run
 
 # keys of `model` that the first version had, and where they stand now
@@ -22,6 +23,7 @@ _GROUPS = {
 }
 _RENAMED = {"noise": "noise_scale", "initial_weights": "weights", "initial_gain": "gain"}
 MOVED = {f"model.{old}": f"model.{group}.{_RENAMED.get(old, old)}" for group, keys in _GROUPS.items() for old in keys}
+MOVED |= {f"data.{old}": f"data.{new}" for old, new in MOVED_DATA.items()}
 
 
 class Configured(Protocol):
@@ -64,18 +66,20 @@ def saved_configuration(path: Path) -> dict[str, Any]:
         raise ValueError(f"Expected a run's configuration in {str(path)!r} but it is damaged: {error}") from error
     if not isinstance(config, dict):
         raise ValueError(f"Expected a run's configuration in {str(path)!r} but it is empty")
-    config["model"] = _translated(config.get("model") or {})
+    for section in ("model", "data"):
+        config[section] = _translated(section, config.get(section) or {})
     return config
 
 
-def _translated(model: Mapping[str, Any]) -> dict[str, Any]:
-    """`model` with the keys of the first version moved into their groups, a schedule's start to its competition."""
+def _translated(section: str, options: Mapping[str, Any]) -> dict[str, Any]:
+    """`options` with the keys of the first version moved into their groups, a schedule's start to its competition."""
     now: dict[str, Any] = {}
-    for key, value in model.items():
-        if f"model.{key}" not in MOVED:
+    for key, value in options.items():
+        moved = MOVED.get(f"{section}.{key}")
+        if moved is None or (isinstance(value, Mapping) and moved.startswith(f"{section}.{key}.")):
             now[key] = value
-        elif value is not None:
-            _, group, name = MOVED[f"model.{key}"].split(".")
+        elif value is not None or key == "test_split":  # None: there is none
+            _, group, name = moved.split(".")
             if group == "competition" and isinstance(value, dict):
                 now.setdefault("annealing", {})[name] = {k: v for k, v in value.items() if k != "start"}
                 value = value["start"]

@@ -14,7 +14,10 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, Sampler
 
+from pictures import PictureError
+
 NOT_COUNTED = -100  # the label of an image drawn a second time to fill up: losses and metrics leave it out
+_IN_A_ROW = 20  # pictures that break one after another: their disk is gone
 
 
 @dataclass(frozen=True)
@@ -55,18 +58,41 @@ class EpochSampler(Sampler[Draw]):
 
 
 class SeededDataset(Dataset[tuple[torch.Tensor, int]]):
-    """`images` (pairs of picture and label) through `transform`, its generators seeded by the draw."""
+    """`images` (pairs of picture and label) through `transform`, its generators seeded by the draw.
 
-    def __init__(self, images: Sequence[tuple[Any, int]], transform: Any):
-        self.images, self.transform = images, transform
+    In place of a picture that breaks while it is read comes, where `skip_bad` is set, the next one that can be read: in
+    training (`replace_bad`) with its label, in evaluation not counted.
+    """
+
+    def __init__(
+        self,
+        images: Sequence[tuple[Any, int]],
+        transform: Any,
+        *,
+        skip_bad: bool = False,
+        replace_bad: bool = True,
+    ):
+        self.images, self.transform, self.skip_bad, self.replace_bad = images, transform, skip_bad, replace_bad
 
     def __len__(self) -> int:
         return len(self.images)
 
     def __getitem__(self, draw: Draw) -> tuple[torch.Tensor, int]:
-        image, label = self.images[draw.index]
+        image, label = self._readable(draw.index)
         with _seeded(draw.seed):
             return self.transform(image), label if draw.counts else NOT_COUNTED
+
+    def _readable(self, index: int) -> tuple[Any, int]:
+        for further in range(_IN_A_ROW):
+            try:
+                image, label = self.images[(index + further) % len(self)]
+            except PictureError as error:
+                if not self.skip_bad or further == _IN_A_ROW - 1:
+                    raise
+                print(f"skipped in this epoch: {error}", flush=True)
+            else:
+                return image, label if self.replace_bad or not further else NOT_COUNTED
+        raise AssertionError("returned or raised before")
 
 
 @contextmanager

@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from competition_layers import competitions
 from competition_layers.attribution import check_layer
-from competition_layers.names import nearest
 
 from ..folder.dissection import Dissection
 from ..probe.probe_images import ProbeImages
@@ -92,22 +91,13 @@ def class_indices(name: str, model: nn.Module, data: ProbeImages) -> Int[Tensor,
     Raises:
         ValueError: images without labels, or classes that the network does not know.
     """
-    if data.labels is None:
-        raise ValueError(f"Expected a folder for each class in {data.source!r} but got images without labels")
     labels = label_names(model) or tuple(map(str, range(getattr(getattr(model, "lwta", None), "num_classes", 0))))
     if not labels:
         raise ValueError(
             f"Expected network {name!r} to say the names of its classes but it does not; set label_names on it, in the "
             "order of its outputs"
         )
-    shown = ", ".join(labels[:8]) + (", ..." if len(labels) > 8 else "")
-    for label in sorted(set(data.labels) - set(labels)):
-        raise ValueError(
-            f"Expected classes that network {name!r} knows ({shown}) "
-            f"but got {label!r} in {data.source!r}{nearest(label, labels)}"
-        )
-    index = {label: i for i, label in enumerate(labels)}
-    return torch.tensor([index[label] for label in data.labels])
+    return torch.tensor(data.numbers(labels, whose=f"network {name!r}"))
 
 
 def count_names(dissection: Dissection) -> tuple[Names, ...]:

@@ -1,6 +1,5 @@
 """Embeddings computed elsewhere: rows of safetensors files, beside the pictures and beside the word list."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -110,19 +109,10 @@ def _without(probe: ProbeImages, good: Tensor, rows: int) -> ProbeImages:
     bad = (~good).nonzero()[:, 0].tolist()
     if not kept:
         raise ValueError(f"Expected finite embeddings of {probe.source!r} but no row is (NaN, infinite or all zeros)")
-    # rows are either of all images found or of those of this probe: places among them go on
-    positions: Sequence[int] = probe.positions if rows == probe.found else range(len(probe))
+    if rows != probe.found:  # they are of this probe's images alone: places among those go on
+        probe = probe.alone()
     skipped = tuple((probe.names[i], "its row of embeddings is not finite, or all zeros") for i in bad)
-    return replace(
-        probe,
-        names=tuple(probe.names[i] for i in kept),
-        labels=None if probe.labels is None else tuple(probe.labels[i] for i in kept),
-        hashes=tuple(probe.hashes[i] for i in kept),
-        positions=tuple(positions[i] for i in kept),
-        found=rows,
-        skipped=probe.skipped + skipped,
-        read=lambda i, **options: probe.read(kept[i], **options),
-    )
+    return probe.some(kept, skipped=skipped)
 
 
 def _embeddings(path: Path) -> Float[Tensor, "rows dim"]:

@@ -12,6 +12,7 @@ from competition_layers import competitions
 from competition_layers.attribution import Contributions, contributions, first_order, logits_without
 from competition_layers.metrics import deciding_units
 from competition_layers.names import nearest
+from pictures.names import readable_name
 
 from ..folder.dissection import Dissection
 from ..recording.subject import architecture, competitors_of, default_layer, label_names
@@ -68,7 +69,7 @@ def explain(
     probability = found.logits[0].softmax(0)
     grid = grid_of(model, found)
     return Explanation(
-        image=str(image) if isinstance(image, str | Path) else "image",
+        image=readable_name(str(image)) if isinstance(image, str | Path) else "image",
         picture=as_seen(model, x[0]),
         at=_explained_layer(model, layer, found),
         classes=tuple(

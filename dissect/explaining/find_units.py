@@ -58,8 +58,7 @@ def find_units(
         p_values.append(p)
         rows = torch.stack([r, low, high, top_precision(answers, same), p], 1).tolist()
         found += [
-            Answer(layer, unit, dissection.description(layer, unit).description, *row)
-            for unit, row in enumerate(rows)
+            Answer(layer, unit, dissection.description(layer, unit).description, *row) for unit, row in enumerate(rows)
         ]
     q = benjamini_hochberg(torch.cat(p_values)).tolist()
     ranked = sorted(range(len(found)), key=lambda i: -found[i].predictability)[:top]

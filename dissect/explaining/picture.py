@@ -8,7 +8,7 @@ from PIL import Image
 from torch import Tensor, nn
 
 from competition_layers import data_config
-from pictures.decoding import read_rgb, to_rgb, why_unreadable
+from pictures import decode
 
 from ..recording.subject import default_transform
 
@@ -23,10 +23,11 @@ def network_input(model: nn.Module, image: str | Path | Image.Image) -> Float[Te
         path = Path(image)
         if not path.is_file():
             raise FileNotFoundError(f"Expected an image file but got {str(image)!r}, which is not there")
-        if reason := why_unreadable(path):
-            raise ValueError(f"Expected a readable image but got {str(image)!r}: {reason}")
-        image = read_rgb(path)
-    return default_transform(model)(to_rgb(image))[None].to(next(model.parameters()).device)
+        try:
+            image = decode(path.read_bytes())
+        except OSError as error:
+            raise ValueError(f"Expected a readable image but got {str(image)!r}: {error.strerror or error}") from error
+    return default_transform(model)(decode(image))[None].to(next(model.parameters()).device)
 
 
 def as_seen(model: nn.Module, x: Float[Tensor, "channels height width"]) -> bytes:

@@ -7,7 +7,10 @@ from dataclasses import dataclass, field
 from PIL import Image, ImageOps
 from tqdm import tqdm
 
-from ..probe.probe_images import THREADS, ProbeImages
+from pictures.opening import THREADS
+from pictures.sources.folder import NO_PICTURES
+
+from ..probe.probe_images import ProbeImages
 from ..recording.layer_record import LayerRecord
 from ..recording.top_images import KEPT
 from .exemplars import Exemplar, find_exemplars
@@ -51,6 +54,7 @@ class StripWriter:
     def _remove_others(self, layer: str, units: Collection[int]) -> None:
         place = self.layout.strip(layer, 0).parent
         place.mkdir(parents=True, exist_ok=True)
+        (self.layout.strips / NO_PICTURES).touch()  # strips are no probe images, should this folder lie among those
         for path in place.glob("*.jpg"):
             if path.stem.isdecimal() and int(path.stem) not in units:
                 path.unlink()

@@ -7,7 +7,9 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .probe_images import THREADS, ProbeImages
+from pictures.opening import THREADS
+
+from .probe_images import ProbeImages
 
 Transform = Callable[[Image.Image], Tensor]
 

@@ -45,10 +45,10 @@ def compare(
     from dissect.comparing.comparing import Compared
     from dissect.folder.layout import Layout
     from dissect.report import comparison_text
+    from pictures import print_skipped
 
-    images = open_probe(data, limit=limit)
-    for name, reason in images.skipped:
-        print(f"skipped {plain(name)}: {plain(reason)}")
+    images = open_probe(data, limit=limit, labelled=True)
+    print_skipped(images.skipped)
     where = device or ("cuda" if torch.cuda.is_available() else "cpu")
     networks = {}
     for name, run in zip(short_names(runs), runs, strict=True):

@@ -57,7 +57,8 @@ def convert(
         conversion: its ingredients, each of which can be left out.
         reestimate_batch_norm: so many training batches re-estimate batch-norm statistics; 0 leaves that out.
         include: globs on activations; by default where the dense network's run could compete.
-        image_options: of ImageData (batch_size, val_split, subset, ...), over those of the dense network's run.
+        image_options: of ImageData (loading: {batch_size: 32}, splits: {val: val}, ...), over those of the dense
+            network's run.
         trainer_options: of Lightning's Trainer (accelerator, precision, ...), over those of the dense network's run.
         seed: of order, augmentation and noise.
         overwrite: start a run of this name anew.
@@ -67,15 +68,15 @@ def convert(
     if epochs <= 0:
         raise ValueError(f"Expected epochs above 0 but got {epochs}")
     recipe = recipe_of(model)
-    images = {**recipe.get("data", {}), **({"data_dir": str(data)} if data else {}), **(image_options or {})}
+    images = {**recipe.get("data", {}), **({"data_dir": str(data)} if data else {})}
+    for name, value in (image_options or {}).items():
+        images[name] = {**images.get(name, {}), **value} if isinstance(value, dict) else value
     if not images:
         raise ValueError(f"Expected --data DIR, since {model!r} does not say which images it was trained on")
     if "data" not in recipe and data and (data / "val").is_dir():
-        images.setdefault("val_split", "val")
-    from training import Augmentation, Classifier, Execution, ImageData, Loss, Optimizer, Run, fit
+        images["splits"] = {"val": "val", **images.get("splits", {})}
+    from training import Classifier, Execution, ImageData, Loss, Optimizer, Run, fit
 
-    if isinstance(images.get("augmentation"), dict):
-        images["augmentation"] = Augmentation(**images["augmentation"])
     taught = {
         group: {name: recipe["model"][group][name] for name in names if name in recipe["model"].get(group, {})}
         for group, names in _OF_THE_RECIPE.items()
@@ -95,7 +96,7 @@ def convert(
     whole = math.ceil(epochs)
     where = fit(
         classifier,
-        ImageData(**images),
+        ImageData.from_options(images),
         run=Run(runs_dir / run, seed=seed, reestimate_batch_norm=reestimate_batch_norm, overwrite=overwrite),
         epochs=whole,
         trainer_args={**trainer, "limit_train_batches": epochs / whole, **(trainer_options or {})},

@@ -172,15 +172,12 @@ def paint(folder: Path, settings: Settings) -> Path:
 
 def train(run: Path, scenes: Path, competitors: int, settings: Settings) -> Path:
     """Both networks by the same recipe: they see the same batches, and differ in their activations alone."""
-    from training import Augmentation, Classifier, Execution, ImageData, Optimizer, Run, Start, fit
+    from training import Augmentation, Classifier, Execution, ImageData, Loading, Optimizer, Run, Splits, Start, fit
 
     data = ImageData(
         str(scenes),
-        val_split="val",
-        batch_size=32,
-        workers=1,
-        cache=True,
-        on_bad="trust",
+        splits=Splits(val="val"),
+        loading=Loading(batch_size=32, workers=1, cache=True, on_bad="trust"),
         augmentation=Augmentation(scale=(0.7, 1.0), interpolation="bilinear"),
     )
     classifier = Classifier(

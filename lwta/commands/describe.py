@@ -23,7 +23,7 @@ def describe(
     concepts: str = "scenes",
     clip: str = "bundled",
     root: Path = Path("."),
-    split: str = "validation",
+    split: str = "",
     similarity: str | None = None,
     summary: str = "auto",
     templates: str | list[str] | None = None,
@@ -50,7 +50,8 @@ def describe(
         clip: bundled, MODEL/TAG of open_clip, MODEL/FILE or MODEL/TAG=FILE with its weights, hf-hub:...,
             local-dir:..., or a safetensors file of image `embeddings`.
         root: where wds/, torch/ and hfds/ sources lie.
-        split: of torch/ and hfds/ sources.
+        split: a folder in the probe's folder, a word in the names of shards, a split of a torch/ or hfds/ source (by
+            default validation).
         similarity: how activations are compared with concepts: claims (default), soft_wpmi, wpmi, cosine,
             cosine_cubed, rank_reorder, jensen_shannon.
         summary: what stands for an image: cls, tokens (without the class token), mean, max, quantile; auto is the class
@@ -81,6 +82,7 @@ def describe(
     from dissect.describing import usable
     from dissect.folder.sources import ModelSource, write_encoder
     from dissect.inputs import inference_rules
+    from pictures import print_skipped
 
     options = DescribeOptions(
         layers=layers,
@@ -100,8 +102,7 @@ def describe(
         words, dropped = encoder.known(words)
         print(f"dropped {dropped} of {dropped + len(words)} concepts that the encoder does not read whole")
     images, words, without = usable(images, words, encoder)
-    for name, reason in (*images.skipped, *((name, "its row of embeddings is not finite") for name in without)):
-        print(f"skipped {name}: {reason}")
+    print_skipped((*images.skipped, *((name, "its row of embeddings is not finite") for name in without)))
     if share is not None:
         record_share(network, images, encoder, out, share, options)
         print(f"Recorded share {share[0]}/{share[1]} into {out}", flush=True)

@@ -100,24 +100,11 @@ def readable_images(names: Sequence[str]) -> list[Path]:
     Raises:
         FileNotFoundError: a name that is not there. ValueError: nothing readable is left.
     """
-    from pictures.decoding import EXTENSIONS, why_unreadable
+    from pictures import open_files, print_skipped
 
-    files: list[Path] = []
-    for path in map(Path, names):
-        if not path.exists():
-            raise FileNotFoundError(
-                f"Expected an image or a folder of images but got {str(path)!r}, which is not there"
-            )
-        inside = sorted(p for p in path.rglob("*") if p.suffix.lower() in EXTENSIONS) if path.is_dir() else [path]
-        files += inside
-    reasons = {file: why_unreadable(file) for file in files}
-    for file, reason in reasons.items():
-        if reason:
-            print(f"skipped {plain(file)}: {plain(reason)}")
-    readable = [file for file, reason in reasons.items() if not reason]
-    if not readable:
-        raise ValueError(f"Expected a readable image among {', '.join(names)} but got none")
-    return readable
+    pictures = open_files(names)
+    print_skipped(pictures.skipped)
+    return list(pictures.files)
 
 
 def twin_layer(dissection: Any, network: Any, layer: str) -> str | None:

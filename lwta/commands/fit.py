@@ -13,6 +13,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from competition_layers import load_model
 from competition_layers.files import write_file
+from pictures import print_skipped
 from training import Classifier, ImageData, Run
 from training.configuration import MOVED, saved_configuration
 from training.quiet import print_once, quietly
@@ -78,16 +79,19 @@ def predict(cli: "TrainingCLI") -> None:
     cli.datamodule.data_dir = str(cli.config.images)
     trainer = cli.reading_trainer()
     batches = trainer.predict(with_model(cli.model, model), datamodule=cli.datamodule)
-    files = trainer.predict_dataloaders.dataset.files
+    images, broken = cli.datamodule.images["predict"], trainer.predict_dataloaders.dataset.broken
     names = model.lwta.label_names
     out = cli.config.out or cli.run_folder / "predictions.csv"
     with write_file(out) as temporary, temporary.open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(("file", "label", "probability"))
-        for path, scores in zip(files, (row for batch in batches for row in batch), strict=True):
-            best = int(scores.argmax())
-            writer.writerow((path, names[best] if names else best, f"{float(scores[best]):.4f}"))
-    print(f"{len(files)} predictions are in {out}")
+        for i, scores in enumerate(row for batch in batches for row in batch):
+            if i not in broken:
+                best = int(scores.argmax())
+                file_name = f"{images.source}/{images.names[i]}"
+                writer.writerow((file_name, names[best] if names else best, f"{float(scores[best]):.4f}"))
+    print_skipped([(images.names[i], why) for i, why in broken.items()])
+    print(f"{len(images) - len(broken)} predictions are in {out}")
 
 
 class TrainingCLI(LightningCLI):

@@ -17,7 +17,7 @@ SMALLER = {
     "imagenet1k": "scenes",
     "ViT-B-32/openai": "bundled",
 }
-TINY = ["--trainer.max_epochs=1", "--model.image_size=32", "--data.val_fraction=0.3", "--data.workers=0"]
+TINY = ["--trainer.max_epochs=1", "--model.image_size=32", "--data.splits.val_fraction=0.3", "--data.loading.workers=0"]
 
 
 def blocks(language: str) -> list[str]:

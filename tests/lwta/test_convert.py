@@ -81,7 +81,13 @@ def test_a_folder_in_timms_own_format_is_converted(home, tmp_path):
         lwta(
             [
                 *("convert", f"local-dir:{tmp_path}", "--data", str(home / "pictures"), "--run", "hub", QUIET),
-                *(f"--runs_dir={home}", "--image_options", '{"batch_size": 4, "workers": 0}', "--epochs", "0.5"),
+                *(
+                    f"--runs_dir={home}",
+                    "--image_options",
+                    '{"loading": {"batch_size": 4, "workers": 0}}',
+                    "--epochs",
+                    "0.5",
+                ),
             ]
         )
         == 0

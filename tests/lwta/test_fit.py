@@ -142,7 +142,7 @@ def test_competitors_by_glob_typed_or_in_a_file(home, tmp_path, monkeypatch, typ
     [
         (["--model.compettitors", "4"], "did you mean '--model.competitors'"),
         (["--trainer.max_ep", "1"], "did you mean '--trainer.max_epochs'"),
-        (["--dat.batch_size", "1"], "did you mean '--data.batch_size'"),
+        (["--dat.batch_size", "1"], "did you mean '--data.loading.batch_size'"),
     ],
 )
 def test_an_unknown_option_is_answered_with_the_nearest(home, typed, answer):

@@ -1,6 +1,7 @@
 """Small pictures of two classes, and a network that learns them in a second."""
 
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -38,12 +39,17 @@ def tiny() -> Callable:
 
 @pytest.fixture
 def images(pictures) -> Callable:
-    """Makes ImageData of the small pictures; options go on top."""
-    from training import Augmentation, ImageData
+    """Makes ImageData of the small pictures; options, those of splits and loading among them, go on top."""
+    from training import Augmentation, ImageData, Loading, Splits
 
     def make(**options):
-        defaults = {"batch_size": 4, "workers": 0, "val_fraction": 0.2, "augmentation": Augmentation(scale=(0.5, 1.0))}
-        return ImageData(**{"data_dir": str(pictures), **defaults, **options})
+        def group(kind, **defaults):
+            mine = {f.name: options.pop(f.name) for f in fields(kind) if f.name in options and f.name != "seed"}
+            return kind(**{**defaults, **mine})
+
+        groups = {"splits": group(Splits, val_fraction=0.2), "loading": group(Loading, batch_size=4, workers=0)}
+        defaults = {"data_dir": str(pictures), "augmentation": Augmentation(scale=(0.5, 1.0)), **groups}
+        return ImageData(**{**defaults, **options})
 
     return make
 

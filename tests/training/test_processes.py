@@ -9,15 +9,15 @@ import pytest
 import torch
 from made_pictures import paint
 
-from training import ImageData, evaluate
+from training import ImageData, Loading, Splits, evaluate
 
 OPTIONS = {
     "model.image_size": 16,
     "model.start.model_args": "{patch_size: 4, embed_dim: 24, depth: 1, num_heads: 2}",
     "model.competition.noise_scale": 1.0,
-    "data.batch_size": 2,
-    "data.workers": 0,
-    "data.val_fraction": 0.25,  # 5 of 20: the two processes do not share them out evenly
+    "data.loading.batch_size": 2,
+    "data.loading.workers": 0,
+    "data.splits.val_fraction": 0.25,  # 5 of 20: the two processes do not share them out evenly
     "trainer.max_epochs": 2,
     "trainer.accelerator": "cpu",
     "trainer.devices": 2,
@@ -52,7 +52,7 @@ def test_two_processes_draw_different_noise(run):
 @pytest.mark.slow
 def test_two_processes_count_every_image_once(run):
     together = json.loads((run / "model" / "config.json").read_text())["training"]
-    data = ImageData(str(run.parent), batch_size=2, workers=0, val_fraction=0.25)
+    data = ImageData(str(run.parent), splits=Splits(val_fraction=0.25), loading=Loading(batch_size=2, workers=0))
     alone = evaluate(run, data, split="val", accelerator="cpu", enable_progress_bar=False)
     for name in ("val_accuracy", "val_accuracy_argmax", "val_loss"):
         assert together[name] == pytest.approx(alone[name], abs=1e-5), name

@@ -12,9 +12,9 @@ from lwta.recipes import recipes
 
 # the sizes of the data and the machine; the network, its loss and its optimiser are the recipe's
 SMALLER = {
-    "data.batch_size": 2,
-    "data.workers": 0,
-    "data.dataset": "",
+    "data.loading.batch_size": 2,
+    "data.loading.workers": 0,
+    "data.dataset.name": "",
     "trainer.limit_train_batches": 2,
     "trainer.limit_val_batches": 2,  # 1 would be read as 1.0, all of them
     "trainer.max_epochs": 1,
@@ -42,7 +42,7 @@ def places(tmp_path_factory):
 def test_two_steps_of_a_recipe(name, places, tmp_path):
     options = {**SMALLER, "data.data_dir": places}
     if "cifar10" in name:
-        options["data.subset"] = 8
+        options["data.splits.subset"] = 8
     typed = [f"--{key}={value}" for key, value in options.items()]
     assert main(["fit", "-c", name, "--run", "r", f"--runs_dir={tmp_path}", *typed]) == 0
     with (tmp_path / "r" / "metrics.csv").open() as file:

@@ -18,8 +18,10 @@ from training import (
     Classifier,
     Execution,
     ImageData,
+    Loading,
     Optimizer,
     Schedule,
+    Splits,
     Start,
     evaluate,
     fit,
@@ -66,7 +68,12 @@ def finished(tmp_path_factory, pictures):
     args = {"patch_size": 4, "embed_dim": 24, "depth": 1, "num_heads": 2, "proj_drop_rate": 0.1}
     return fit(
         Classifier(image_size=16, execution=Execution(samples=2), start=Start(model_args=args), **NOISY),
-        ImageData(str(pictures), batch_size=4, workers=0, val_fraction=0.2, augmentation=Augmentation(mixup=0.5)),
+        ImageData(
+            str(pictures),
+            splits=Splits(val_fraction=0.2),
+            loading=Loading(batch_size=4, workers=0),
+            augmentation=Augmentation(mixup=0.5),
+        ),
         run=tmp_path_factory.mktemp("runs") / "finished",
         epochs=3,
         trainer_args={"accelerator": "cpu", "enable_progress_bar": False, "logger": False},
@@ -197,10 +204,10 @@ def test_accuracies_by_every_rule_repeat(finished, images):
     assert list(one) == ["test_loss", *rules, *seen]
 
 
-def test_a_trained_network_keeps_the_numbers_of_its_classes(finished, painted, tmp_path):
+def test_a_trained_network_keeps_the_numbers_of_its_classes(finished, images, painted, tmp_path):
     painted(tmp_path / "test", classes=("red",), seed=1)  # a test set without the class "blue"
     quiet = {"accelerator": "cpu", "enable_progress_bar": False}
-    data = ImageData(str(tmp_path), batch_size=4, workers=0)
+    data = images(data_dir=str(tmp_path))
     evaluate(finished, data, **quiet)
     assert {data.images["test"][i][1] for i in range(10)} == {1}
 

@@ -1,0 +1,37 @@
+"""Names of files as people and files of ours can hold them: one form, printable everywhere, in natural order."""
+
+import re
+import unicodedata
+
+_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_FOREIGN = ("@eaDir", "__MACOSX")  # thumbnails and metadata that other systems leave beside pictures
+
+
+def readable_name(name: str) -> str:
+    """`name` in Unicode's composed form; bytes that are no UTF-8, control characters and marks of direction escaped.
+
+    >>> readable_name("caf\\udce9.png"), readable_name("cafe\\u0301") == "caf\\u00e9"
+    ('caf\\\\xe9.png', True)
+    """
+    return _UNPRINTABLE.sub(_escaped, unicodedata.normalize("NFC", name))
+
+
+def natural_key(name: str) -> list[int | str]:
+    """Sorts "9" before "10", whatever the case; timm's order of classes.
+
+    >>> sorted(["b10", "B9", "a"], key=natural_key)
+    ['a', 'B9', 'b10']
+    """
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name.lower())]
+
+
+def is_hidden(part: str) -> bool:
+    """Whether a file or folder of this name holds nothing of the user's: `.ipynb_checkpoints`, `._1.jpg`, `@eaDir`."""
+    return part.startswith(".") or part in _FOREIGN
+
+
+def _escaped(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    # a byte that is no UTF-8 comes from Python as a lone surrogate
+    byte = code - 0xDC00 if 0xDC80 <= code <= 0xDCFF else code
+    return f"\\x{byte:02x}" if byte < 256 else f"\\u{code:04x}"

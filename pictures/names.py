@@ -3,7 +3,8 @@
 import re
 import unicodedata
 
-_UNPRINTABLE = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+from competition_layers.terminal import plain
+
 _FOREIGN = ("@eaDir", "__MACOSX")  # thumbnails and metadata that other systems leave beside pictures
 
 
@@ -13,7 +14,9 @@ def readable_name(name: str) -> str:
     >>> readable_name("caf\\udce9.png"), readable_name("cafe\\u0301") == "caf\\u00e9"
     ('caf\\\\xe9.png', True)
     """
-    return _UNPRINTABLE.sub(_escaped, unicodedata.normalize("NFC", name))
+    # a byte that is no UTF-8 comes from Python as a lone surrogate
+    name = re.sub("[\udc80-\udcff]", lambda match: f"\\x{ord(match[0]) - 0xDC00:02x}", name)
+    return plain(unicodedata.normalize("NFC", name))
 
 
 def natural_key(name: str) -> list[int | str]:
@@ -28,10 +31,3 @@ def natural_key(name: str) -> list[int | str]:
 def is_hidden(part: str) -> bool:
     """Whether a file or folder of this name holds nothing of the user's: `.ipynb_checkpoints`, `._1.jpg`, `@eaDir`."""
     return part.startswith(".") or part in _FOREIGN
-
-
-def _escaped(match: re.Match[str]) -> str:
-    code = ord(match[0])
-    # a byte that is no UTF-8 comes from Python as a lone surrogate
-    byte = code - 0xDC00 if 0xDC80 <= code <= 0xDCFF else code
-    return f"\\x{byte:02x}" if byte < 256 else f"\\u{code:04x}"

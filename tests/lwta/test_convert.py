@@ -34,7 +34,7 @@ def home(tmp_path_factory):
             "optimizer": {"lr": 4e-3},
             "execution": {"samples": 2},
         },
-        "data": {"data_dir": str(home / "pictures"), "batch_size": 4, "workers": 0},
+        "data": {"data_dir": str(home / "pictures"), "loading": {"batch_size": 4, "workers": 0}},
         "trainer": {"max_epochs": 2, "gradient_clip_val": 1.0, **TRAINER},
     }
     (home / "small.yaml").write_text(yaml.safe_dump(config))
@@ -54,7 +54,7 @@ def test_a_run_is_converted_read_and_repeated(home, capsys):
     assert [layer.groups.competitors for layer in layers.values()] == [4]
     config = yaml.safe_load((home / "sparse" / "config.yaml").read_text())
     assert config["model"]["optimizer"]["lr"] == 2e-3  # half of the dense network's
-    assert config["data"]["batch_size"] == 4
+    assert config["data"]["loading"]["batch_size"] == 4
     assert [row["step"] for row in rows(home / "sparse")] == ["3", "6"]  # 1.5 epochs of 4 steps
     assert lwta(["test", "--run", "sparse", f"--runs_dir={home}"]) == 0
     assert json.loads((home / "sparse" / "test.json").read_text())["test_density"] == 0.25

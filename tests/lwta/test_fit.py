@@ -32,7 +32,7 @@ def home(tmp_path_factory):
     config = {
         "seed_everything": 4,
         "model": MODEL,
-        "data": {"data_dir": str(home / "pictures"), "batch_size": 4, "workers": 0},
+        "data": {"data_dir": str(home / "pictures"), "loading": {"batch_size": 4, "workers": 0}},
         "trainer": {"max_epochs": 2, **QUIET},
     }
     (home / "small.yaml").write_text(yaml.safe_dump(config))
@@ -200,6 +200,10 @@ def test_a_run_of_the_first_version_is_read_and_gone_on_with(home, capsys):
         "label_smoothing": 0.1,
     }
     config["model"] |= {**optimizer, "opt_args": None, "sched_args": None, **config["model"].pop("execution")}
+    splits = {"val_split": None, "test_split": "test", "val_fraction": 0.1, "split_seed": 0, "subset": None}
+    dataset = {"dataset": "", "dataset_args": None, "download": False, "class_names": None}
+    loading = {"cache": False, "on_bad": "refuse", **config["data"].pop("loading")}
+    config["data"] = {"data_dir": config["data"]["data_dir"], **splits, **dataset, **loading}
     (folder / "config.yaml").write_text(yaml.safe_dump(config))
     assert main(["test", "--run", "old", f"--runs_dir={home}"]) == 0
     assert main(["fit", "--run", "old", f"--runs_dir={home}", "--resume"]) == 0
@@ -208,7 +212,10 @@ def test_a_run_of_the_first_version_is_read_and_gone_on_with(home, capsys):
 
 def test_an_old_schedule_becomes_a_start_and_an_end(tmp_path):
     noise = {"start": 1.0, "end": 0.25, "until": 0.5, "shape": "linear"}
-    (tmp_path / "config.yaml").write_text(yaml.safe_dump({"model": {"noise": noise, "lr": 0.1}, "data": {}}))
+    (tmp_path / "config.yaml").write_text(
+        yaml.safe_dump({"model": {"noise": noise, "lr": 0.1}, "data": {"test_split": None}})
+    )
+    assert saved_configuration(tmp_path / "config.yaml")["data"] == {"splits": {"test": None}}
     assert saved_configuration(tmp_path / "config.yaml")["model"] == {
         "annealing": {"noise_scale": {"end": 0.25, "until": 0.5, "shape": "linear"}},
         "competition": {"noise_scale": 1.0},

@@ -21,6 +21,7 @@ from dissect.fingerprints import model_fingerprint
 from dissect.folder import tensors
 from dissect.folder.claim import locked
 from dissect.folder.layout import Layout
+from dissect.probe.probe_images import ProbeImages
 from dissect.recording import shards
 from dissect.recording.top_images import KEPT
 
@@ -84,7 +85,9 @@ def named(folder: Path) -> dict[str, bytes]:
 
 def test_the_network_and_the_encoder_share_one_pass(probe, given, tmp_path, monkeypatch):
     encoder, read = ColourEncoder(), []
-    probe.__dict__["read"] = (lambda old: lambda i, **o: read.append((i, *o)) or old(i, **o))(probe.read)
+    read_one, small = ProbeImages.__getitem__, ProbeImages.small
+    monkeypatch.setattr(ProbeImages, "__getitem__", lambda self, i: read.append((i,)) or read_one(self, i))
+    monkeypatch.setattr(ProbeImages, "small", lambda self, i, n: read.append((i, n)) or small(self, i, n))
     dissection = describe(network(), probe, CONCEPTS, encoder, tmp_path / "out", given)
     assert encoder.batches == [3, 1, 3, 1, 2]  # batches do not cross shards
     assert sorted(entry for entry in read if len(entry) == 1) == [(i,) for i in range(10)]  # thumbnails ask for less

@@ -96,7 +96,7 @@ def test_the_networks_own_classes_are_concepts_and_pixels_go_through_the_bundled
 
 def test_refusing_bad_images_stops_before_work(place):
     (place / "probe" / "12.jpg").write_bytes(b"")
-    with pytest.raises(ValueError, match=r"Expected every image .* but got 1 bad: 12\.jpg \(0 bytes\)"):
+    with pytest.raises(ValueError, match=r"Expected every image .* readable but 1 of 13 are not.*\n  12\.jpg: 0 bytes"):
         describe.main(arguments(place, on_bad="refuse"))
     assert not (place / "out").exists()
 

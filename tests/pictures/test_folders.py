@@ -48,9 +48,9 @@ def test_a_class_is_the_path_of_its_folder(tmp_path):
 
 
 def test_classes_stand_in_natural_order(tmp_path):
-    for name in ("10", "9", "B", "a"):
+    for name in ("10", "9", "B", "a", "m²"):
         picture(tmp_path / name / "1.png")
-    assert open_pictures(tmp_path).classes == ("9", "10", "a", "B")
+    assert open_pictures(tmp_path).classes == ("9", "10", "a", "B", "m²")
 
 
 def test_a_loose_picture_is_a_picture_and_of_no_class(folder):

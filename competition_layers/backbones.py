@@ -35,7 +35,7 @@ def create_model(
     image_size: int | None = None,
     include: str | Sequence[str] | None = None,
     exclude: str | Sequence[str] = (),
-    competition: Competition = Competition(),  # noqa: B008
+    competition: Competition = Competition(),
     decision: DecisionLayer | None = None,
     **model_args: Any,
 ) -> nn.Module:

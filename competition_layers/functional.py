@@ -2,7 +2,7 @@
 
 In each group of U competitors one unit wins and passes its value with its sign; the others give 0
 (Panousis & Chatzis 2023, "DISCOVER", sec. 3; Panousis et al. 2019, "Nonparametric Bayesian Deep Networks with Local
-Competition"). Nothing here is random but `draw_from_torch`: noise comes from a key (`noise.py`).
+Competition"). Nothing here is random: noise comes from a key (`noise.py`).
 
 With noise scale s, temperature tau and G = dL/dy, one formula holds for every estimator:
 
@@ -16,7 +16,10 @@ With noise scale s, temperature tau and G = dL/dy, one formula holds for every e
 | `argmax` | argmax(h) | the winner | h | the others at s = 0 |
 
 `gumbel` and `softmax` choose by one law, `softmax` from a single uniform number a group. tau shapes gradients (and
-`relaxed` values), never which unit wins.
+`relaxed` values), never which unit wins. At tau = inf the estimator's term is gone and dL/dh_u = G_u p_u: the gradient
+of what was computed, which is a network's in evaluation.
+
+A loser gives 0 also where it is infinite. Second derivatives are those of the formula, p a constant of the winners.
 """
 
 import math
@@ -28,7 +31,7 @@ from torch import Tensor
 from .competition import Estimator
 from .groups import Groups, along, grouped
 from .noise import Key, gumbel_noise, uniform_noise
-from .private_torch import softmax_backward
+from .private_torch import in_forward_mode, softmax_backward
 
 
 def lwta(
@@ -48,7 +51,7 @@ def lwta(
         noise: a key, from which `draw_noise` draws forward and once more backward; or what it gave, which is kept for
             backward; `None` for the deterministic argmax.
         noise_scale: s.
-        temperature: tau.
+        temperature: tau; `math.inf` for the gradient of what is computed.
 
     >>> lwta(torch.tensor([1.0, -3.0, 2.0, -4.0]), Groups(2, channel_dim=0))
     tensor([ 0., -3.,  2., -0.])
@@ -66,6 +69,8 @@ def compete(
     estimator: Estimator = "gumbel",
 ) -> tuple[Float[Tensor, "*shape"], UInt8[Tensor, "*groups"]]:
     """What `lwta` and `winners` give, at once."""
+    if not torch.compiler.is_compiling() and in_forward_mode():
+        return _in_plain_operations(h, noise, groups, noise_scale, temperature, estimator)
     return _Competition.apply(h, noise, groups, noise_scale, temperature, estimator)
 
 
@@ -116,16 +121,11 @@ def draw_noise(
     if estimator == "argmax":
         return None
     draw = uniform_noise if estimator == "softmax" else gumbel_noise
-    return draw(_drawn_shape(h, groups, estimator), key, h.device)
+    return draw(drawn_shape(h, groups, estimator), key, h.device)
 
 
-def draw_from_torch(h: Float[Tensor, "*shape"], groups: Groups, *, estimator: Estimator) -> Float[Tensor, "*drawn"]:
-    """What `draw_noise` draws, from torch's own stream in place of a key's: for graphs that cannot hold a key."""
-    r = torch.rand(_drawn_shape(h, groups, estimator), device=h.device)
-    return r if estimator == "softmax" else -(-r.clamp_min(torch.finfo(r.dtype).tiny).log()).log()
-
-
-def _drawn_shape(h: Tensor, groups: Groups, estimator: Estimator) -> list[int]:
+def drawn_shape(h: Tensor, groups: Groups, estimator: Estimator) -> list[int]:
+    """The shape of what `draw_noise` draws."""
     shape = list(h.shape)
     if estimator == "softmax":
         shape[groups.channel_dim] //= groups.competitors
@@ -146,7 +146,9 @@ class _Competition(torch.autograd.Function):
             passed = _soft(z, axis, noise, scale, temperature, estimator)
         # in place: a fresh tensor of K units costs more than all that is computed on it
         y = passed.mul_(z) if passed.dtype == z.dtype else z * passed.to(z.dtype)
-        return y.reshape(h.shape), index
+        y.nan_to_num_(0.0, math.inf, -math.inf)  # 0 times an infinity that lost
+        number = (groups.competitors - index).to(y.dtype)  # 0 in a group that holds a NaN, which is NaN after all
+        return y.mul_((number / number).unsqueeze(axis)).reshape(h.shape), index
 
     @staticmethod
     def setup_context(ctx, inputs, output):
@@ -160,16 +162,43 @@ class _Competition(torch.autograd.Function):
         h, noise, index = ctx.saved_tensors
         groups, scale, temperature, estimator = ctx.options
         z, axis = grouped(h, groups)
+        grad_y = grad_y.reshape(z.shape)
+        if temperature == math.inf and estimator != "relaxed":
+            return grad_y.mul(_is_winner(index, axis, z)).reshape(h.shape), *_NO_GRADIENT
         noise = draw_noise(h, groups, noise, estimator=estimator)
         soft = _soft(z, axis, noise, scale, temperature, estimator)
-        grad_y = grad_y.reshape(z.shape).to(soft.dtype)
+        grad_y = grad_y.to(soft.dtype)
         products = grad_y * z
-        grad = softmax_backward(products, soft, axis)
+        if torch.is_grad_enabled():  # to be differentiated once more: nothing in place
+            products = products.nan_to_num(0.0, 0.0, 0.0)
+            grad = soft * (products - (products * soft).sum(axis, keepdim=True)) / temperature
+            passed = soft if estimator == "relaxed" else _is_winner(index, axis, soft)
+            return (grad + grad_y * passed).reshape(h.shape).to(h.dtype), *_NO_GRADIENT
+        grad = softmax_backward(products.nan_to_num_(0.0, 0.0, 0.0), soft, axis)
         if temperature != 1:
             grad.div_(temperature)
-        passed = soft if estimator == "relaxed" else _is_winner(index, groups.competitors, axis, products)
-        grad = grad.addcmul_(grad_y, passed).reshape(h.shape).to(h.dtype)
-        return grad, None, None, None, None, None
+        passed = soft if estimator == "relaxed" else _is_winner(index, axis, products, out=products)
+        return grad.addcmul_(grad_y, passed).reshape(h.shape).to(h.dtype), *_NO_GRADIENT
+
+
+_NO_GRADIENT = (None,) * 5  # for noise and options
+
+
+def _in_plain_operations(h, noise, groups, scale, temperature, estimator) -> tuple[Tensor, Tensor]:
+    """The same, in operations of which torch knows the forward mode too."""
+    if temperature != math.inf and estimator != "relaxed":
+        raise NotImplementedError(
+            f"Expected a gradient by reverse mode but got forward mode (jvp, jacfwd, hessian) through a competition in "
+            f"training, whose {estimator!r} estimator has none: use jacrev twice, or model.eval()"
+        )
+    z, axis = grouped(h, groups)
+    noise = draw_noise(h, groups, noise, estimator=estimator)
+    passed, index = (t.detach() for t in _one_winner(z.detach(), axis, noise, scale, estimator))
+    if estimator == "relaxed":
+        passed = _soft(z, axis, noise, scale, temperature, estimator)
+    y = (z * passed.to(z.dtype)).nan_to_num(0.0, math.inf, -math.inf)
+    number = (groups.competitors - index).to(y.dtype)
+    return (y * (number / number).unsqueeze(axis)).reshape(h.shape), index
 
 
 _NOISY_LOGITS = ("gumbel", "relaxed")  # estimators whose gradient meets the noise again
@@ -201,7 +230,7 @@ def _one_winner(
     competitors = z.shape[axis]
     if estimator == "softmax" and noise is not None and scale > 0:
         index = _inverse_cdf((z.float() / scale).softmax(axis), noise, axis)
-        return _is_winner(index, competitors, axis, z.clone()), index
+        return _is_winner(index, axis, z), index
     logits = _logits(z, noise, scale, estimator)
     rank = along(torch.arange(competitors, 0, -1, dtype=logits.dtype, device=z.device), axis, z.ndim)
     ranked = (logits.clone() if logits is z else logits).eq_(logits.amax(axis, keepdim=True)).mul_(rank)
@@ -216,7 +245,8 @@ def _inverse_cdf(q: Tensor, uniform: Tensor, axis: int) -> Tensor:
     return below.sum(axis).masked_fill(broken, q.shape[axis]).to(torch.uint8)
 
 
-def _is_winner(index: Tensor, competitors: int, axis: int, into: Tensor) -> Tensor:
-    """`into`, filled with 1 where the competitor along `axis` is the winner and 0 elsewhere: no boolean is met."""
-    number = along(torch.arange(competitors, dtype=into.dtype, device=into.device), axis, into.ndim)
-    return into.copy_(number.expand_as(into)).sub_(index.unsqueeze(axis).to(into.dtype)).eq_(0)
+def _is_winner(index: Tensor, axis: int, like: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """1 where the competitor along `axis` is the winner and 0 elsewhere, as `like` is shaped and typed; no boolean."""
+    number = along(torch.arange(like.shape[axis], dtype=like.dtype, device=like.device), axis, like.ndim)
+    apart = index.unsqueeze(axis).to(like.dtype)
+    return (number - apart if out is None else out.copy_(number.expand_as(out)).sub_(apart)).eq_(0)

@@ -85,11 +85,11 @@ def fixed_noise(model: nn.Module, *, seed: int = 0) -> Iterator[None]:
     So a pass with a unit off differs from the one before by that unit alone. What is held already stays held, and the
     layers' own noise goes on afterwards where it stood.
     """
-    free = [layer for layer in competitions(model).values() if layer.fixed_seed is None]
+    free = [layer for layer in competitions(model).values() if layer.stream.fixed_seed is None]
     try:
         for i, layer in enumerate(free):
-            layer.fixed_seed = seed + i
+            layer.stream.fixed_seed = seed + i
         yield
     finally:
         for layer in free:
-            layer.fixed_seed = None
+            layer.stream.fixed_seed = None

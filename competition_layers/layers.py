@@ -1,16 +1,18 @@
 """`StochasticLWTA`: the module that stands where an activation stood. It holds numbers and calls `functional`."""
 
+import math
 from dataclasses import asdict, replace
 from typing import Any
 
-import torch
 from torch import Tensor, nn
+from torch.fx import Proxy
 
 from .competition import Competition
-from .functional import compete, draw_from_torch, draw_noise, winners
+from .functional import compete, winners
 from .groups import Groups, divisors
-from .noise import Key, NoiseStream, key_of
+from .noise import Key
 from .private_torch import assert_on_device
+from .streams import NoiseStream, draw, drawn
 
 
 class StochasticLWTA(nn.Module):
@@ -27,13 +29,12 @@ class StochasticLWTA(nn.Module):
     The noise comes from a stream of the layer's own, `stream`, never from torch's global generator.
     """
 
-    def __init__(self, competitors: int, *, channel_dim: int, competition: Competition = Competition()):  # noqa: B008
+    def __init__(self, competitors: int, *, channel_dim: int, competition: Competition = Competition()):
         super().__init__()
         self.groups = Groups(competitors, channel_dim, competition.layout)
         self._competition = competition
         self.name = ""  # the dotted name in its model, for error texts
         self.stream = NoiseStream()
-        self.fixed_seed: int | None = None  # every pass and every image (axis 0) meets one noise, see `fixed_noise`
 
     @property
     def competition(self) -> Competition:
@@ -45,6 +46,8 @@ class StochasticLWTA(nn.Module):
         self._competition = competition
 
     def forward(self, h: Tensor) -> Tensor:
+        if isinstance(h, Proxy):  # torch.fx is tracing: a competition stays whole in its graph
+            return h.tracer.create_proxy("call_module", h.tracer.path_of_module(self), (h,), {})
         width, competitors = h.shape[self.groups.channel_dim], self.groups.competitors
         if width % competitors:
             raise ValueError(
@@ -52,7 +55,9 @@ class StochasticLWTA(nn.Module):
                 f"{competitors} but got {width}; numbers that would do: {', '.join(map(str, divisors(width)))}"
             )
         noise = self.draw(h) if self.noisy else None
-        y, index = compete(h, self.groups, noise=noise, temperature=self.competition.temperature, **self._rules())
+        # in evaluation the gradient is that of what was computed; the estimator's is for training
+        temperature = self.competition.temperature if self.training else math.inf
+        y, index = compete(h, self.groups, noise=noise, temperature=temperature, **self._rules())
         assert_numbers((index < competitors).all(), self.name)
         return y
 
@@ -63,18 +68,11 @@ class StochasticLWTA(nn.Module):
 
     def draw(self, h: Tensor) -> Key | Tensor | None:
         """The noise of a new pass over `h`, as `functional.lwta` takes it."""
-        if self.fixed_seed is not None:
-            return self.drawn(h)
-        if torch.compiler.is_compiling():  # inductor's C++ fails on the integers of a key in whole networks
-            return draw_from_torch(h, self.groups, estimator=self.competition.estimator)
-        return self.stream.next(h, self.name)
+        return draw(self.stream, h, self.groups, self.competition.estimator, self.name)
 
     def drawn(self, h: Tensor) -> Key | Tensor | None:
         """The noise of the latest pass, whose input was `h`, once more."""
-        if self.fixed_seed is None:
-            return self.stream.latest()
-        noise = draw_noise(h[:1], self.groups, key_of(self.fixed_seed), estimator=self.competition.estimator)
-        return None if noise is None else noise.expand(len(h), *noise.shape[1:])
+        return drawn(self.stream, h, self.groups, self.competition.estimator)
 
     def winners(self, h: Tensor, *, sampled: bool | None = None) -> Tensor:
         """Who won in the latest pass, whose input was `h`: `functional.winners` with this layer's numbers.

@@ -2,16 +2,29 @@
 
 import torch
 from torch import Tensor
+from torch.autograd import forward_ad
 
 
 def assert_on_device(all_right: Tensor, message: str) -> None:
-    """Raise a RuntimeError unless `all_right`; a GPU asserts it by itself and is not stopped to ask."""
-    torch._assert_async(all_right, message)
+    """Raise a RuntimeError unless `all_right`; a GPU asserts it by itself and is not stopped to ask.
+
+    Under `torch.vmap`, which knows no assertions, nothing is said.
+    """
+    if torch.compiler.is_compiling() or not is_under_vmap(all_right):
+        torch._assert_async(all_right, message)
 
 
 def is_under_vmap(t: Tensor) -> bool:
-    """Whether `t` stands for a batch of tensors inside `torch.vmap`."""
+    """Whether `t` stands for a batch of tensors inside `torch.vmap`, at whatever depth."""
+    while torch._C._functorch.is_gradtrackingtensor(t):
+        t = torch._C._functorch.get_unwrapped(t)
     return torch._C._functorch.is_batchedtensor(t)
+
+
+def in_forward_mode() -> bool:
+    """Whether derivatives are computed in forward mode: `torch.func.jvp` and its kin, or a level of `forward_ad`."""
+    stack = torch._C._functorch.get_interpreter_stack() or ()
+    return forward_ad._current_level >= 0 or any(i.key() == torch._C._functorch.TransformType.Jvp for i in stack)
 
 
 def next_node_number() -> int:

@@ -45,7 +45,7 @@ def swap_activations(
     competitors: int | Mapping[str, int],
     *,
     sites: Iterable[Site] | None = None,
-    competition: Competition = Competition(),  # noqa: B008
+    competition: Competition = Competition(),
 ) -> list[Site]:
     """Change `model` in place: every site becomes a `StochasticLWTA` that competes as `competition` says.
 

@@ -52,7 +52,7 @@ class Classifier(LightningModule):
         image_size: int | None = None,
         include: Globs = None,
         exclude: Globs = None,
-        competition: Competition = Competition(noise_scale=0.0),  # noqa: B008
+        competition: Competition = Competition(noise_scale=0.0),
         annealing: Annealing = Annealing(),  # noqa: B008
         start: Start = Start(),  # noqa: B008
         optimizer: Optimizer = Optimizer(),  # noqa: B008

@@ -79,10 +79,11 @@ def test_a_pass_run_again_by_activation_checkpointing_meets_its_noise_again():
     h, grads = torch.randn(64, 16), []
     for through in (lambda f, x: f(x), lambda f, x: checkpoint(f, x, use_reentrant=False)):
         a, x = layer().train(), h.clone().requires_grad_()
+        a.stream.restore(0)
         for _ in range(2):
             through(lambda x, a=a: a(x).exp().sin(), x).sum().backward()
         grads.append(x.grad)
-        assert a.stream.state() == (0, 2), "running again is no new pass"
+        assert a.stream.state()[1] == 2, "running again is no new pass"
     assert torch.equal(*grads)
 
 
@@ -93,7 +94,7 @@ def test_the_winners_of_the_latest_pass_can_be_asked_for():
         assert torch.equal(winner_mask(a.winners(h), Groups(4, channel_dim=-1)), y != 0)
 
 
-def test_held_noise_is_one_for_every_pass_and_image_and_ends():
+def test_fixed_noise_is_one_for_every_pass_and_image_and_ends():
     h, a = torch.randn(1, 7, 16), layer().train()
     a(h)
     before = a.stream.state()

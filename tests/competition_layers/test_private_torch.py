@@ -6,6 +6,7 @@ import torch
 from competition_layers.private_torch import (
     assert_on_device,
     backward_in_progress,
+    in_forward_mode,
     is_under_vmap,
     next_node_number,
     softmax_backward,
@@ -20,8 +21,26 @@ def test_an_assertion_raises_on_a_cpu_and_is_silent_when_all_is_right():
 
 def test_a_tensor_knows_that_it_is_under_vmap():
     seen = []
-    torch.vmap(lambda row: seen.append(is_under_vmap(row)) or row)(torch.zeros(2, 3))
-    assert seen == [True] and not is_under_vmap(torch.zeros(2, 3))
+    look = lambda row: seen.append(is_under_vmap(row)) or row.sum()  # noqa: E731
+    torch.vmap(look)(torch.zeros(2, 3))
+    torch.vmap(torch.func.grad(look))(torch.zeros(2, 3))
+    torch.func.grad(look)(torch.zeros(3))
+    assert seen == [True, True, False] and not is_under_vmap(torch.zeros(2, 3))
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:FutureWarning")
+def test_forward_mode_is_seen_however_it_is_reached():
+    seen = []
+    look = lambda x: seen.append(in_forward_mode()) or x.square().sum()  # noqa: E731
+    x = torch.zeros(3)
+    torch.func.jvp(look, (x,), (x,))
+    torch.func.hessian(look)(x)
+    with torch.autograd.forward_ad.dual_level():
+        look(torch.autograd.forward_ad.make_dual(x, x))
+    assert seen == [True] * 3
+    torch.func.grad(look)(x)
+    torch.func.jacrev(torch.func.jacrev(look))(x)
+    assert seen[3:] == [False] * 2 and not in_forward_mode()
 
 
 def test_nodes_are_numbered_as_they_are_made():

@@ -120,7 +120,9 @@ def _read_in_process(rank, world, folder):
     distributed.init_process_group("gloo", init_method=f"file://{folder}/meet{world}", rank=rank, world_size=world)
     torch.manual_seed(0)
     model, images = Decided().eval(), torch.randn(7, 6, 1, 1)
-    model.act.fixed_seed = 0  # one noise for every image: whoever reads it, a sample agrees with argmax or does not
+    model.act.stream.fixed_seed = (
+        0  # one noise for every image: whoever reads it, a sample agrees with argmax or does not
+    )
     labels = torch.tensor([0] * 6 + [NOT_COUNTED])
     if world == 1:
         images, labels = images[:6], labels[:6]

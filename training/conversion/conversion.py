@@ -158,7 +158,7 @@ def convert(
     images: Iterable[Float[Tensor, "images channels height width"]],
     *,
     conversion: Conversion = Conversion(),
-    competition: Competition = Competition(),  # noqa: B008
+    competition: Competition = Competition(),
     sites: Sequence[Site] | None = None,
 ) -> GradualSwap:
     """Change the dense `model` in place: its sites compete, and its units are numbered so that the groups are as asked.

@@ -4,6 +4,7 @@ The table is text, so that `lwta --help` answers at once: torch alone takes seco
 """
 
 import os
+import signal
 import sys
 import traceback
 from argparse import ArgumentError
@@ -29,11 +30,12 @@ COMMANDS = {
     "export": ("lwta.commands.export", "the network as a torch.export or ONNX file, compared with the original"),
     "doctor": ("lwta.doctor", "what is installed, what is missing, and the command that mends it"),
 }
+_INTERRUPTED, _STOPPED = 130, 143  # 128 and the signal's number, as shells have it
 _ROOMS = frozenset({"lwta", "pictures", "training", "dissect", "competition_layers", "configs"})
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command; the exit status: 0 done, 1 the command says no, 2 a mistake in what was asked, 130 a stop."""
+    """Run one command; the exit status: 0 done, 1 the command says no, 2 a mistake in what was asked, 130, 143 a stop."""
     argv = sys.argv[1:] if argv is None else argv
     command, rest = (argv[0], argv[1:]) if argv else ("--help", [])
     if command in ("-h", "--help", "help"):
@@ -48,21 +50,42 @@ def main(argv: list[str] | None = None) -> int:
     return _run(command, rest)
 
 
+class _Stopped(BaseException):
+    """SIGTERM: a scheduler's time limit, `docker stop`."""
+
+
 def _run(command: str, rest: list[str]) -> int:
     module = COMMANDS[command][0]
     if module == "lwta.commands.fit":
         rest = [command, *rest]
+    stopped, process = [], os.getpid()
+
+    def stop(*_: object) -> None:
+        stopped.append(os.getpid())
+        if os.getpid() != process:
+            os._exit(_STOPPED)  # a loader's process, which has nothing to say
+        raise _Stopped
+
+    before = signal.signal(signal.SIGTERM, stop)  # Lightning's own handler would end as if all were done
     try:
         return import_module(module).main(rest) or 0
-    except KeyboardInterrupt:
-        print(f"\nlwta: {command} was interrupted", file=sys.stderr)
-        return 130
+    except (KeyboardInterrupt, _Stopped):
+        return _say_stopped(command, by_signal=bool(stopped))
     except Exception as error:
+        if stopped:  # its loaders were stopped too, and that is what broke
+            return _say_stopped(command, by_signal=True)
         if os.environ.get("LWTA_TRACEBACK") or not _is_for_people(error):
             raise
         return _refuse(
             str(error), hint="`lwta doctor` checks the installation" if isinstance(error, ImportError) else ""
         )
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _say_stopped(command: str, *, by_signal: bool) -> int:
+    print(f"\nlwta: {command} was {'stopped' if by_signal else 'interrupted'}", file=sys.stderr)
+    return _STOPPED if by_signal else _INTERRUPTED
 
 
 def _is_for_people(error: Exception) -> bool:
@@ -70,6 +93,8 @@ def _is_for_people(error: Exception) -> bool:
     if isinstance(error, ValueError):
         innermost = [frame for frame, _ in traceback.walk_tb(error.__traceback__)][-1]
         return innermost.f_globals.get("__name__", "").split(".")[0] in _ROOMS
+    if type(error).__name__ == "MisconfigurationException":  # Lightning's, of options that do not go together
+        return True
     if isinstance(error, OSError) and "Expected" in str(error):  # ours: a full disk, a picture that broke meanwhile
         return True
     return isinstance(

@@ -1,5 +1,7 @@
 """The command line answers at once, and says what to do about a mistake."""
 
+import os
+import signal
 import subprocess
 import sys
 import time
@@ -127,3 +129,41 @@ def test_an_interruption_is_one_line(command, capsys):
     command(main)
     assert cli.main(["demo"]) == 130
     assert capsys.readouterr().err == "\nlwta: demo was interrupted\n"
+
+
+def test_a_command_that_is_stopped_by_a_scheduler_says_so(command, capsys):
+    def main(argv):
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(5)
+
+    command(main)
+    before = signal.getsignal(signal.SIGTERM)
+    assert cli.main(["demo"]) == 143
+    assert capsys.readouterr().err == "\nlwta: demo was stopped\n"
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+def test_what_breaks_because_of_the_stop_is_no_bug(command, capsys):
+    def main(argv):
+        try:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(5)
+        finally:
+            raise RuntimeError("DataLoader worker is killed by signal: Terminated")
+
+    command(main)
+    assert cli.main(["demo"]) == 143
+    assert capsys.readouterr().err == "\nlwta: demo was stopped\n"
+
+
+def test_options_that_do_not_go_together_are_one_line(command, capsys, monkeypatch):
+    class MisconfigurationException(Exception):  # noqa: N818  (Lightning's name)
+        pass
+
+    def main(argv):
+        raise MisconfigurationException("Both cannot be")
+
+    monkeypatch.delenv("LWTA_TRACEBACK", raising=False)
+    command(main)
+    assert cli.main(["demo"]) == 2
+    assert capsys.readouterr().err == "lwta: error: Both cannot be\n"

@@ -33,8 +33,8 @@ class MetricsTable(Callback):
         add_epoch(self.path, trainer.current_epoch, [row])
 
 
-def add_epoch(path: Path, epoch: int, new: Sequence[Mapping[str, str]]) -> list[dict[str, str]]:
-    """Put the rows of one epoch at the end of a table, which is written whole; returns all of its rows."""
+def add_epoch(path: Path, epoch: int, new: Sequence[Mapping[str, str]]) -> None:
+    """Put the rows of one epoch at the end of a table, which is written whole."""
     # rows after the checkpoint belong to what was lost when the run was stopped
     rows = [old for old in read_metrics(path) if int(old["epoch"]) < epoch]
     rows += [{"epoch": str(epoch), **row} for row in new]
@@ -43,7 +43,6 @@ def add_epoch(path: Path, epoch: int, new: Sequence[Mapping[str, str]]) -> list[
         writer = csv.DictWriter(file, columns, restval="")
         writer.writeheader()
         writer.writerows(rows)
-    return rows
 
 
 def read_metrics(path: Path) -> list[dict[str, str]]:

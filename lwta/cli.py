@@ -35,7 +35,7 @@ _ROOMS = frozenset({"lwta", "pictures", "training", "dissect", "competition_laye
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run one command; the exit status: 0 done, 1 the command says no, 2 a mistake in what was asked, 130, 143 a stop."""
+    """Run one command; exit status: 0 done, 1 the command says no, 2 a mistake in what was asked, 130 or 143 a stop."""
     argv = sys.argv[1:] if argv is None else argv
     command, rest = (argv[0], argv[1:]) if argv else ("--help", [])
     if command in ("-h", "--help", "help"):

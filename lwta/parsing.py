@@ -10,7 +10,7 @@ from typing import Any, NoReturn, TypeVar, get_args, get_origin, get_type_hints
 import docstring_parser
 from jsonargparse import ArgumentParser
 
-from competition_layers.names import nearest
+from .keys import explain_key
 
 T = TypeVar("T")
 
@@ -83,12 +83,7 @@ def explain_unknown_keys(parser: ArgumentParser, message: str, moved: Mapping[st
     known = sorted({action.dest for action in _actions(parser)} - {"help", "print_config"})
 
     def explain(key: str, dashes: str = "") -> str:
-        for old, new in (moved or {}).items():
-            # a key that became a group is moved itself, and not what is in the group
-            if key == old or (f"{key}.".startswith(f"{old}.") and not new.startswith(f"{old}.")):
-                return f"Expected a known key but got '{dashes}{key}', which is '{dashes}{new}{key[len(old) :]}' now"
-        near = nearest(key, [name for name in known if name.startswith(key)] or known)  # an abbreviation, else a slip
-        return f"Expected a known key but got '{dashes}{key}'" + near.replace("'", f"'{dashes}", 1)
+        return explain_key(key, known, moved or {}, dashes)
 
     value = re.match(r'Parser key "([\w.]+)"', message)
     if moved and value and value[1] in moved:

@@ -23,7 +23,7 @@ BELOW = {
 DOORS = {
     "timm": {"competition_layers/backbones.py"},
     "open_clip": {"dissect/encoders/", "lwta/bundled_clip/train.py"},
-    "lightning": {"training/", "lwta/commands/fit.py"},
+    "lightning": {"training/", "lwta/training_cli.py"},
 }
 # timm beside its model factory: data, optimisers, schedules are used where they are needed
 TIMM_HELPERS = ("timm.data", "timm.loss", "timm.optim", "timm.scheduler", "timm.utils", "timm.layers")

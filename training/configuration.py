@@ -3,12 +3,14 @@
 from collections.abc import Mapping
 from dataclasses import asdict, is_dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import yaml
 
 from .data_options import MOVED as MOVED_DATA
-from .run_folder import Run
+
+if TYPE_CHECKING:  # a run's folder needs Lightning, which takes seconds to import
+    from .run_folder import Run
 
 # keys of `model` that the first version had, and where they stand now
 _GROUPS = {
@@ -37,7 +39,7 @@ def options_of(arguments: Mapping[str, Any]) -> dict[str, Any]:
     return {name: _plain(value) for name, value in arguments.items() if name not in ("self", "__class__")}
 
 
-def configuration(classifier: Configured, data: Configured, run: Run, trainer: Mapping[str, Any]) -> str:
+def configuration(classifier: Configured, data: Configured, run: "Run", trainer: Mapping[str, Any]) -> str:
     """The whole configuration as YAML; objects handed to the Trainer from Python can only be named in a comment."""
     plain = {name: _plain(value) for name, value in trainer.items() if _is_plain(value)}
     objects = [f"# trainer.{name}: {value!r}" for name, value in trainer.items() if not _is_plain(value)]

@@ -1,187 +1,19 @@
-"""`lwta fit|validate|test|predict`: options by LightningCLI, work by `training`, everything in one run folder."""
+"""`lwta fit|validate|test|predict`: names of options are looked at here, the rest takes seconds to import."""
 
-import csv
-import json
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, NoReturn
 
-import yaml
-from lightning import Trainer
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
+from training.configuration import MOVED
 
-from competition_layers import load_model
-from competition_layers.files import write_file
-from pictures import print_skipped
-from training import Classifier, ImageData, Run
-from training.configuration import MOVED, saved_configuration
-from training.quiet import print_once, quietly
-from training.run import TRAINER_DEFAULTS, make_trainer, run_trainer, train, with_model
-
-from ..parsing import explain_unknown_keys, tidy_options
-from ..recipes import changes, find_recipe
-
-# of the command, not of the run: they are not written into config.yaml
-_COMMAND_KEYS = ("config", "run", "runs_dir", "resume", "overwrite", "images", "out")
-# what reading a trained network needs of its run's Trainer
-_READING = ("accelerator", "devices", "num_nodes", "precision", "enable_progress_bar", "strategy")
-_READING += ("limit_val_batches", "limit_test_batches", "limit_predict_batches")
-_GONE_ON = "resumed.yaml"  # in a run's folder: what changed when it was resumed, as options over config.yaml
+from ..keys import refuse_unknown_keys
+from ..recipes import find_recipe
 
 
 def main(argv: Sequence[str]) -> int:
     """Run the command `argv[0]` with the options that follow."""
-    command, *rest = argv
-    with quietly():
-        {"fit": fit, "predict": predict}.get(command, evaluate)(TrainingCLI(command, rest))
+    command, *args = argv
+    args = find_recipe(args)
+    refuse_unknown_keys(args, MOVED)
+    from ..training_cli import run
+
+    run(command, args)
     return 0
-
-
-def fit(cli: "TrainingCLI") -> None:
-    """Train into the run folder, which appears with the first step."""
-    config = cli.config
-    run = Run(
-        cli.run_folder,
-        seed=int(config.seed_everything),
-        reestimate_batch_norm=config.reestimate_batch_norm,
-        resume=config.resume,
-        overwrite=config.overwrite,
-    )
-    run.check()
-    cli.note_changes()
-    trainer = run_trainer(run, cli.config_init.trainer.as_dict(), config=cli.dumped())
-    train(trainer, cli.model, cli.datamodule, run)
-    if trainer.fast_dev_run:
-        print_once("A trial run: all of it works together, and nothing was kept")
-    else:
-        print_once(f"The run is in {run.path}; its model in {run.path / 'model'}")
-
-
-def evaluate(cli: "TrainingCLI") -> None:
-    """Print a run's accuracies, by each rule, on its validation or test images; `RUN/test.json` has them too."""
-    classifier = with_model(cli.model, load_model(cli.run_folder))
-    trainer = cli.reading_trainer()
-    ask = trainer.validate if cli.command == "validate" else trainer.test
-    results = ask(classifier, datamodule=cli.datamodule, verbose=False)[0]
-    for name, value in results.items():
-        print(f"{name:28} {value:.4f}")
-    if trainer.is_global_zero:
-        with write_file(cli.run_folder / f"{cli.command}.json") as temporary:
-            temporary.write_text(json.dumps(results, indent=2) + "\n")
-
-
-def predict(cli: "TrainingCLI") -> None:
-    """Write a table: the likeliest class of every image in a folder, and its probability."""
-    if cli.config.images is None:
-        raise ValueError("Expected a folder of images to predict but got none: --images DIR")
-    model = load_model(cli.run_folder)
-    cli.datamodule.data_dir = str(cli.config.images)
-    trainer = cli.reading_trainer()
-    batches = trainer.predict(with_model(cli.model, model), datamodule=cli.datamodule)
-    images, broken = cli.datamodule.images["predict"], trainer.predict_dataloaders.dataset.broken
-    names = model.lwta.label_names
-    out = cli.config.out or cli.run_folder / "predictions.csv"
-    with write_file(out) as temporary, temporary.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(("file", "label", "probability"))
-        for i, scores in enumerate(row for batch in batches for row in batch):
-            if i not in broken:
-                best = int(scores.argmax())
-                file_name = f"{images.source}/{images.names[i]}"
-                writer.writerow((file_name, names[best] if names else best, f"{float(scores[best]):.4f}"))
-    print_skipped([(images.names[i], why) for i, why in broken.items()])
-    print(f"{len(images) - len(broken)} predictions are in {out}")
-
-
-class TrainingCLI(LightningCLI):
-    """LightningCLI over our classifier and images, with a run folder; it parses and builds, and runs nothing."""
-
-    def __init__(self, command: str, args: Sequence[str]):
-        self.command = command
-        self.changes: dict[str, tuple[Any, Any]] = {}
-        super().__init__(
-            Classifier,
-            ImageData,
-            run=False,
-            args=list(args),
-            parser_class=_Parser,
-            parser_kwargs={"prog": f"lwta {command}", "allow_abbrev": False, "exit_on_error": False},
-            trainer_defaults={**TRAINER_DEFAULTS, "max_epochs": 10},
-            seed_everything_default=0,
-            save_config_callback=None,
-            auto_configure_optimizers=False,
-            load_from_checkpoint_support=False,  # a checkpoint's options would overrule what was typed
-        )
-
-    @property
-    def run_folder(self) -> Path:
-        if self.config.run is None:
-            raise ValueError("Expected a name for the run but got none: --run NAME")
-        return Path(self.config.runs_dir) / self.config.run
-
-    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        parser.add_argument("--run", type=str | None, help="name of the run: its folder is RUNS_DIR/NAME")
-        parser.add_argument("--runs_dir", type=Path, default=Path("runs"), help="where the runs are")
-        parser.add_argument(
-            "--reestimate_batch_norm",
-            type=int,
-            default=0,
-            help="so many training batches re-estimate batch-norm statistics under the inference rule at the end",
-        )
-        parser.add_argument("--resume", type=bool, default=False, help="go on with the run where it stopped")
-        parser.add_argument("--overwrite", type=bool, default=False, help="start a run of this name anew")
-        if self.command == "predict":
-            parser.add_argument("--images", type=Path | None, help="a folder of images to predict")
-            parser.add_argument("--out", type=Path | None, help="the table; by default RUN/predictions.csv")
-
-    def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
-        self.config = parser.parse_args(args)
-        if self.command == "fit" and not self.config.resume:
-            return
-        folder = self.run_folder
-        saved = [saved_configuration(folder / "config.yaml")]
-        if (folder / _GONE_ON).is_file():
-            saved.append(yaml.safe_load((folder / _GONE_ON).read_text(encoding="utf-8")))
-        before = [f"--config={yaml.safe_dump(config, sort_keys=False)}" for config in saved]
-        self.config = parser.parse_args([*before, *args])
-        self.changes = changes(parser.parse_args(before), self.config, command=self.command)
-
-    def note_changes(self) -> None:
-        """Say what changes in a run that goes on, and write it down beside its configuration."""
-        if not self.changes or rank_zero_only.rank:
-            return
-        for key, (before, now) in self.changes.items():
-            print(f"--{key} was {before!r} and is {now!r} from here on")
-        path = self.run_folder / _GONE_ON
-        noted = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {"trainer": {}}
-        noted["trainer"] |= {key.removeprefix("trainer."): now for key, (_, now) in self.changes.items()}
-        with write_file(path) as temporary:
-            temporary.write_text(yaml.safe_dump(noted), encoding="utf-8")
-
-    def instantiate_classes(self) -> None:
-        """Classifier and images; the Trainer comes later, with the callbacks of the command."""
-        self.config_init = self.parser.instantiate(self.config)
-        self.model, self.datamodule = self.config_init.model, self.config_init.data
-
-    def reading_trainer(self) -> Trainer:
-        """The Trainer that reads a trained network: what the machine needs of the run's options."""
-        asked = self.config_init.trainer.as_dict()
-        return make_trainer({**{key: asked[key] for key in _READING}, "logger": False, "enable_checkpointing": False})
-
-    def dumped(self) -> str:
-        """The whole resolved configuration as YAML, without what belongs to this one command."""
-        config = self.config.clone()
-        for key in _COMMAND_KEYS:
-            config.pop(key, None)
-        return self.parser.dump(config, skip_unset=False)
-
-
-class _Parser(LightningArgumentParser):
-    """Lightning's parser with the manners of our house (see `lwta.parsing`), and recipes by name."""
-
-    def parse_args(self, args=None, *rest, **options):  # type: ignore[override]
-        return super().parse_args(find_recipe(tidy_options(self, args)), *rest, **options)
-
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        super().error(explain_unknown_keys(self, message, MOVED), ex)

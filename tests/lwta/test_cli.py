@@ -167,3 +167,14 @@ def test_options_that_do_not_go_together_are_one_line(command, capsys, monkeypat
     command(main)
     assert cli.main(["demo"]) == 2
     assert capsys.readouterr().err == "lwta: error: Both cannot be\n"
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [["fit", "--model.optimizer.lrr", "1"], ["test", "--trainer.max_ep", "1"], ["fit", "-c", "nothing.yaml"]],
+)
+def test_a_slip_in_training_options_is_answered_before_anything_heavy_is_imported(typed):
+    code = f"import sys; from lwta.cli import main; main({typed!r}); print([m for m in {HEAVY!r} if m in sys.modules])"
+    seen = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert seen.stdout.splitlines()[-1] == "[]"
+    assert seen.stderr.startswith("lwta: error: Expected ")

@@ -70,12 +70,11 @@ def _options(file: Path, name: str) -> Tree:
     }
 
     def group(annotation: ast.expr | None) -> Tree:
-        for node in ast.walk(annotation) if annotation else ():
-            if isinstance(node, ast.Name) and node.id in classes and classes[node.id].decorator_list:
-                return _options(file, node.id)
-            source = imported.get(node.id) if isinstance(node, ast.Name) else None
-            if source and _holds_dataclass(source, node.id):
-                return _options(source, node.id)
+        names = [node.id for node in ast.walk(annotation) if isinstance(node, ast.Name)] if annotation else []
+        for found in names:
+            source = file if found in classes else imported.get(found)
+            if source and _holds_dataclass(source, found):
+                return _options(source, found)
         return {}
 
     for node in classes[name].body:

@@ -15,7 +15,8 @@ from competition_layers import load_model
 from competition_layers.files import write_file
 from pictures import print_skipped
 from training import Classifier, ImageData, Run
-from training.configuration import MOVED, saved_configuration
+from training.configuration import saved_configuration
+from training.moved import MOVED
 from training.quiet import print_once, quietly
 from training.run import TRAINER_DEFAULTS, make_trainer, run_trainer, train, with_model
 

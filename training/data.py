@@ -14,8 +14,9 @@ from pictures import Pictures, Place, open_pictures, print_skipped
 from pictures.sources.listing import Reasons
 
 from .configuration import options_of
-from .data_options import MOVED, Augmentation, Loading, NamedDataset, Splits
+from .data_options import Augmentation, Loading, NamedDataset, Splits
 from .labelled import LabelledPictures, PlainPictures, split_off
+from .moved import MOVED
 from .sampling import EpochSampler, SeededDataset
 from .streams import StreamedImages
 
@@ -68,8 +69,9 @@ class ImageData(LightningDataModule):
     def from_options(cls, options: Mapping[str, Any]) -> "ImageData":
         """From plain values, as a run's config.yaml has them under `data`."""
         for old in options:
-            if old in MOVED and (old not in _GROUPS or not isinstance(options[old], Mapping)):
-                raise ValueError(f"Expected {MOVED[old]!r} but got {old!r}, as it was called before")
+            new = MOVED.get(f"data.{old}", "").removeprefix("data.")
+            if new and (old not in _GROUPS or not isinstance(options[old], Mapping)):
+                raise ValueError(f"Expected {new!r} but got {old!r}, as it was called before")
         made = {
             name: _GROUPS[name](**value) if name in _GROUPS and isinstance(value, Mapping) else value
             for name, value in options.items()

@@ -5,15 +5,6 @@ from typing import Any
 
 from pictures import OnBad
 
-# what an option was called before the groups: a configuration with such a key is refused by the new name
-MOVED = {
-    **dict.fromkeys(("dataset",), "dataset.name"),
-    **{"dataset_args": "dataset.args", "download": "dataset.download", "class_names": "dataset.class_names"},
-    **{"train_split": "splits.train", "val_split": "splits.val", "test_split": "splits.test"},
-    **{"val_fraction": "splits.val_fraction", "split_seed": "splits.seed", "subset": "splits.subset"},
-    **{name: f"loading.{name}" for name in ("batch_size", "workers", "cache", "on_bad")},
-}
-
 
 @dataclass(frozen=True)
 class NamedDataset:

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from training.configuration import MOVED
+from training.moved import MOVED
 
 from ..keys import refuse_unknown_keys
 from ..recipes import find_recipe

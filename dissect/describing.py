@@ -70,8 +70,8 @@ def describe(
     inputs = Inputs(model, probe, encoder, options.resolved(model, probe))
     made = {"format": FORMAT, **inputs.manifest(concepts), "options": inputs.recorded | _decisive(options)}
     key = digest(json.dumps(made, sort_keys=True))
-    if Layout(Path(out)).is_made_from(key):
-        return Dissection.open(out)
+    if (there := Dissection.unchanged(out, key)) is not None:
+        return there
     with claimed(out, inputs.fingerprint, overwrite=options.overwrite) as layout:
         # phrases first: what the encoder refuses is told before the long work, and before anything is touched
         concept_embeddings = _embed_concepts(inputs, layout, concepts)

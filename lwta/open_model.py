@@ -74,8 +74,8 @@ def recall_model(folder: Path) -> str:
         if found.random_weights and _PLAN.fullmatch(found.model) and not Path(found.model).exists():
             return found.model
         raise ValueError(
-            f"Expected --model from you, since the network of {str(folder)!r}, {found.model!r}, is fetched or made by "
-            "running code: that is never done because a folder says so"
+            f"Expected the network of {str(folder)!r} from you, by --model or in the folder's place, since "
+            f"{found.model!r} is fetched or made by running code: that is never done because a folder says so"
         )
     path = os.path.normpath(folder / found.model)
     if Path(found.model).is_absolute() or not Path(path).is_dir():

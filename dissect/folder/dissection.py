@@ -19,7 +19,7 @@ from .exemplars import Exemplar
 from .layout import Layout
 from .shard_store import read_image_embeddings, read_record, read_top_images
 from .tables import read_descriptions, read_exemplars
-from .tensors import load_tensors
+from .tensors import is_stamped, load_tensors
 
 
 @dataclass(frozen=True)
@@ -49,6 +49,17 @@ class Dissection:
                     f"{str(layout.descriptions)!r} but got none for unit {lost}; describe again"
                 )
         return cls(layout.folder, MappingProxyType(manifest), MappingProxyType(descriptions))
+
+    @classmethod
+    def unchanged(cls, folder: str | Path, key: str) -> "Dissection | None":
+        """The dissection there if it was made from these very inputs and its files are whole."""
+        try:
+            found = cls.open(folder)
+            whole = found.manifest["key"] == key and found.layout.strips.is_dir() and found._exemplars is not None
+            tensors = [*found.layout.tensors()] if whole else []
+        except (FileNotFoundError, ValueError):
+            return None
+        return found if whole and all(map(is_stamped, tensors)) else None
 
     @property
     def layout(self) -> Layout:

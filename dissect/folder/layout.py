@@ -128,13 +128,15 @@ class Layout:
             _inside(layer)
         return made
 
-    def is_made_from(self, key: str) -> bool:
-        """Whether the folder holds the finished dissection of these very inputs."""
-        try:
-            same = self.read_manifest()["key"] == key
-        except (FileNotFoundError, ValueError):
-            return False
-        return same and all(path.exists() for path in (self.descriptions, self.candidates, self.strips))
+    def tensors(self) -> Iterator[Path]:
+        """The files of tensors of a finished dissection that must be there, and all recorded shards."""
+        yield self.concept_embeddings
+        places = [self.image_shards]
+        for layer in self.read_manifest()["layers"]:
+            yield self.top_images(layer)
+            places.append(self.activation_shards(layer))
+        for place in places:
+            yield from (path for _, _, path in shards_in(place))
 
     def invalidate(self, model: str) -> None:
         """From here on unfinished: the manifest speaks of files that are replaced. `model` is the fingerprint."""

@@ -95,17 +95,17 @@ class ShardStore:
     def _contents(self) -> dict[int, str]:
         return {images.start: digest(self.probe.hashes[images.start : images.stop]) for images in self.shards}
 
-    def _activations(self, layer: str, images: range) -> "_File":
-        return self._file(self.layout.activation_shards(layer), layer, images, self.made_from)
+    def _activations(self, layer: str, image_range: range) -> "_File":
+        return self._file(self.layout.activation_shards(layer), layer, image_range, self.made_from)
 
-    def _tops(self, layer: str, images: range) -> "_File":
-        return self._file(self.layout.top_shards(layer), layer, images, self.made_from)
+    def _tops(self, layer: str, image_range: range) -> "_File":
+        return self._file(self.layout.top_shards(layer), layer, image_range, self.made_from)
 
-    def _embeddings(self, images: range) -> "_File":
-        return self._file(self.layout.image_shards, "images", images, self.encoder)
+    def _embeddings(self, image_range: range) -> "_File":
+        return self._file(self.layout.image_shards, "images", image_range, self.encoder)
 
-    def _file(self, place: Path, name: str, images: range, made_from: str) -> "_File":
-        return _File(place, images.start, digest(name, made_from, self._contents[images.start]))
+    def _file(self, place: Path, name: str, image_range: range, made_from: str) -> "_File":
+        return _File(place, image_range.start, digest(name, made_from, self._contents[image_range.start]))
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,9 @@ from torch.nn.functional import normalize
 
 from competition_layers import StochasticLWTA
 from dissect import ConceptSet, DescribeOptions, Dissection, Naming, describe, describing
+from dissect.folder import claim
 from dissect.folder.strips import PIXELS
+from dissect.folder.tables import TEXTS
 from dissect.recording.subject import default_layer
 from dissect.recording.top_images import KEPT as TILES
 
@@ -260,3 +262,62 @@ def test_the_default_layer_is_the_last_competition(model, run):
     assert default_layer(model, torch.zeros(1, 3, 8, 8)) == "4"
     model.lwta = type("Spec", (), {"sites": (type("Site", (), {"name": "1", "channel_dim": 1})(),)})()
     assert run(layers=None).layers == ("1",)
+
+
+def test_a_cell_that_a_spreadsheet_would_compute_is_inert_and_read_back_as_it_was(run, tmp_path):
+    names = ("=cmd|' /C calc'!A0", "@SUM(1+9)", "+1+cmd", "-2", "'=1", "'tis", 'palm, "tall"', "nan", "café", "<b>&")
+    dissection = run(concepts=replace(CONCEPTS, names=names), out=tmp_path / "out")
+    for name in ("descriptions.csv", "candidates.csv", "exemplars.csv"):
+        with (tmp_path / "out" / name).open(newline="", encoding="utf-8") as file:
+            words = [row[key] for row in csv.DictReader(file) for key in row if key in TEXTS]
+        assert words and not any(cell.startswith(("=", "+", "-", "@", "\t", "\r")) for cell in words)
+    candidates = {c.description for d in dissection.descriptions.values() for c in d.candidates}
+    assert candidates <= set(names) and {"'=1", "=cmd|' /C calc'!A0"} & candidates
+    assert all(float(d.similarity) == d.similarity for d in dissection.descriptions.values())  # numbers stay numbers
+
+
+@pytest.mark.parametrize("name", ["manifest.json", "descriptions.csv", "candidates.csv", "exemplars.csv"])
+@pytest.mark.parametrize("damage", ["truncated", "garbage"])
+def test_a_damaged_file_is_one_line_that_names_it_and_the_remedy(run, name, damage):
+    folder = run().folder
+    content = (folder / name).read_bytes()
+    (folder / name).write_bytes(content[: len(content) * 2 // 3] if damage == "truncated" else b"\xff\x00\xfe,,\n1,2\n")
+    with pytest.raises(ValueError, match=rf"Expected .*{name}.* describe again") as error:
+        Dissection.open(folder).exemplar_images("1", 0)
+    assert "\n" not in str(error.value)
+    assert run().exemplar_images("1", 4)  # and the remedy is one
+
+
+@pytest.mark.parametrize("place", ["activations/1", "tops", "embeddings", "embeddings/images"])
+def test_a_damaged_shard_is_named_too(run, place):
+    folder = run().folder
+    (file,) = sorted((folder / place).glob("*.safetensors"))[:1]
+    file.write_bytes(file.read_bytes()[:-20])
+    dissection = Dissection.open(folder)
+    read = {"embeddings": dissection.concept_embeddings, "embeddings/images": dissection.image_embeddings}
+    with pytest.raises((ValueError, FileNotFoundError), match=rf"{file.name}.*describe again"):
+        read.get(place, lambda: dissection.record("1"))()
+
+
+@pytest.mark.parametrize(
+    "change", [{"layers": []}, {"layers": {"../../up": {"units": 1}}}, {"probe": None}, {"key": 3}, {"options": {}}]
+)
+def test_a_manifest_of_anybody_is_checked_before_it_is_used(run, change):
+    """A layer's name becomes a path: it may not lead out of the folder."""
+    folder = run().folder
+    manifest = json.loads((folder / "manifest.json").read_text())
+    (folder / "manifest.json").write_text(json.dumps({**manifest, **change}))
+    with pytest.raises(ValueError, match=r"Expected (a module's dotted name|.*manifest.json' but got .*describe)"):
+        Dissection.open(folder)
+
+
+def test_a_dissection_inside_the_pictures_folder_adds_no_pictures(run, tmp_path):
+    strips = run().folder / "exemplars"
+    assert (strips / ".nomedia").is_file() and any(strips.rglob("*.jpg"))
+
+
+def test_a_folder_that_cannot_be_written_is_told_before_the_pass(run, monkeypatch, tmp_path):
+    monkeypatch.setattr(claim.os, "access", lambda *_: False)
+    with pytest.raises(PermissionError, match=r"Expected a folder that can be written but got .*out'.*another --out"):
+        run()
+    assert run.passes == []

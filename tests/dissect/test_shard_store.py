@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import time
+import weakref
 from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 from torch import nn
 from torch.nn.functional import normalize
 
@@ -21,6 +23,7 @@ from dissect.fingerprints import model_fingerprint
 from dissect.folder import tensors
 from dissect.folder.claim import locked
 from dissect.folder.layout import Layout
+from dissect.folder.shard_store import ShardStore
 from dissect.probe.probe_images import ProbeImages
 from dissect.recording import shards
 from dissect.recording.top_images import KEPT
@@ -372,6 +375,33 @@ def test_files_are_as_readable_as_the_umask_says(probe, given, tmp_path):
         os.umask(before)
     modes = {p.name: p.stat().st_mode & 0o777 for p in (tmp_path / "out").rglob("[!.]*") if p.is_file()}
     assert len(modes) > 12 and set(modes.values()) == {0o644}
+
+
+def test_no_shard_is_held_once_it_is_written(tmp_path, to_tensor, small_shards, monkeypatch):
+    """Memory is that of one shard, however many pictures there are: inputs, records, embeddings of others are gone."""
+    pixels = torch.randint(0, 256, (40, 8, 8, 3), dtype=torch.uint8)
+    save_file({"images": pixels}, tmp_path / "many.safetensors")
+    seen: list[list[weakref.ref]] = [[]]
+    alive: list[int] = []
+    write = ShardStore.write
+
+    class Watched(ColourEncoder):
+        def encode_batch(self, x):
+            seen[-1].append(weakref.ref(x))
+            return super().encode_batch(x)
+
+    def watched(store, made, model):
+        write(store, made, model)
+        tensors = [*made.records["1"].tensors().values(), *made.records["3"].tensors().values(), made.image_embeddings]
+        seen[-1] += [weakref.ref(tensor) for tensor in tensors]
+        alive.append(sum(ref() is not None for shard in seen[:-2] for ref in shard))
+        seen.append([])
+
+    monkeypatch.setattr(ShardStore, "write", watched)
+    options = DescribeOptions(layers=["1", "3"], transform=to_tensor, batch_size=2)
+    probe = open_probe(tmp_path / "many.safetensors")
+    record_share(network(), probe, Watched(), tmp_path / "out", (0, 1), options)
+    assert len(alive) == 10 and not any(alive)
 
 
 def test_embeddings_that_are_not_finite_are_refused_by_the_images_name(probe, given, tmp_path):

@@ -1,5 +1,7 @@
 """`lwta describe`: from folders and names to a table and a folder."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -112,3 +114,26 @@ def test_a_recipe_says_its_command_and_is_understood(recipe):
     parser = call_parser(describe.describe, prog="lwta describe")
     options = parser.parse_args(["-c", str(recipe), "--model=m", "--probe=p", "--out=o"])
     assert DescribeOptions(summary=options.summary, naming=Naming(options.similarity))
+
+
+@pytest.mark.parametrize("command", ["describe", "find"])
+def test_a_mistyped_option_is_told_before_torch_is_imported(command):
+    """torch alone takes seconds."""
+    code = f"import sys, lwta.cli; print(lwta.cli.main(['{command}', '--tpyo', '1']), 'torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["2", "False"] and "Expected a known key but got '--tpyo'" in done.stderr
+
+
+def test_a_device_that_is_not_there_is_told_in_one_line(place):
+    with pytest.raises(ValueError, match="Expected --device cpu, cuda or cuda:N of this machine but got 'cdua'"):
+        describe.main(arguments(place, device="cdua"))
+
+
+def test_another_networks_dissection_is_taken_over_only_on_request(place):
+    describe.main(arguments(place))
+    again = [f"--model={place / 'other'}", *arguments(place)[1:]]
+    save_model(create_model("resnet10t", competitors=4, num_classes=3, image_size=32), place / "other")
+    with pytest.raises(FileExistsError, match="--overwrite replaces it"):
+        describe.main(again)
+    describe.main([*again, "--overwrite"])
+    assert recall_model(place / "out") == str(place / "other")

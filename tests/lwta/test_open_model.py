@@ -137,7 +137,7 @@ def small_shards(monkeypatch):
 def test_ones_own_network_is_explained_and_compared(command, own, capsys):
     describe.main([*command, "--layers=1", "--out=out"])
     typed = "my_networks:with_transform"
-    with pytest.raises(ValueError, match=r"Expected --model from you, .*'my_networks:with_transform', is"):
+    with pytest.raises(ValueError, match=r"from you, by --model .* since 'my_networks:with_transform' is"):
         explain.main(["probe/blue/0.png", "--dissection=out"])
     explain.main(["probe/blue/0.png", "--dissection=out", f"--model={typed}", f"--twin={typed}"])
     said = capsys.readouterr().out
@@ -172,7 +172,7 @@ def test_no_code_runs_and_nothing_is_fetched_by_what_a_dissection_says(gift, own
         if random_weights and name in ("resnet18", "torchvision:resnet18"):
             assert recall_model(folder) == name  # a plan alone
         else:
-            with pytest.raises(ValueError, match=r"Expected --model from you, .* that is never done because a folder"):
+            with pytest.raises(ValueError, match=r"from you, by --model .* that is never done because a folder"):
                 recall_model(folder)
     assert not (own / "PWNED").exists() and "gift" not in sys.modules
 
@@ -211,7 +211,7 @@ def test_a_network_without_class_names_is_explained_by_numbers_but_not_compared(
     object.__setattr__(model, "label_names", ())
     picture = own / "probe" / "blue" / "0.png"
     assert explain_image(model, picture, layer="1").label in ("class 0", "class 1")
-    assert explain_image(model, picture).layer == "1"  # the last where units could compete
+    assert explain_image(model, picture).at.layer == "1"  # the last where units could compete
     with pytest.raises(ValueError, match=r"Expected network 'mine' to say the names of its classes .*set label_names"):
         compare_networks({"mine": model}, open_probe(own / "probe"))
 

@@ -46,7 +46,10 @@ class StripWriter:
 
     def finish(self) -> None:
         """Write the table; the strips of layers that only an older one lists are removed."""
-        older = {row.layer for row in read_exemplars(self.layout)} if self.layout.exemplars.is_file() else set()
+        try:
+            older = {row.layer for row in read_exemplars(self.layout)}
+        except (FileNotFoundError, ValueError):  # none, or a damaged one
+            older = set()
         for layer in older - {row.layer for row in self._rows}:
             self._remove_others(layer, set())
         write_exemplars(self.layout, self._rows)

@@ -1,6 +1,7 @@
 """The tables of a dissection folder: descriptions, candidates, exemplars."""
 
 import csv
+import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -132,13 +133,13 @@ def _read(path: Path, row_of: Callable[[Row], T]) -> list[T]:
     """The rows of a table.
 
     Raises:
-        ValueError: a row that is none of ours; file and line are named.
+        ValueError: it is cut short, or a row is none of ours.
     """
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            return [
-                row_of({name: plain(cell) if name in TEXTS else cell for name, cell in row.items()})
-                for row in csv.DictReader(file)
-            ]
+        text = path.read_bytes().decode("utf-8")
+        rows = list(csv.DictReader(io.StringIO(text, newline=""), strict=True))
+        if not text.endswith("\n") or any(None in row.values() for row in rows):
+            raise ValueError("it is cut short")
+        return [row_of({name: plain(cell) if name in TEXTS else cell for name, cell in row.items()}) for row in rows]
     except (KeyError, ValueError, TypeError, csv.Error) as error:
         raise ValueError(f"Expected a whole table but got {str(path)!r} ({error}); describe again") from error

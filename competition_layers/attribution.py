@@ -18,7 +18,7 @@ from .layers import StochasticLWTA
 from .linearised import frozen_norm_scale, winner_gradients, winners_of
 from .names import nearest
 from .observing import observe
-from .wiring.axes import channel_axis
+from .wiring.axes import channel_axes, channel_axis
 
 Method = Literal["direct", "direct, layer-norm scale frozen", "gradient x activation"]
 METHODS: dict[Method, str] = {
@@ -106,8 +106,9 @@ def first_order(
     chosen, runner_up = _classes(logits.detach(), target)
     margin = (logits.gather(1, chosen[:, None]) - logits.gather(1, runner_up[:, None])).sum()
     slopes = torch.autograd.grad(margin, list(outputs.values()), materialize_grads=True)
+    axes = channel_axes(model, layers, x)
     return {
-        layer: _positions((output * slope).detach(), channel_axis(model, layer, output)).sum(1)
+        layer: _positions((output * slope).detach(), axes[layer]).sum(1)
         for (layer, output), slope in zip(outputs.items(), slopes, strict=True)
     }
 
@@ -123,9 +124,10 @@ def logits_without(
 
     def switch_off(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
         shape = [1] * output.ndim
-        shape[0], shape[channel_axis(model, layer, output)] = off.shape
+        shape[0], shape[axis] = off.shape
         return output * (~off).view(shape)
 
+    axis = channel_axis(model, layer, x)
     with fixed_noise(model), _hook(model, layer, switch_off):
         return model(x)
 
@@ -159,7 +161,7 @@ def _attribute(model: nn.Module, x: Tensor, layer: str, target: int | None, meth
     if logits.ndim != 2 or logits.shape[1] < 2:
         raise ValueError(f"Expected a classifier of at least 2 classes but got logits of shape {tuple(logits.shape)}")
     output = seen[layer]
-    axis = channel_axis(model, layer, output)
+    axis = channel_axis(model, layer, x)
     chosen, runner_up = _classes(logits.detach(), target)
     by_target, by_runner_up = (_gradient(logits, label, output) for label in (chosen, runner_up))
     a, by_target, by_margin = (_positions(t.detach(), axis) for t in (output, by_target, by_target - by_runner_up))

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from .decision import has_decision
 from .groups import winner_units
-from .heads import watched_axis
 from .layers import StochasticLWTA
 from .linearised import frozen_norm_scale
+from .wiring.trace import trace
 
 
 @dataclass(frozen=True)
@@ -39,7 +39,10 @@ def value_places(model: Any, x: Tensor) -> ValuePlaces:
             f"Expected a timm backbone with a decision layer at 'pooled' but got {type(model).__name__}; "
             "create_model(..., decision=DecisionLayer()) makes one"
         )
-    layer, (axis, _) = model.decision, watched_axis(model, x[:1], model.forward_features)
+    layer, (given,) = model.decision, trace(model, x[:1], of=model.forward_features).output.reads
+    axis = given.axis
+    if axis is None:
+        raise ValueError(f"Expected the channels of {type(model).__name__}'s map on one axis but found none")
     with frozen_norm_scale(model):
         features = model.forward_features(x).detach().requires_grad_()
 
@@ -65,5 +68,5 @@ def value_places(model: Any, x: Tensor) -> ValuePlaces:
             f"Expected pooled features that are linear in the map of {type(model).__name__} but there is a bend "
             "between (a hidden layer, pooling by maximum, a class token); at='positions' gives votes a place"
         )
-    places = tuple(n for a, n in enumerate(features.shape) if a not in (0, axis % features.ndim))
+    places = tuple(n for a, n in enumerate(features.shape) if a not in (0, axis))
     return ValuePlaces(found, constant, places)

@@ -1,14 +1,12 @@
 """A network's classifier taken out, so that it gives features, and put back."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from typing import Any, Literal
 
-import torch
 from torch import Tensor, nn
 
 from .names import nearest
-from .wiring.sites import blank_input
 from .wiring.trace import trace
 
 At = Literal["pooled", "positions"]
@@ -127,53 +125,24 @@ def _cut(model: nn.Module, at: At, classifier: str | None) -> tuple[Features, in
 
 
 def _laid_out(model: nn.Module, layout: Features, at: At, inputs: Tensor | None) -> tuple[int, int]:
-    """The axis of the features and their number, by one pass of a blank image that follows the axis."""
-    inputs = blank_input(model) if inputs is None else inputs
+    """The axis of the features and their number, found in the graph of one pass."""
     if layout.width is not None:
         return -1, layout.width
-    y = _eval_pass(model, inputs)
+    given = trace(model, inputs, of=partial(features_of, model)).output.reads
+    shape = str(list(given[0].shape)) if len(given) == 1 else f"{len(given)} maps"
     if at == "pooled":
-        if not isinstance(y, Tensor) or y.ndim != 2:
+        if len(given) != 1 or len(given[0].shape) != 2:
             raise ValueError(
                 f"Expected features of shape [images, features] from {type(model).__name__} without its classifier but "
-                f"got {_shape(y)}"
+                f"got {shape}"
             )
-        return -1, y.shape[1]
-    if not isinstance(y, Tensor) or y.ndim < 3:
-        raise ValueError(_no_places(model, f"without pooling it gives {_shape(y)}"))
+        return -1, given[0].shape[1]
+    if len(given) != 1 or len(given[0].shape) < 3:
+        raise ValueError(_no_places(model, f"without pooling it gives {shape}"))
     _prefix_tokens(model)
-    return watched_axis(model, inputs, partial(features_of, model))
-
-
-def watched_axis(model: nn.Module, inputs: Tensor, function: Callable[[Tensor], Tensor]) -> tuple[int, int]:
-    """The channel axis of what a function of `model` gives, and its size; followed in one pass, see `trace`."""
-    probe = _Probe(model, function)
-    (call,) = [call for call in trace(probe, inputs, {probe.seen: "seen"}) if call.name == "seen"]
-    if call.channel_dim is None:
-        raise ValueError(_no_places(model, f"which axis of its {list(call.shape)} holds the features cannot be told"))
-    return call.channel_dim, call.shape[call.channel_dim]
-
-
-class _Probe(nn.Module):
-    """A function of a network whose output passes through a module that can be watched."""
-
-    def __init__(self, model: nn.Module, function: Callable[[Tensor], Tensor]):
-        super().__init__()
-        self.model, self.seen, self.function = model, nn.Identity(), function
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.seen(self.function(x))
-
-
-@torch.no_grad()
-def _eval_pass(model: nn.Module, x: Tensor) -> Any:
-    training = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        return features_of(model, x)
-    finally:
-        for module, mode in training.items():
-            module.training = mode
+    if given[0].axis is None:
+        raise ValueError(_no_places(model, f"which axis of its {shape} holds the features cannot be told"))
+    return given[0].channel_dim, given[0].shape[given[0].axis]
 
 
 def _prefix_tokens(model: nn.Module) -> int:
@@ -185,12 +154,6 @@ def _prefix_tokens(model: nn.Module) -> int:
 
 def _no_places(model: nn.Module, reason: str) -> str:
     return f"Expected features with places from {type(model).__name__} but {reason}; at='pooled' would do"
-
-
-def _shape(y: Any) -> str:
-    if isinstance(y, Tensor):
-        return str(list(y.shape))
-    return f"{len(y)} maps" if isinstance(y, Sequence) else type(y).__name__
 
 
 def _plain(module: nn.Module) -> dict[str, Any]:

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from .competition import RULES, Rule, check_choice
+from .layers import competitions
+from .modes import evaluating
 from .noise import key_of
-from .surgery import competitions
 
 
 @contextmanager
@@ -45,17 +46,12 @@ def predict(
     if generator is not None:
         seed_noise(model, int(torch.randint(2**31, (), generator=generator, device=generator.device)))
     rule = None if samples is None else "sample" if samples else "argmax"
-    was_training = model.training
-    model.eval()
-    try:
-        with inference_rule(model, rule):
-            passes = max(1, samples or 1) if competitions(model) else 1
-            total = model(x)
-            for _ in range(passes - 1):
-                total = total + model(x)
-            return total / passes
-    finally:
-        model.train(was_training)
+    with evaluating(model), inference_rule(model, rule):
+        passes = max(1, samples or 1) if competitions(model) else 1
+        total = model(x)
+        for _ in range(passes - 1):
+            total = total + model(x)
+        return total / passes
 
 
 def seed_noise(model: nn.Module, seed: int, *, rank: int = 0) -> None:

@@ -93,6 +93,11 @@ class StochasticLWTA(nn.Module):
         return {"noise_scale": c.noise_scale, "estimator": estimator}
 
 
+def competitions(model: nn.Module) -> dict[str, StochasticLWTA]:
+    """The competitions of `model` by dotted name."""
+    return {name: module for name, module in model.named_modules() if isinstance(module, StochasticLWTA)}
+
+
 def assert_numbers(all_right: Tensor, name: str) -> None:
     """Raise in the name of a layer unless `all_right`: asserted on the device, a GPU is not stopped to ask."""
     assert_on_device(

@@ -8,8 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from .groups import winner_mask
-from .layers import StochasticLWTA
-from .surgery import competitions
+from .layers import StochasticLWTA, competitions
 
 
 @contextmanager

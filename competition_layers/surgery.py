@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from .competition import Competition
 from .groups import divisors
 from .heads import CLASSIFIER, put_classifier_back
-from .layers import StochasticLWTA
+from .layers import StochasticLWTA, competitions
 from .names import match_names
 from .wiring.per_call import PerCallActivation
 from .wiring.sites import Site, survey
@@ -32,7 +32,7 @@ def activation_sites(
     Args:
         include: globs on dotted names, which reach every activation that can compete.
         exclude: globs left out.
-        inputs: of that pass; by default what `blank_input` finds.
+        inputs: of that pass; by default blank, see `trace`.
 
     Raises:
         ValueError: nothing matches, or what is asked for by name cannot compete; says why.
@@ -63,16 +63,16 @@ def swap_activations(
     for site in sites:
         base = site.name.rpartition(".")[0]
         if site.calls > 1 and not isinstance(model.get_submodule(base), PerCallActivation):
-            _set(model, base, PerCallActivation(model.get_submodule(base), site.calls, root=model))
+            model.set_submodule(base, PerCallActivation(model.get_submodule(base), site.calls, root=model))
         old = model.get_submodule(site.name)
         if numbers[site.name] > 1:
             layer = StochasticLWTA(numbers[site.name], channel_dim=site.channel_dim, competition=competition)
             layer.name = site.name
             layer.replaced = (old,)  # in a tuple: kept for `revert_activations`, but no child module
             layer.train(old.training)
-            _set(model, site.name, layer)
+            model.set_submodule(site.name, layer)
         elif held[old] > 1:
-            _set(model, site.name, deepcopy(old))  # one module in several places could not be watched in each
+            model.set_submodule(site.name, deepcopy(old))  # one module in several places could not be watched in each
     return sites
 
 
@@ -86,17 +86,12 @@ def revert_activations(model: nn.Module) -> None:
             raise ValueError(
                 f"Expected layer {name!r} to remember the activation it replaced but it was not swapped in"
             )
-        _set(model, name, layer.replaced[0])
+        model.set_submodule(name, layer.replaced[0])
     for name, turns in [(name, m) for name, m in model.named_modules() if isinstance(m, PerCallActivation)]:
         turns.restarting.remove()
-        _set(model, name, turns.replaced[0])
+        model.set_submodule(name, turns.replaced[0])
     if CLASSIFIER in vars(model):
         put_classifier_back(model)
-
-
-def competitions(model: nn.Module) -> dict[str, StochasticLWTA]:
-    """The competitions of `model` by dotted name."""
-    return {name: module for name, module in model.named_modules() if isinstance(module, StochasticLWTA)}
 
 
 def _numbers(competitors: int | Mapping[str, int], sites: Sequence[Site]) -> dict[str, int]:
@@ -124,8 +119,3 @@ def _numbers(competitors: int | Mapping[str, int], sites: Sequence[Site]) -> dic
             "a mapping of globs gives each its own, and 1 leaves it dense"
         )
     return numbers
-
-
-def _set(model: nn.Module, name: str, module: nn.Module) -> None:
-    parent, _, child = name.rpartition(".")
-    setattr(model.get_submodule(parent), child, module)

@@ -134,8 +134,7 @@ def sparse_inference(model: nn.Module, example: Tensor | None = None) -> nn.Modu
     for name, reader in pairs.linear.items():
         layer = fast.get_submodule(name)
         projection = WinnerProjection(fast.get_submodule(reader), layer)
-        parent, _, child = reader.rpartition(".")
-        setattr(fast.get_submodule(parent), child, projection)
+        fast.set_submodule(reader, projection)
         layer.__class__ = PostponedLWTA
         layer.projection = (projection,)
     load_noise_state(fast, noise_state(model))

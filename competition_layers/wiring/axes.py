@@ -1,47 +1,43 @@
 """Which axis of a layer's output holds its units."""
 
+from collections.abc import Sequence
+
 from torch import Tensor, nn
 
-from ..layers import StochasticLWTA
+from ..layers import competitions
+from .graph import Node
+from .trace import trace
 
-_LAST = (nn.Linear, nn.LayerNorm, nn.Embedding)
-_FIRST = (nn.modules.conv._ConvNd, nn.modules.batchnorm._BatchNorm, nn.GroupNorm)
 
+def channel_axes(model: nn.Module, layers: Sequence[str], x: Tensor) -> dict[str, int]:
+    """The axis of the units in the output of each of `layers`: counted from 0, or -1.
 
-def channel_axis(model: nn.Module, layer: str, output: Tensor) -> int:
-    """The axis of the units in `output`, counted from 0. In this order:
+    A competition knows it, and so does a site that `model.lwta` lists (the dense twin has the same sites). Elsewhere
+    channels are followed through one pass of the first image of `x`, see `channels`; of two axes it is the last.
 
-    1. a `StochasticLWTA` knows it, and so does a site that `model.lwta` lists (the dense twin has the same sites);
-    2. two axes, (images, units): the last;
-    3. four axes of a layer with layers inside: a square map tells by itself, (images, units, s, s) or (images, s, s,
-       units);
-    4. otherwise the last layer registered at or before it: axis 1 after a convolution, batch or group norm, the last
-       after a Linear or layer norm.
+    Raises:
+        ValueError: a layer that gives no tensor of at least two axes, or whose channels cannot be followed; by name.
     """
-    module = model.get_submodule(layer)
-    if isinstance(module, StochasticLWTA):
-        return module.groups.channel_dim % output.ndim
-    for site in getattr(getattr(model, "lwta", None), "sites", ()):
-        if site.name == layer:
-            return site.channel_dim % output.ndim
-    if output.ndim == 2:
-        return 1
-    if output.ndim == 4 and next(module.children(), None) is not None:
-        first, last = output.shape[2] == output.shape[3], output.shape[1] == output.shape[2]
-        if first != last:
-            return 1 if first else 3
-    return _registered_axis(model, layer) % output.ndim
+    known = {site.name: site.channel_dim for site in getattr(getattr(model, "lwta", None), "sites", ())}
+    known |= {name: layer.groups.channel_dim for name, layer in competitions(model).items()}
+    calls = {} if known.keys() >= set(layers) else trace(model, x[:1]).calls
+    return {name: known[name] if name in known else _followed(name, calls.get(name, ())) for name in layers}
 
 
-def _registered_axis(model: nn.Module, layer: str) -> int:
-    axis, reached = -1, False
-    for name, module in model.named_modules():
-        inside = name == layer or name.startswith(layer + ".")
-        if reached and not inside:
-            break
-        reached = reached or inside
-        if isinstance(module, _FIRST) or type(module).__name__.startswith("LayerNorm2d"):  # timm's, channels first
-            axis = 1
-        elif isinstance(module, _LAST):
-            axis = -1
+def channel_axis(model: nn.Module, layer: str, x: Tensor) -> int:
+    """`channel_axes` of one layer."""
+    return channel_axes(model, [layer], x)[layer]
+
+
+def _followed(layer: str, calls: Sequence[Node]) -> int:
+    if not calls:
+        raise RuntimeError(f"Expected layer {layer!r} to run once in a pass but got 0 calls")
+    gives = calls[0].gives
+    if len(gives) != 1 or len(gives[0].shape) < 2:
+        raise ValueError(
+            f"Expected layer {layer!r} to give one tensor (images, ..., units) but got {[v.shape for v in gives]}"
+        )
+    axis = 1 if len(gives[0].shape) == 2 else gives[0].axis
+    if axis is None:
+        raise ValueError(f"Expected layer {layer!r} to have its units on one axis but none could be followed there")
     return axis

@@ -2,18 +2,17 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from copy import deepcopy
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
-import torch
 from torch import Tensor, nn
 
-from ..layers import StochasticLWTA
 from ..names import match_names
+from .activations import BOUNDED, CONTAINERS, FUNCTIONS, is_activation
+from .feeding import fed_by, opens_gate
+from .graph import Graph, Value
 from .per_call import PerCallActivation
-from .trace import BOUNDED, Call, trace
+from .trace import trace
 
 # names of what stands before, after and beside the blocks; a glob in `include` reaches it all the same
 APART = {
@@ -22,10 +21,7 @@ APART = {
     "a gate by its name": ("*gate*",),
     "inside attention": ("*.kernel_func*",),
 }
-_HOMES = ("torch.nn.modules.activation", "timm.layers.activations", "timm.layers.activations_me")
-_CONTAINERS = (nn.Sequential, nn.ModuleList, nn.ModuleDict)
 _LAYERS = (nn.Linear, nn.modules.conv._ConvNd)
-Places = dict[str, tuple[nn.Module, str]]
 
 
 @dataclass(frozen=True)
@@ -101,25 +97,24 @@ def _shortly(names: Sequence[str]) -> str:
 
 
 def survey(model: nn.Module, *, inputs: Tensor | None = None) -> Survey:
-    """Find the activations of `model` by one pass of `inputs`, by default a blank one, see `blank_input`.
+    """Find the activations of `model` by one pass of `inputs`, by default a blank one, see `trace`.
 
     >>> print(survey(nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2), nn.Sigmoid())))
     1  ReLU  axis -1, 8 units, fed by 0
     3  Sigmoid  cannot compete; bounded: a gate
     """
-    inputs = blank_input(model) if inputs is None else inputs
-    places, calls = _traced(model, inputs, ())
+    graph = trace(model, inputs)
+    places = _places(model)
+    loose = [node for node in graph.nodes if node.function in FUNCTIONS and not any(map(node.inside, places))]
     # a module of one's own that calls a function, and has neither weights nor parts, is an activation too
-    written = {call.name for call in calls if call.function and _is_bare(model.get_submodule(call.name))} - {""}
-    if written:
-        places, calls = _traced(model, inputs, written)
-    runs: dict[str, list[Call]] = {call.name: [] for call in calls if not call.function}
-    runs |= {name: [] for name in places if name not in runs}
-    for call in calls:
-        if not call.function:
-            runs[call.name].append(call)
-    found = [a for name in runs for a in _judged(name, runs[name], *places[name])]
-    for name, function in dict.fromkeys((call.name, call.function) for call in calls if call.function):
+    written = {node.module for node in loose if node.module and _is_bare(model.get_submodule(node.module))}
+    places |= dict.fromkeys(written)
+    ran = [name for name in graph.calls if name in places]
+    given = {value for name in ran for call in graph.calls[name] for value in call.gives}
+    found = [
+        a for name in (*ran, *(name for name in places if name not in ran)) for a in _judged(model, name, graph, given)
+    ]
+    for name, function in dict.fromkeys((node.module, node.function) for node in loose if node.module not in written):
         where = repr(name) if name else "the model"
         reason = f"the function {function}, called in {where} itself: make it a module"
         found.append(Activation(name, f"F.{function}", None, reason=reason))
@@ -127,17 +122,6 @@ def survey(model: nn.Module, *, inputs: Tensor | None = None) -> Survey:
     if any(a.name in inside and not a.reason for a in found):
         found = [a if a.reason or a.name in inside else replace(a, reason="not inside a block") for a in found]
     return Survey(tuple(found))
-
-
-def _traced(model: nn.Module, inputs: Tensor, further: Collection[str]) -> tuple[Places, list[Call]]:
-    places = _places(model, further)
-    with _each_place_its_own(places):
-        known = {parent._modules[child]: name for name, (parent, child) in places.items()}
-        return places, trace(model, inputs, known)
-
-
-def _is_bare(module: nn.Module) -> bool:
-    return not list(module.children()) and not list(module.parameters())
 
 
 def in_words(left_out: Mapping[str, str]) -> str:
@@ -150,68 +134,21 @@ def in_words(left_out: Mapping[str, str]) -> str:
     return ", ".join(f"{f'{n} ' if n > 1 else ''}{name} ({why})" for (name, why), n in alike.items())
 
 
-def blank_input(model: nn.Module) -> Tensor:
-    """One blank image as the model's config asks for it (timm's), or as its first layer does: 224 pixels a side.
-
-    Raises:
-        ValueError: the first layer is neither a convolution of pictures nor a linear map.
-    """
-    first = next((m for m in model.modules() if isinstance(m, (*_LAYERS, nn.Embedding))), None)
-    config = getattr(model, "pretrained_cfg", None) or {}
-    if config.get("input_size"):
-        shape = tuple(config["input_size"])
-    elif isinstance(first, nn.Conv2d):
-        shape = (first.in_channels, 224, 224)
-    elif isinstance(first, nn.Linear):
-        shape = (first.in_features,)
-    else:
-        raise ValueError(f"Expected an example input for {type(model).__name__}: hand in inputs=...")
-    weight = next(model.parameters())
-    return torch.zeros(1, *shape, dtype=weight.dtype, device=weight.device)
+def _places(model: nn.Module) -> dict[str, None]:
+    """Where activations are registered, by dotted name; one module in two places is two."""
+    parents = ((name, parent) for name, parent in model.named_modules() if not is_activation(parent))
+    children = ((f"{name}.{child}", module) for name, parent in parents for child, module in parent._modules.items())
+    return {place.lstrip("."): None for place, module in children if module is not None and is_activation(module)}
 
 
-def _places(model: nn.Module, further: Collection[str] = ()) -> Places:
-    """Where activations are registered: the module that holds each, and its name there."""
-    places: Places = {}
-    for name, parent in model.named_modules():
-        if _is_activation(parent):
-            continue
-        for child, module in parent._modules.items():
-            place = f"{name}.{child}".lstrip(".")
-            if module is not None and (_is_activation(module) or place in further):
-                places[place] = (parent, child)
-    return places
+def _is_bare(module: nn.Module) -> bool:
+    return not list(module.children()) and not list(module.parameters())
 
 
-def _is_activation(module: nn.Module) -> bool:
-    if isinstance(module, StochasticLWTA):
-        return True
-    children = list(module.children())
-    if type(module).__module__ in _HOMES:
-        return not children
-    # one activation with a scale and a bias around it (timm's StarReLU) is one activation
-    numbers = all(p.numel() == 1 for p in module.parameters(recurse=False))
-    return len(children) == 1 and numbers and not isinstance(module, _CONTAINERS) and _is_activation(children[0])
-
-
-@contextmanager
-def _each_place_its_own(places: Places) -> Iterator[None]:
-    """Inside the block no two places hold the same module, so that it shows which of them ran."""
-    times = Counter(parent._modules[child] for parent, child in places.values())
-    shared = [(parent, child, parent._modules[child]) for parent, child in places.values()]
-    shared = [place for place in shared if times[place[2]] > 1]
-    try:
-        for parent, child, module in shared:
-            setattr(parent, child, deepcopy(module))
-        yield
-    finally:
-        for parent, child, module in shared:
-            setattr(parent, child, module)
-
-
-def _judged(name: str, calls: Sequence[Call], parent: nn.Module, child: str) -> Iterator[Activation]:
-    """The activation of one place: one, or one for each of its calls."""
-    module = parent._modules[child]
+def _judged(model: nn.Module, name: str, graph: Graph, given: Collection[Value]) -> Iterator[Activation]:
+    """The activation of one place: one, or one for each of its calls. `given`: what activations give."""
+    module, parent = model.get_submodule(name), model.get_submodule(name.rpartition(".")[0])
+    calls = graph.calls.get(name, [])
     kind, reason = type(module).__name__, ""
     if kind in BOUNDED:
         reason = "bounded: a gate"
@@ -226,14 +163,16 @@ def _judged(name: str, calls: Sequence[Call], parent: nn.Module, child: str) -> 
         return
     for i, call in enumerate(calls):
         own = name if len(calls) == 1 else f"{name}.{i}"
-        if call.channel_dim is None or not call.of_input:
-            reason = "its channel axis cannot be told" if call.of_input else "does not depend on the input"
-            yield Activation(own, kind, None, call.fed_by, reason)
+        h = call.reads[0]
+        feeds = fed_by(h, given)
+        if h.axis is None or not h.of_input:
+            reason = "its channel axis cannot be told" if h.of_input else "does not depend on the input"
+            yield Activation(own, kind, None, feeds, reason)
         else:
             times = len(parent) if isinstance(parent, PerCallActivation) else len(calls)
-            site = Site(own, call.channel_dim, call.shape[call.channel_dim], times)
-            reason = "opens a gate" if call.gate else _apart(own)
-            yield Activation(own, kind, site, call.fed_by, reason)
+            site = Site(own, h.channel_dim, h.shape[h.axis], times)
+            reason = "opens a gate" if any(map(opens_gate, call.gives)) else _apart(own)
+            yield Activation(own, kind, site, feeds, reason)
 
 
 def _apart(name: str) -> str:
@@ -245,6 +184,6 @@ def _in_block(model: nn.Module, name: str) -> bool:
     parts = name.split(".")
     for n in range(1, len(parts)):
         around = model.get_submodule(".".join(parts[:n]))
-        if not isinstance(around, _CONTAINERS) and sum(isinstance(m, _LAYERS) for m in around.modules()) > 1:
+        if not isinstance(around, CONTAINERS) and sum(isinstance(m, _LAYERS) for m in around.modules()) > 1:
             return True
     return False

@@ -8,7 +8,7 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor, nn
 
-from competition_layers import competitions
+from competition_layers import competitions, evaluating
 from competition_layers.attribution import Contributions, contributions, first_order, logits_without
 from competition_layers.metrics import deciding_units
 from competition_layers.names import nearest
@@ -50,9 +50,8 @@ def explain(
     """
     if top < 1:
         raise ValueError(f"Expected top >= 1 but got {top}")
-    was_training = model.training
-    x = network_input(model.eval(), image)
-    try:
+    x = network_input(model, image)
+    with evaluating(model):
         layer = layer or default_layer(model, x)
         found = contributions(model, x, layer, target=class_index(model, target))
         labels = label_names(model) or tuple(f"class {i}" for i in range(found.logits.shape[1]))
@@ -63,8 +62,6 @@ def explain(
         lead = _sum(found.to_margin[0], units, lead_of(found.logits, found)[0], lead_of(found.without, found)[0])
         explains = bool(lead.total) and offs[-1].lead / lead.total >= EXPLAINS
         instead = None if explains else _better_layer(model, x, layer, found, top)
-    finally:
-        model.train(was_training)
     target_logits = (logits[0, found.target[0]].item() for logits in (found.logits, found.without))
     probability = found.logits[0].softmax(0)
     grid = grid_of(model, found)

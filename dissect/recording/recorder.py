@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from competition_layers import (
     StochasticLWTA,
     competitions,
+    evaluating,
     load_noise_state,
     noise_state,
     observe,
@@ -16,7 +17,7 @@ from competition_layers import (
     winner_mask,
 )
 from competition_layers.names import match_names
-from competition_layers.wiring.axes import channel_axis
+from competition_layers.wiring.axes import channel_axes
 
 from .subject import class_tokens, reads_class_token
 from .summaries import check_summaries, of_competition, of_values, record_names
@@ -34,6 +35,7 @@ class Recorder:
         self.model, self.layers, self.summaries = model, tuple(layers), summaries
         self.device = next((tensor.device for tensor in model.parameters()), torch.device("cpu"))
         self.top_images: dict[str, TopImages] = {}
+        self.axes: dict[str, int] = {}  # of each layer's units
 
     def restart(self, seed: int) -> None:
         """Forget the top images; the noise of competitions starts at `seed`, so that a shard repeats by itself."""
@@ -46,6 +48,8 @@ class Recorder:
 
         They are taken as each layer speaks: nothing large is kept, and a later module in place changes nothing.
         """
+        x = x.to(self.device)
+        self.axes = self.axes or channel_axes(self.model, self.layers, x)
         competing = {name: layer for name, layer in competitions(self.model).items() if name in self.layers}
         others = [name for name in self.layers if name not in competing]
 
@@ -56,7 +60,7 @@ class Recorder:
             observe(self.model, list(competing), what="input", read=read) as from_inputs,
             observe(self.model, others, read=read) as from_outputs,
         ):
-            self.model(x.to(self.device))
+            self.model(x)
         seen = {**from_inputs, **from_outputs}
         self.top_images = {name: seen[name][1] for name in self.layers}
         return {name: {what: part.cpu() for what, part in seen[name][0].items()} for name in self.layers}
@@ -65,7 +69,7 @@ class Recorder:
         if not isinstance(values, Tensor) or values.ndim < 2:
             what = type(values).__name__ if not isinstance(values, Tensor) else tuple(values.shape)
             raise ValueError(f"Expected layer {name!r} to give one tensor (images, ..., units) but got {what}")
-        axis, layer = channel_axis(self.model, name, values), self.model.get_submodule(name)
+        axis, layer = self.axes[name] % values.ndim, self.model.get_submodule(name)
         tokens = values.ndim == 2 or (values.ndim == 3 and axis == 2)
         prefix = class_tokens(self.model) if tokens else 0
         chosen = self._chosen(name, prefix)
@@ -105,12 +109,11 @@ def recording(
     """
     names = match_names(layers, [name for name, _ in model.named_modules() if name], what="layer")
     check_summaries(summaries or ())
-    was_training, noise = model.training, noise_state(model)
-    model.eval()
+    noise = noise_state(model)
     try:
-        yield Recorder(model, names, summaries)
+        with evaluating(model):
+            yield Recorder(model, names, summaries)
     finally:
-        model.train(was_training)
         load_noise_state(model, noise)
 
 

@@ -139,8 +139,7 @@ def onnx_compatible(network: "nn.Module") -> "nn.Module":
 
     plain = copy.deepcopy(network)
     for name, layer in competitions(plain).items():
-        parent, _, child = name.rpartition(".")
-        setattr(plain.get_submodule(parent), child, Argmax(layer))
+        plain.set_submodule(name, Argmax(layer))
     return plain
 
 

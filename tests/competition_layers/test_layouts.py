@@ -19,7 +19,8 @@ def test_a_competition_in_the_other_layout_is_the_permuted_competition():
     "name, options",
     [
         ("deit_tiny_patch16_224", {"image_size": 32, "depth": 2}),
-        ("resnet18", {"image_size": 32, "include": "layer*.act1"}),
+        ("resnet18", {"image_size": 32, "include": "layer*.act1", "layers": (1, 1, 1, 1)}),
+        ("test_efficientnet", {"image_size": 32, "include": "blocks.*.bn2.act"}),  # gates, depthwise convolutions
     ],
 )
 def test_a_network_converts_there_and_back(name, options):
@@ -37,7 +38,7 @@ def test_a_network_converts_there_and_back(name, options):
 def test_a_competition_on_the_residual_stream_is_refused_by_name_and_nothing_changed():
     model = create_model("resnet18", num_classes=10, competitors=8, image_size=32).eval()
     weights = {k: v.clone() for k, v in model.state_dict().items()}
-    with pytest.raises(ValueError, match=r"Expected competition 'layer1.0.act2' to stand alone between two"):
+    with pytest.raises(ValueError, match=r"'layer1.0.act2' to share .* 'layer1.1.act2' has the same channels"):
         convert_layout(model, "adjacent", torch.randn(4, 3, 32, 32))
     assert all(torch.equal(v, weights[k]) for k, v in model.state_dict().items())
     assert all(layer.groups.layout == "strided" for layer in competitions(model).values())

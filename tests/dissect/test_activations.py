@@ -7,8 +7,6 @@ import torch
 from torch import nn
 
 from competition_layers import Competition, StochasticLWTA, create_model
-from competition_layers.surgery import Site
-from competition_layers.wiring.axes import channel_axis
 from dissect import LayerRecord, record_activations
 from dissect.recording.subject import reads_class_token
 from dissect.recording.summaries import SUMMARIES
@@ -245,26 +243,3 @@ def test_timms_own_transform_is_the_default(probe):
     assert tuple(record.summaries) == SUMMARIES
     assert record.won["cls"].sum(1).tolist() == [24] * 10  # one of 4 in each of 24 groups
     torch.testing.assert_close(record.win_rate.sum(1), torch.full((10,), 24.0))
-
-
-@pytest.mark.parametrize(
-    "model, layer, shape, axis",
-    [
-        (nn.Sequential(nn.Conv2d(3, 8, 1), nn.ReLU()), "1", (2, 8, 5, 7), 1),
-        (nn.Sequential(nn.Conv2d(3, 8, 1), nn.Linear(8, 8), nn.GELU()), "2", (2, 5, 7, 8), 3),
-        (nn.Sequential(nn.Linear(4, 8), nn.GELU()), "1", (2, 9, 8), 2),
-        (nn.Sequential(nn.Sequential(nn.Conv2d(3, 8, 1), nn.Linear(8, 8))), "0", (2, 8, 5, 5), 1),
-        (nn.Sequential(nn.Sequential(nn.Conv2d(3, 8, 1), nn.Linear(8, 8))), "0", (2, 5, 5, 8), 3),
-        (nn.Sequential(nn.Conv2d(3, 8, 1), StochasticLWTA(2, channel_dim=-1)), "1", (2, 5, 7, 8), 3),
-        (nn.Sequential(nn.Conv2d(3, 8, 1)), "0", (2, 8), 1),
-    ],
-    ids=["map", "channels last", "tokens", "square map first", "square map last", "competition", "vector"],
-)
-def test_the_axis_of_the_units(model, layer, shape, axis):
-    assert channel_axis(model, layer, torch.zeros(shape)) == axis
-
-
-def test_a_site_of_the_dense_twin_tells_its_axis():
-    model = nn.Sequential(nn.Conv2d(3, 8, 1), nn.GELU())
-    model.lwta = type("Spec", (), {"sites": (Site("1", -1),)})()
-    assert channel_axis(model, "1", torch.zeros(2, 5, 7, 8)) == 3

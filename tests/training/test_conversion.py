@@ -99,7 +99,8 @@ def test_the_distillation_loss_is_the_divergence_times_the_squared_temperature()
 
 
 def test_where_no_permutation_can_be_made_it_is_told_by_name(capsys):
-    model = create_model("resnet18", competitors=1, num_classes=2, image_size=32, include="layer*", **RESNET).eval()
+    two_blocks = {**RESNET, "layers": (1, 2, 1, 1)}  # on one residual stream
+    model = create_model("resnet18", competitors=1, num_classes=2, image_size=32, include="layer*", **two_blocks).eval()
     convert(model, 4, batches(size=32), conversion=Conversion(images=16))
     told = capsys.readouterr().out
     assert "layer2.0.act2: units grouped by index" in told

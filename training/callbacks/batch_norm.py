@@ -7,6 +7,8 @@ import torch
 from lightning import Callback, LightningModule, Trainer
 from torch import Tensor, nn
 
+from competition_layers import evaluating
+
 
 class BatchNormStatistics(Callback):
     """Before each validation and at the end, statistics are taken anew from `batches` of training images.
@@ -38,18 +40,15 @@ def reestimate_batch_norm(model: nn.Module, batches: Iterable[Tensor]) -> None:
     norms = [module for module in model.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
     if not norms:
         return
-    was_training = {module: module.training for module in model.modules()}
     momenta = {norm: norm.momentum for norm in norms}
-    model.eval()
-    for norm in norms:
-        norm.reset_running_stats()
-        norm.train()
-        norm.momentum = None  # a plain mean over the batches
-    try:
-        for images in batches:
-            model.forward(images)
-    finally:
-        for norm, momentum in momenta.items():
-            norm.momentum = momentum
-        for module, training in was_training.items():
-            module.training = training
+    with evaluating(model):
+        for norm in norms:
+            norm.reset_running_stats()
+            norm.train()
+            norm.momentum = None  # a plain mean over the batches
+        try:
+            for images in batches:
+                model.forward(images)
+        finally:
+            for norm, momentum in momenta.items():
+                norm.momentum = momentum

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from competition_layers import StochasticLWTA, competitions, observe
+from competition_layers import StochasticLWTA, competitions, evaluating, observe
 from competition_layers.competition import Competition, check_choice
 from competition_layers.spec import spec_of, with_labels
 from competition_layers.surgery import Site, activation_sites, swap_activations
@@ -180,7 +180,8 @@ def convert(
     swap = GradualSwap(model)
     layers = competitions(model)
     if layers:
-        activations, tried = _recorded(model, images, conversion)
+        with evaluating(model):
+            activations, tried = _recorded(model, images, conversion)
         if conversion.grouping != "index":
             for name in layers:
                 _regroup(model, name, activations[name], tried, conversion)
@@ -210,12 +211,11 @@ def _regroup(model: nn.Module, name: str, activations: Tensor, tried: Tensor, co
 @torch.no_grad()
 def _recorded(model: nn.Module, images: Iterable[Tensor], conversion: Conversion) -> tuple[dict[str, Tensor], Tensor]:
     """What the activations of each site are, at some positions of `conversion.images`; and a few of the images."""
-    layers, training, count = competitions(model), model.training, conversion.images
+    layers, count = competitions(model), conversion.images
     generator = torch.Generator().manual_seed(conversion.seed or 0)
     device = next(model.parameters()).device
     kept: dict[str, list[Tensor]] = {name: [] for name in layers}
     seen, tried = 0, torch.empty(0)
-    model.eval()
     for batch in images:
         batch = batch[: count - seen].to(device)
         tried, seen = (batch[:_TRIED] if seen == 0 else tried), seen + len(batch)
@@ -231,5 +231,4 @@ def _recorded(model: nn.Module, images: Iterable[Tensor], conversion: Conversion
             kept[name].append(rows)
         if seen >= count:
             break
-    model.train(training)
     return {name: torch.cat(rows) for name, rows in kept.items()}, tried

@@ -30,13 +30,12 @@ def channel_axis(model: nn.Module, layer: str, x: Tensor) -> int:
 
 
 def _followed(layer: str, calls: Sequence[Node]) -> int:
-    if not calls:
-        raise RuntimeError(f"Expected layer {layer!r} to run once in a pass but got 0 calls")
+    if len(calls) != 1:
+        raise RuntimeError(f"Expected layer {layer!r} to run once in a pass but got {len(calls)} calls")
     gives = calls[0].gives
     if len(gives) != 1 or len(gives[0].shape) < 2:
-        raise ValueError(
-            f"Expected layer {layer!r} to give one tensor (images, ..., units) but got {[v.shape for v in gives]}"
-        )
+        got = gives[0].shape if len(gives) == 1 else f"{len(gives)} tensors"
+        raise ValueError(f"Expected layer {layer!r} to give one tensor (images, ..., units) but got {got}")
     axis = 1 if len(gives[0].shape) == 2 else gives[0].axis
     if axis is None:
         raise ValueError(f"Expected layer {layer!r} to have its units on one axis but none could be followed there")

@@ -89,8 +89,7 @@ class _Tracer(TorchFunctionMode):
 
     def graph(self, function: Callable[[Tensor], Any], x: Tensor) -> Graph:
         try:
-            # no channels yet: what a layer gives has some
-            self.mark(x, Value(tuple(x.shape), of_input=True))
+            self.mark(x, Value(tuple(x.shape), 1 if x.ndim == 4 else None, of_input=True))  # images: channels first
             with self.hooks(), self:
                 answer = function(x)
             self.add(Node("", OUTPUT, self.values(answer)))

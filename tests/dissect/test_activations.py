@@ -226,7 +226,7 @@ def test_a_layer_that_gives_no_tensor_is_refused_by_name(probe, to_tensor):
             return x, x
 
     model = nn.Sequential(Pair())
-    with pytest.raises(ValueError, match=r"Expected layer '0' to give one tensor .* but got tuple"):
+    with pytest.raises(ValueError, match=r"Expected layer '0' to give one tensor .* but got 2 tensors"):
         record_activations(model, probe, "0", transform=to_tensor)
 
 

@@ -16,6 +16,7 @@ from pictures.names import readable_name
 
 from ..folder.dissection import Dissection
 from ..recording.subject import architecture, competitors_of, default_layer, label_names
+from .decision_view import decides, decision_view, with_places
 from .explanation import EXPLAINS, ClassScore, ExplainedLayer, Explanation, LayerShare, Sum
 from .picture import as_seen, network_input
 from .places import grid_of, regions_of
@@ -59,6 +60,8 @@ def explain(
         units = strength.topk(min(top, int((strength > 0).sum()))).indices.tolist()
         offs, random_lead = switch_off(model, x, layer, found, units, labels)
         effects = unit_effects(model, x, layer, found, list(zip(units, offs[:-1], strict=True)), dissection)
+        view = decision_view(model, x, found, units, labels) if decides(model, layer) else None
+        effects = effects if view is None else with_places(effects, view)
         lead = _sum(found.to_margin[0], units, lead_of(found.logits, found)[0], lead_of(found.without, found)[0])
         explains = bool(lead.total) and offs[-1].lead / lead.total >= EXPLAINS
         instead = None if explains else _better_layer(model, x, layer, found, top)
@@ -68,7 +71,7 @@ def explain(
     return Explanation(
         image=readable_name(str(image)) if isinstance(image, str | Path) else "image",
         picture=as_seen(model, x[0]),
-        at=_explained_layer(model, layer, found),
+        at=_explained_layer(model, layer, found, decision=view is not None),
         classes=tuple(
             ClassScore(labels[i], float(probability[i]), float(found.logits[0, i]))
             for i in probability.topk(min(CLASSES, len(probability))).indices.tolist()
@@ -83,6 +86,9 @@ def explain(
         passed=int(passed(found).sum()),
         deciding=int(deciding_units(found.to_margin[0]).sum()),
         instead=instead,
+        switches=None if view is None else view.switches,
+        sufficient=None if view is None else view.sufficient,
+        necessary=None if view is None else view.necessary,
         regions=None if grid is None or found.won is None else regions_of(found.margin_at[0], units, grid),
     )
 
@@ -104,7 +110,7 @@ def class_index(model: nn.Module, target: str | int | None) -> int | None:
     raise ValueError(f"Expected a class of the network ({shown}) but got {target!r}{nearest(target, labels)}")
 
 
-def _explained_layer(model: nn.Module, layer: str, found: Contributions) -> ExplainedLayer:
+def _explained_layer(model: nn.Module, layer: str, found: Contributions, *, decision: bool) -> ExplainedLayer:
     rules = sorted({each.competition.inference for each in competitions(model).values()})
     return ExplainedLayer(
         architecture=architecture(model),
@@ -113,6 +119,7 @@ def _explained_layer(model: nn.Module, layer: str, found: Contributions) -> Expl
         competitors=competitors_of(model.get_submodule(layer)),
         rule=" and ".join(rules) or "nothing competes",
         method=found.method,
+        decision=decision,
     )
 
 
@@ -124,7 +131,7 @@ def _sum(by_unit: Float[Tensor, "units"], units: Sequence[int], total: float, wi
 def _better_layer(model: nn.Module, x: Tensor, layer: str, found: Contributions, top: int) -> LayerShare | None:
     """The last of the other competing layers whose `top` strongest units carry half of the lead, by one pass each."""
     others = [name for name in competitions(model) if name != layer]
-    if not others:
+    if not others or decides(model, layer):
         return None
     estimates = first_order(model, x, others, target=int(found.target[0]))
     lead = lead_of(found.logits, found)[0]

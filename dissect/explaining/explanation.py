@@ -151,7 +151,9 @@ class Explanation:
     truth: str = ""  # what the image shows, where that is known
     instead: LayerShare | None = None  # a layer that does explain the decision, where this one does not
     regions: tuple[tuple[int, ...], ...] | None = None  # at each place the row of `units` that adds most; -1: another
-    switches: Switches | None = field(default=None, repr=False)
+    switches: Switches | None = field(default=None, repr=False)  # of a decision layer
+    sufficient: int | None = None  # so many of its winners, the largest votes first, give the answer without the rest
+    necessary: int | None = None  # and so many off change it; None: not asked, or nothing changes it
 
     @property
     def label(self) -> str:

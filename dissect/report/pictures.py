@@ -12,7 +12,9 @@ from ..folder.strips import GAP
 SHOWN_TILES = 6  # of an exemplar strip
 CRISP = 96  # pixels of a side up to which a picture is kept without loss
 VEIL = 0.82  # how dark a place is where the unit lost
-REGION_ALPHA = 120  # of 255
+REGION_ALPHA = 140  # of 255
+INSET = 16  # percent: no name of a region is written nearer to an edge
+NAMED_REGIONS = 5  # the largest ones: more would hide the picture
 COLOURS = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7", "#8c6bb1")  # told apart by all
 OTHERS = "#8a8f98"
 
@@ -56,14 +58,18 @@ def regions_uri(explanation: Explanation) -> str:
 def region_names(explanation: Explanation) -> list[dict[str, Any]]:
     """For each unit with a region its name, and where to write it: the place of its own nearest to their middle."""
     grid = explanation.regions or ()
+    owned: dict[int, list[tuple[int, int]]] = {}
+    for y, line in enumerate(grid):
+        for x, row in enumerate(line):
+            owned.setdefault(row, []).append((y, x))
+    owned.pop(-1, None)
     names = []
-    for row, effect in enumerate(explanation.units):
-        places = [(y, x) for y, line in enumerate(grid) for x, owner in enumerate(line) if owner == row]
-        if not places:
-            continue
+    for row in sorted(owned, key=lambda row: -len(owned[row]))[:NAMED_REGIONS]:
+        effect, places = explanation.units[row], owned[row]
         middle = [sum(axis) / len(places) for axis in zip(*places, strict=True)]
         y, x = min(places, key=lambda place: (place[0] - middle[0]) ** 2 + (place[1] - middle[1]) ** 2)
         left, top = (round(100 * (at + 0.5) / size, 1) for at, size in ((x, len(grid[0])), (y, len(grid))))
+        left = min(max(left, INSET), 100 - INSET)
         names.append({"row": row, "label": effect.label, "left": left, "top": top})
     return names
 

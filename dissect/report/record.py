@@ -11,6 +11,7 @@ from competition_layers.files import write_file
 from ..comparing.figures import Comparison
 from ..explaining.explanation import Explanation
 from .sentence import other_layer, sentence_of
+from .sums import needed
 
 FORMAT = 1
 
@@ -27,6 +28,7 @@ def explanation_record(explanation: Explanation) -> dict[str, Any]:
         "effective_density": explanation.effective_density,
         "sentence": sentence_of(explanation),
         "other_layer": other_layer(explanation),
+        "needed": needed(explanation),
     }
 
 

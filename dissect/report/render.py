@@ -4,11 +4,14 @@ A new page is a template that extends `base.html.j2`, and a function that calls 
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2.utils import htmlsafe_json_dumps
+from markupsafe import Markup
 
 from competition_layers.attribution import METHODS
 from competition_layers.files import write_file
@@ -17,10 +20,11 @@ from competition_layers.terminal import plain
 from ..comparing.figures import Comparison
 from ..explaining.explanation import Explanation
 from ..naming.description import OUTCOMES
-from .numbers import add_up, duration, percent, signed
+from .numbers import duration, percent, signed
 from .pictures import COLOURS, picture_uri, region_names, regions_uri, strip_uri, veil_uri
 from .record import write_record
 from .sentence import other_layer, sentence_of
+from .sums import lead_parts, needed
 
 
 def render_report(
@@ -87,6 +91,8 @@ def render_page(path: str | Path, template: str, **values: Any) -> Path:
         "parts": lead_parts,
         "sentence": sentence_of,
         "other_layer": other_layer,
+        "needed": needed,
+        "switch_data": switch_data,
         "stem": lambda name: Path(name).name or name,
     }
     environment.globals |= {"colours": COLOURS, "outcomes": OUTCOMES}
@@ -96,14 +102,13 @@ def render_page(path: str | Path, template: str, **values: Any) -> Path:
     return Path(path)
 
 
-def lead_parts(explanation: Explanation) -> dict[str, Any]:
-    """What the lead is the sum of, rounded so that it adds up: `units` one by one, `others`, `without`, `missed`."""
-    lead = explanation.lead
-    *units, others, without, missed = add_up(
-        [*(effect.to_lead for effect in explanation.units), lead.others, lead.without, lead.missed]
-    )
-    total = round(sum((*units, others, without, missed)), 2)
-    return {"units": units, "others": others, "without": without, "missed": missed, "total": total}
+def switch_data(explanation: Explanation) -> Markup:
+    """What the switches compute with, as JSON that cannot end its element."""
+    assert explanation.switches is not None
+    labels = [plain(label) for label in explanation.switches.labels]
+    ends = (explanation.switches.labels.index(label) for label in (explanation.target, explanation.runner_up))
+    data = asdict(explanation.switches) | {"labels": labels} | dict(zip(("target", "runner_up"), ends, strict=True))
+    return htmlsafe_json_dumps(data)
 
 
 def _title(explanations: Sequence[Explanation]) -> str:

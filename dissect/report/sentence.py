@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from ..explaining.explanation import Explanation, UnitEffect
 from .numbers import percent, signed
+from .sums import lead_parts
 
 FOR, AGAINST = 3, 2  # units that the sentence names at most
 
@@ -19,8 +20,9 @@ def sentence_of(explanation: Explanation) -> str:
             f"{target}, but not because of these units: together they carry {percent(explanation.share)} of its lead "
             f"over {runner_up}"
         )
-    ahead = [effect for effect in explanation.units if effect.to_lead > 0]
-    behind = [effect for effect in explanation.units if effect.to_lead < 0]
+    added = list(zip(explanation.units, lead_parts(explanation).units, strict=True))
+    ahead = [(effect, by) for effect, by in added if by > 0]
+    behind = [(effect, by) for effect, by in added if by < 0]
     said = target
     if explanation.lead.total < 0:  # a class was asked for that is not the predicted one
         said, ahead, behind = f"{runner_up} and not {target}", behind, ahead
@@ -33,6 +35,8 @@ def other_layer(explanation: Explanation) -> str:
     """Which layer explains the decision where this one does not; "" where it does."""
     if explanation.explains:
         return ""
+    if explanation.at.decision:
+        return "Other winners and the bias carry the rest of the lead: --top shows more of them"
     here = f"{explanation.at.layer} does not explain this decision"
     if explanation.instead is None:
         return f"{here}, and no other layer's few units do; a network that ends in a decision layer says what decided"
@@ -40,8 +44,7 @@ def other_layer(explanation: Explanation) -> str:
     return f"{here}; {explanation.instead.layer} does: its strongest units carry {share} of the lead"
 
 
-def _listed(effects: Sequence[UnitEffect]) -> str:
+def _listed(effects: Sequence[tuple[UnitEffect, float]]) -> str:
     return ", ".join(
-        f"{effect.label} {signed(effect.to_lead)}" + (f" ({effect.place})" if effect.place else "")
-        for effect in effects
+        f"{effect.label} {signed(by)}" + (f" ({effect.place})" if effect.place else "") for effect, by in effects
     )

@@ -5,10 +5,11 @@ from pathlib import Path
 from competition_layers.terminal import aligned, plain
 
 from ..comparing.figures import Comparison
-from ..explaining.explanation import Explanation, Sum
+from ..explaining.explanation import Explanation
 from ..naming.description import OUTCOMES
 from .numbers import duration, percent, signed
 from .sentence import other_layer, sentence_of
+from .sums import lead_parts, needed
 
 
 def explanation_text(explanation: Explanation) -> str:
@@ -26,6 +27,7 @@ def explanation_text(explanation: Explanation) -> str:
         f"  {at.layer}: {at.width} units, {passed}{explanation.deciding} make 90 % of the contributions to that lead; "
         f"these {len(explanation.units)} carry {percent(explanation.share)} of it ({at.method})",
     ]
+    parts = lead_parts(explanation)
     rows = [("unit", "name", "where", "value", "won", "to logit", "to lead", "measured", "without it")]
     rows += [
         (
@@ -35,32 +37,32 @@ def explanation_text(explanation: Explanation) -> str:
             signed(effect.value),
             "" if effect.win_share is None else percent(effect.win_share),
             signed(effect.to_logit),
-            signed(effect.to_lead),
-            signed(effect.off.lead),
+            signed(added),
+            signed(lost),
             f"{effect.off.label} {percent(effect.off.probability)}",
         )
-        for effect in explanation.units
+        for effect, added, lost in zip(explanation.units, parts.units, parts.lost, strict=True)
     ]
-    together = explanation.together
-    drawn = explanation.random_lead
+    together, drawn = explanation.together, explanation.random_lead
     foot = [
-        f"  {parts_text(explanation.lead, decision=at.decision)}",
+        f"  {parts_text(explanation)}",
         f"  all {len(explanation.units)} off: the lead loses {signed(together.lead)}"
         + (f" (as many other winners, at random: {signed(drawn)})" if drawn is not None else "")
         + f", the network says {together.label} {percent(together.probability)}",
+        f"  {needed(explanation)}",
     ]
-    return "\n".join(
-        [*(plain(line) for line in head if line.strip()), *aligned(rows, left=(1, 2, 8)), *map(plain, foot)]
-    )
+    lines = [*map(plain, head), *aligned(rows, left=(1, 2, 8)), *map(plain, foot)]
+    return "\n".join(line for line in lines if line.strip())
 
 
-def parts_text(lead: Sum, *, decision: bool) -> str:
+def parts_text(explanation: Explanation) -> str:
     """What the lead is the sum of."""
-    rest = "bias" if decision else "without this layer"
-    parts = [("these units", lead.units), ("the others", lead.others), (rest, lead.without)]
-    if abs(lead.missed) >= 0.005:
-        parts.append(("missed by first order", lead.missed))
-    return f"lead {signed(lead.total)} = " + ", ".join(f"{what} {signed(value)}" for what, value in parts)
+    at, parts = explanation.at, lead_parts(explanation)
+    said = [("these units", sum(parts.units)), ("the others", parts.others)]
+    said.append(("bias" if at.decision else "without this layer", parts.without))
+    if not at.exact:
+        said.append(("missed by first order", parts.missed))
+    return f"lead {signed(parts.total)} = " + ", ".join(f"{what} {signed(value)}" for what, value in said)
 
 
 def comparison_text(comparison: Comparison) -> str:

@@ -26,14 +26,16 @@ def open_model(source: str, *, random_weights: bool = False) -> Any:
     the same one.
 
     Raises:
-        ValueError: an unknown name (the nearest is offered), or a function that returns something else.
+        ValueError: an unknown name (the nearest is offered), a function that returns something else, damaged weights.
+        FileNotFoundError: no model there; weights that are neither in the cache nor on the Hub.
     """
-    with _seeded() if random_weights else nullcontext():
+    named = source.startswith(("hf-hub:", "local-dir:", "torchvision:"))
+    module, _, function = source.partition(":")
+    if function and not named and not Path(source).exists():
+        return _from_entry(source, module, function)
+    with _seeded() if random_weights else nullcontext(), _fetched(source):
         if source.startswith("torchvision:"):
-            return _from_torchvision(source.removeprefix("torchvision:"), random_weights)
-        module, _, function = source.partition(":")
-        if function and not source.startswith(("hf-hub:", "local-dir:")) and not Path(source).exists():
-            return _from_entry(source, module, function)
+            return _from_torchvision(function, random_weights)
         from competition_layers import load_model
 
         return load_model(source, random_weights=random_weights)
@@ -114,6 +116,27 @@ def training_seconds(source: str) -> float | None:
             before = training_seconds(teacher) if teacher else 0.0
             return None if own is None or before is None else own + before
     return None
+
+
+@contextmanager
+def _fetched(source: str) -> Iterator[None]:
+    """What the libraries that fetch and read weights say, in one line with what to do."""
+    from safetensors import SafetensorError
+
+    try:
+        yield
+    except SafetensorError as error:
+        raise ValueError(
+            f"Expected whole weights of {source!r} but they are damaged ({error}); copy them anew"
+        ) from error
+    except OSError as error:
+        if "Expected" in str(error):
+            raise
+        said = str(error).strip().partition("\n")[0]
+        raise FileNotFoundError(
+            f"Expected the weights of {source!r} in the cache or on the Hub but got: {said}; without a network give a "
+            "run or model folder"
+        ) from error
 
 
 @contextmanager

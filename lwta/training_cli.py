@@ -12,6 +12,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from competition_layers import load_model
+from competition_layers.cells import inert
 from competition_layers.files import write_file
 from pictures import print_skipped
 from training import Classifier, ImageData, Run
@@ -88,7 +89,7 @@ def predict(cli: "TrainingCLI") -> None:
             if i not in broken:
                 best = int(scores.argmax())
                 file_name = f"{images.source}/{images.names[i]}"
-                writer.writerow((file_name, names[best] if names else best, f"{float(scores[best]):.4f}"))
+                writer.writerow((inert(file_name), inert(names[best] if names else best), f"{float(scores[best]):.4f}"))
     print_skipped([(images.names[i], why) for i, why in broken.items()])
     print(f"{len(images) - len(broken)} predictions are in {out}")
 

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from contextlib import suppress
 from pathlib import Path
+from urllib.error import URLError
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from safetensors.torch import save_file
 from torch import nn
 from torchvision import models
 
+from competition_layers import create_model, save_model
 from dissect import Dissection, open_probe
 from dissect import compare as compare_networks
 from dissect import explain as explain_image
@@ -56,7 +58,7 @@ from torchvision import models, transforms
 
 def resnet():
     torch.manual_seed(0)
-    model = models.ResNet(models.resnet.BasicBlock, [2, 2, 2, 2], width_per_group=64, num_classes=2)
+    model = models.ResNet(models.resnet.BasicBlock, [1, 1, 1, 1], width_per_group=64, num_classes=2)
     return model, transforms.Compose([transforms.Resize(32), transforms.ToTensor()])
 """
 
@@ -97,6 +99,28 @@ def test_a_slip_is_answered_with_what_is_there(own, source, match):
         open_model(source)
 
 
+@pytest.mark.parametrize("source", ["resnet10t", "hf-hub:timm/resnet10t.c3_in1k", "torchvision:resnet18"])
+def test_weights_that_cannot_be_fetched_are_said_in_one_line(monkeypatch, source):
+    def offline(*_, **__):
+        raise URLError("Name or service not known\nand more")
+
+    monkeypatch.setattr("competition_layers.load_model", offline, raising=False)
+    monkeypatch.setattr(models, "get_model", offline)
+    with pytest.raises(
+        FileNotFoundError, match=f"Expected the weights of '{source}' in the cache or on the Hub"
+    ) as error:
+        open_model(source)
+    assert "\n" not in str(error.value) and "give a run or model folder" in str(error.value)
+
+
+def test_damaged_weights_are_said_in_one_line(tmp_path):
+    folder = save_model(create_model("test_resnet", competitors=4, num_classes=2, image_size=32), tmp_path / "model")
+    weights = (folder / "model.safetensors").read_bytes()
+    (folder / "model.safetensors").write_bytes(weights[: len(weights) // 2])
+    with pytest.raises(ValueError, match=r"Expected whole weights of .*model' but they are damaged: .* copy anew"):
+        open_model(str(folder))
+
+
 def test_torchvisions_networks_bring_their_weights_transform_and_classes():
     model = open_model("torchvision:resnet18", random_weights=True)
     assert isinstance(model, models.ResNet) and class_names(model)[0] == "tench"
@@ -108,8 +132,8 @@ def test_by_default_an_activation_that_runs_several_times_is_read_where_its_bloc
     (own / "shared.py").write_text(SHARED)
     describe.main(["--model=shared:resnet", *command[1:], "--out=shared"])
     dissection = Dissection.open(own / "shared")
-    assert dissection.layers == ("layer4.1",) and dissection.units("layer4.1") == 512
-    assert (dissection.record("layer4.1").summaries["mean"] >= 0).all()  # after the activation
+    assert dissection.layers == ("layer4.0",) and dissection.units("layer4.0") == 512
+    assert (dissection.record("layer4.0").summaries["mean"] >= 0).all()  # after the activation
     sys.modules.pop("shared", None)
 
 

@@ -90,11 +90,10 @@ def _returning(model: nn.Module, activation: str, inputs: Tensor) -> str | None:
         return hook
 
     handles = [model.get_submodule(name).register_forward_hook(keep(name)) for name in (activation, *around)]
-    was_training = model.training
     try:
-        model.eval()(inputs)
+        with evaluating(model):
+            model(inputs)
     finally:
-        model.train(was_training)
         for handle in handles:
             handle.remove()
     return next((name for name in around if outputs.get(name) is outputs[activation]), None)

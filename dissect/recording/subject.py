@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from competition_layers import StochasticLWTA, activation_sites, data_config
+from competition_layers import StochasticLWTA, activation_sites, data_config, evaluating
 
 from ..probe.passes import Transform
 

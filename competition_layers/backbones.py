@@ -1,28 +1,26 @@
-"""Any timm model with competitions in it: created, saved, loaded. The only file that imports timm's factory."""
+"""Any timm model with competitions in it. The only file that imports timm's factory."""
 
-import json
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import timm
 from huggingface_hub import hf_hub_download
-from safetensors.torch import load_file, save_file
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from timm.data import ImageNetInfo, infer_imagenet_subset, resolve_model_data_config
 from torch import nn
 
 from .competition import Competition
 from .decision import DecisionLayer, add_decision
-from .files import write_folder
+from .files import recover_folder
+from .foreign import plain_architecture, plain_model_args, plain_pretrained_cfg, read_config
 from .names import nearest
-from .spec import ModelSpec, model_card, site_config, spec_of
+from .spec import ModelSpec
 from .surgery import swap_activations
-from .wiring.sites import Site, Survey, survey
+from .wiring.sites import Survey, survey
 
-FORMAT = 2  # of config.json; a newer one is refused by name
-_OF_A_SITE = tuple(field.name for field in fields(Site))
-_PREFIX = "lwta/"  # of `architecture`: plain timm then refuses the file instead of building the dense network
+_NAMES = ("hf-hub:", "local-dir:")  # of what others made
 
 
 def create_model(
@@ -73,15 +71,14 @@ def create_model(
     labels = tuple(label_names or _label_names(model))
     if decision is not None:
         sites.append(add_decision(model, decision))
-    # timm fills model.pretrained_cfg; a sourceless copy of it makes the model's transforms and labels travel with it
-    cfg = {
-        k: v for k, v in dict(model.pretrained_cfg).items() if v is not None and k not in ("url", "file", "state_dict")
-    }
+    # timm fills model.pretrained_cfg; what describes pictures and classes travels with the model
+    cfg = plain_pretrained_cfg(dict(model.pretrained_cfg))
+    built_with = model.lwta_built_with
+    del model.lwta_built_with
     model.lwta = ModelSpec(
         architecture=cfg.get("architecture", name),
         num_classes=model.num_classes,
-        # what timm built it with, a hub entry's own arguments included
-        model_args={k: v for k, v in model._model_args.items() if k != "num_classes"},
+        model_args=built_with,
         label_names=labels,
         pretrained_cfg=cfg,
         sites=tuple(sites),
@@ -91,67 +88,15 @@ def create_model(
     return model
 
 
-def save_model(
-    model: nn.Module, folder: str | Path, *, state_dict: Mapping | None = None, card: str = "", **notes: Any
-) -> Path:
-    """Write `model.safetensors`, `config.json` and a model card, whole or not at all; an older `folder` is replaced.
-
-    Args:
-        state_dict: weights to write instead of the model's own (averaged ones); say so in `notes`.
-        card: text of the model card.
-        notes: further keys of config.json.
-    """
-    spec = spec_of(model)
-    weights = model.state_dict() if state_dict is None else state_dict
-    config = {
-        "format": FORMAT,
-        "architecture": _PREFIX + spec.architecture,
-        "num_classes": spec.num_classes,
-        "label_names": list(spec.label_names),
-        "model_args": dict(spec.model_args),
-        "pretrained_cfg": dict(spec.pretrained_cfg),
-        "competition": {
-            "format": FORMAT,
-            "sites": [site_config(model, site) for site in spec.sites],
-            "left_out": dict(spec.left_out),
-        },
-        **({} if spec.decision is None else {"decision": asdict(spec.decision)}),
-        **notes,
-    }
-    with write_folder(folder) as temporary:
-        save_file(
-            {k: v.detach().contiguous().cpu().clone() for k, v in weights.items()}, temporary / "model.safetensors"
-        )
-        (temporary / "config.json").write_text(json.dumps(config, indent=2) + "\n")
-        (temporary / "README.md").write_text(card or model_card(spec, config))
-    return Path(folder)
-
-
-def load_model(source: str | Path, *, random_weights: bool = False) -> nn.Module:
-    """The model of a run folder, a model folder, `hf-hub:OWNER/NAME` or `local-dir:PATH`; in evaluation mode.
-
-    A folder or hub entry in timm's own format, and a bare timm name (its pretrained weights; none with
-    `random_weights`), give the dense network. Weights are read from safetensors only.
-
-    Raises:
-        FileNotFoundError: a folder without a model. ValueError: an unknown name, a newer format.
-    """
-    source = str(source)
-    folder = _find_folder(source)
-    if folder is None and not source.startswith("hf-hub:"):
-        return create_model(source, competitors=1, pretrained=not random_weights).eval()
-    config = json.loads(_file(source, folder, "config.json").read_text())
-    if not str(config.get("architecture", "")).startswith(_PREFIX):
-        name = source if folder is None else f"local-dir:{folder}"
-        return create_model(name, competitors=1, pretrained=not random_weights).eval()
-    if config["format"] > FORMAT:
-        raise ValueError(
-            f"Expected a model of format {FORMAT} or older but got {config['format']}; update lwta to read {source}"
-        )
-    model = _build(config)
-    if not random_weights:
-        model.load_state_dict(load_file(_file(source, folder, "model.safetensors")))
-    return model.eval()
+def build(spec: ModelSpec) -> nn.Module:
+    """The dense network of a `ModelSpec`, with fresh weights; nothing that the spec says is read or fetched."""
+    overlay = {k: v for k, v in plain_pretrained_cfg(spec.pretrained_cfg).items() if k not in ("architecture", "tag")}
+    return timm.create_model(
+        _known(plain_architecture(spec.architecture)),
+        pretrained_cfg_overlay=overlay,
+        num_classes=spec.num_classes,
+        **plain_model_args(spec.model_args),
+    )
 
 
 def data_config(model: nn.Module) -> dict[str, Any]:
@@ -161,50 +106,13 @@ def data_config(model: nn.Module) -> dict[str, Any]:
 
 def model_defaults(name: str, *, image_size: int | None = None) -> dict[str, Any]:
     """The data configuration of a timm name, without building the model."""
-    hub = name.startswith(("hf-hub:", "local-dir:"))
-    cfg = (
-        _timm_model(name, False, None, None, {}).pretrained_cfg
-        if hub
-        else timm.get_pretrained_cfg(_known(name)).to_dict()
-    )
+    if name.startswith(_NAMES):
+        architecture, overlay, _ = _entry(name, weights=False)
+        cfg = {**timm.get_pretrained_cfg(architecture).to_dict(), **overlay}
+    else:
+        cfg = timm.get_pretrained_cfg(_known(name)).to_dict()
     cfg = {**cfg, **_overlay(image_size)}
     return timm.data.resolve_data_config(pretrained_cfg=cfg)
-
-
-def _build(config: Mapping[str, Any]) -> nn.Module:
-    """The model that a config.json describes, with fresh weights."""
-    name = config["architecture"].removeprefix(_PREFIX)
-    overlay = {k: v for k, v in config["pretrained_cfg"].items() if k not in ("architecture", "tag")}
-    model = timm.create_model(
-        name, pretrained_cfg_overlay=overlay, num_classes=config["num_classes"], **config["model_args"]
-    )
-    decision = DecisionLayer(**config["decision"]) if "decision" in config else None
-    if decision is not None:
-        add_decision(model, decision)
-    sites = config["competition"]["sites"]
-    for entry in sites:
-        swap_activations(model, entry["competitors"], sites=[_site(entry)], competition=_competition(entry))
-    model.lwta = ModelSpec(
-        architecture=name,
-        num_classes=config["num_classes"],
-        model_args=config["model_args"],
-        label_names=tuple(config["label_names"]),
-        pretrained_cfg=config["pretrained_cfg"],
-        sites=tuple(map(_site, sites)),
-        left_out=config["competition"].get("left_out", {}),
-        decision=decision,
-    )
-    return model
-
-
-def _site(entry: Mapping[str, Any]) -> Site:
-    return Site(**{key: entry[key] for key in _OF_A_SITE if key in entry})
-
-
-def _competition(entry: Mapping[str, Any]) -> Competition:
-    """How a site's units compete; format 1 wrote `noise` for `noise_scale`, and none of it for `competitors: 1`."""
-    options = {"noise_scale" if key == "noise" else key: value for key, value in entry.items()}
-    return Competition(**{field.name: options[field.name] for field in fields(Competition) if field.name in options})
 
 
 def _surveyed(name, pretrained, num_classes, image_size, model_args) -> tuple[nn.Module, Survey]:
@@ -226,10 +134,88 @@ def _surveyed(name, pretrained, num_classes, image_size, model_args) -> tuple[nn
 
 
 def _timm_model(name, pretrained, num_classes, image_size, model_args) -> nn.Module:
-    if not name.startswith(("hf-hub:", "local-dir:")):
+    """timm's network; `model_args` of a person's own may hold timm's `pretrained_cfg_overlay` too."""
+    overlay: dict[str, Any] = {}
+    options = dict(model_args)
+    if name.startswith(_NAMES):
+        name, overlay, own = _entry(name, weights=pretrained)
+        options = own | options
+    else:
         _known(name)
-    options = dict(model_args) if num_classes is None else {"num_classes": num_classes, **model_args}
-    return timm.create_model(name, pretrained=pretrained, pretrained_cfg_overlay=_overlay(image_size), **options)
+    if num_classes is not None:
+        options["num_classes"] = num_classes
+    overlay |= _overlay(image_size) | dict(options.pop("pretrained_cfg_overlay", {}))
+    with _reaching(name):
+        model = timm.create_model(name, pretrained=pretrained, pretrained_cfg_overlay=overlay, **options)
+    model.lwta_built_with = {k: v for k, v in options.items() if k != "num_classes"}
+    return model
+
+
+def _entry(name: str, *, weights: bool) -> tuple[str, dict[str, Any], dict[str, Any]]:
+    """Architecture, overlay of its pretrained_cfg and arguments of a folder or hub entry in timm's own format."""
+    place = entry_of(name)
+    config = read_config(place("config.json"))
+    cfg = plain_pretrained_cfg(config.get("pretrained_cfg", config))
+    for key in ("num_classes", "label_names", "label_descriptions"):
+        if config.get(key) is not None:
+            cfg |= plain_pretrained_cfg({key: config[key]})
+    architecture = _known(plain_architecture(config.get("architecture")))
+    # the weights lie beside the file, whatever it says of them
+    nowhere = {"url": None, "hf_hub_id": None, "source": None, "state_dict": None, "custom_load": False}
+    overlay = {**cfg, **nowhere, "file": str(place("model.safetensors")) if weights else None}
+    args = plain_model_args(config.get("model_args") or {})
+    return architecture, overlay, {**({"num_classes": cfg["num_classes"]} if "num_classes" in cfg else {}), **args}
+
+
+def entry_of(name: str) -> Callable[[str], Path]:
+    """Where the files of a run folder, a model folder, `local-dir:PATH` or `hf-hub:OWNER/NAME` are, by their names.
+
+    Raises:
+        FileNotFoundError: no model there, or a file of it is missing.
+    """
+    if name.startswith("hf-hub:"):
+        repository, _, revision = name.removeprefix("hf-hub:").partition("@")
+
+        def fetched(file: str) -> Path:
+            with _reaching(name):
+                return Path(hf_hub_download(repository, file, revision=revision or None))
+
+        return fetched
+    folder = find_folder(name)
+    if folder is None:
+        raise FileNotFoundError(f"Expected a run or model folder with config.json but got {name!r}")
+
+    def place(file: str) -> Path:
+        if not (folder / file).is_file():
+            raise FileNotFoundError(f"Expected {file} in {str(folder)!r} but it is not there; copy the whole folder")
+        return folder / file
+
+    return place
+
+
+@contextmanager
+def _reaching(name: str) -> Iterator[None]:
+    """A hub that cannot be reached or has no such entry, in one line."""
+    try:
+        yield
+    except (HfHubHTTPError, LocalEntryNotFoundError) as error:
+        first = str(error).strip().partition("\n")[0]
+        raise FileNotFoundError(
+            f"Expected the files of {name!r} from its hub but got none ({first}): check the name and the network, or "
+            "fetch it where there is one and give its folder"
+        ) from error
+
+
+def find_folder(source: str) -> Path | None:
+    """The folder that holds config.json, for a run folder or a model folder; None when `source` is no folder."""
+    path = Path(source.removeprefix("local-dir:"))
+    recover_folder(path / "model")
+    for folder in (path / "model", path):
+        if (folder / "config.json").is_file():
+            return folder
+    if source.startswith("local-dir:") or path.exists():
+        raise FileNotFoundError(f"Expected a run or model folder with config.json but got {str(path)!r}")
+    return None
 
 
 def _overlay(image_size: int | None) -> dict[str, Any]:
@@ -247,6 +233,10 @@ def _known(name: str) -> str:
             f"Expected a folder, 'hf-hub:...', 'local-dir:...' or a timm model name but got {name!r}"
             f"{nearest(name, timm.list_models())}"
         )
+    base, _, tag = name.partition(".")
+    tags = timm.list_models(f"{base}.*", pretrained=True)
+    if tag and name not in tags:
+        raise ValueError(f"Expected weights of {base!r} among {', '.join(tags) or 'none'} but got {name!r}")
     return name
 
 
@@ -260,20 +250,3 @@ def _label_names(model: nn.Module) -> list[str]:
         return []
     info = ImageNetInfo(subset)
     return [info.index_to_description(i) for i in range(info.num_classes())]
-
-
-def _find_folder(source: str) -> Path | None:
-    """The folder that holds config.json, for a run folder or a model folder; None when `source` is no folder."""
-    path = Path(source.removeprefix("local-dir:"))
-    for folder in (path / "model", path):
-        if (folder / "config.json").is_file():
-            return folder
-    if source.startswith("local-dir:") or path.exists():
-        raise FileNotFoundError(f"Expected a run or model folder with config.json but got {str(path)!r}")
-    return None
-
-
-def _file(source: str, folder: Path | None, name: str) -> Path:
-    if folder is not None:
-        return folder / name
-    return Path(hf_hub_download(source.removeprefix("hf-hub:"), name))

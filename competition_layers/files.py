@@ -1,66 +1,151 @@
-"""Nothing is ever half written: a temporary name beside the target, then one rename."""
+"""Nothing is ever half written or lost: a temporary name beside the target, then a rename; errors say what to do."""
 
 import errno
 import os
-import shutil
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+_REMEDIES = {
+    errno.ENOENT: "it is not there",
+    errno.ENOSPC: "the disk is full: make room",
+    errno.EDQUOT: "its quota is used up: make room",
+    errno.EFBIG: "files may not grow so large here: raise the limit (ulimit -f)",
+    errno.EACCES: "there is no permission: change it, or choose another place",
+    errno.EPERM: "there is no permission: change it, or choose another place",
+    errno.EROFS: "the file system is read-only: choose another place",
+    errno.ENAMETOOLONG: "its name is too long: choose a shorter one",
+    errno.ENOTDIR: "a file stands where a folder is needed: choose another place",
+    errno.EIO: "the device failed: choose another place",
+}
 
 
 @contextmanager
 def write_file(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; when the block ends well it is renamed to `path`, otherwise removed."""
+    """Yield a temporary path beside `path`; when the block ends well it is renamed to `path`, otherwise removed.
+
+    Raises:
+        OSError: a full disk, no permission; in one line, with the remedy.
+    """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with _room_for(path):
+    with _in_words(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            temporary.touch()
+            mode = temporary.stat().st_mode  # by the umask
             yield temporary
+            temporary.chmod(mode)  # safetensors puts a private file there
             os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        finally:
+            temporary.unlink(missing_ok=True)
 
 
 @contextmanager
-def write_folder(folder: str | Path) -> Iterator[Path]:
-    """Yield an empty temporary folder beside `folder`; when the block ends well it takes the place of `folder`."""
-    folder = Path(folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}.tmp")
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir()
-    try:
-        with _room_for(folder):
+def write_folder(folder: str | Path, *, names: Collection[str], ours: Callable[[Path], bool]) -> Iterator[Path]:
+    """Yield an empty temporary folder beside `folder`; when the block ends well its files take the place of the old.
+
+    A kill at any moment leaves the former folder, or the new one, under its name or under one from which
+    `recover_folder` puts it back. What others put into `folder` stays there.
+
+    Args:
+        names: of the files that are written.
+        ours: whether an older folder that holds some of them was written here.
+
+    Raises:
+        FileExistsError: files of these names that were not written here. OSError: as for `write_file`.
+    """
+    folder = Path(folder).absolute()
+    temporary, whole, old = (_beside(folder, suffix) for suffix in (f"{os.getpid()}.tmp", "new", "old"))
+    with _in_words(folder):
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        recover_folder(folder)
+        standing = [name for name in names if (folder / name).exists()]
+        if folder.is_file() or (standing and not ours(folder)):
+            what = f"it holds {standing[0]!r} of another kind" if standing else "it is a file"
+            raise FileExistsError(
+                f"Expected a new folder {str(folder)!r}, or an older model's, but {what}; choose another"
+            )
+        for left in folder.parent.glob(f".{folder.name}.*.tmp"):
+            if not _is_running(left.name.split(".")[-2]):
+                _remove(left, names)
+        temporary.mkdir()
+        try:
             yield temporary
-        if folder.exists():
-            old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
-            os.replace(folder, old)
-            os.replace(temporary, folder)
-            shutil.rmtree(old)
-        else:
-            os.replace(temporary, folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+            for path in temporary.iterdir():
+                path.chmod(temporary.stat().st_mode & 0o666)  # by the umask; safetensors writes private files
+            _remove(whole, names)
+            os.replace(temporary, whole)
+            if folder.exists():
+                _empty_into(old, folder, names)
+                os.replace(folder, old)
+            os.replace(whole, folder)
+            _empty_into(old, folder, names)
+        finally:
+            _remove(temporary, names)
 
 
-def remove_leftovers(folder: str | Path) -> None:
-    """Remove what killed writers left in `folder` and below. Only for the one who writes there alone."""
-    for pattern in ("**/.*.tmp", "**/.*.old", "**/.tmp??????"):  # the last: safetensors' own temporary names
-        for path in Path(folder).glob(pattern):
-            shutil.rmtree(path, ignore_errors=True) if path.is_dir() else path.unlink(missing_ok=True)
+def recover_folder(folder: str | Path) -> None:
+    """Put `folder` back where a kill left `write_folder` between two renames: the new one, or else the old one."""
+    folder = Path(folder).absolute()
+    for suffix in ("new", "old"):
+        if not folder.exists() and _beside(folder, suffix).exists():
+            os.replace(_beside(folder, suffix), folder)
+
+
+def os_error_in_words(error: OSError, path: str | Path | None = None) -> str:
+    """One line for people: the file, what is wrong, and the remedy.
+
+    >>> os_error_in_words(PermissionError(13, "Permission denied", "runs/x"))
+    "Expected to use 'runs/x' but there is no permission: change it, or choose another place"
+    """
+    if error.errno is None or str(error.strerror).startswith("Expected"):
+        return error.strerror or str(error)
+    where = repr(str(path or error.filename)) if path or error.filename else "a file"
+    return f"Expected to use {where} but {_REMEDIES.get(error.errno) or error.strerror}"
+
+
+def _beside(folder: Path, suffix: str) -> Path:
+    return folder.with_name(f".{folder.name}.{suffix}")
+
+
+def _empty_into(old: Path, folder: Path, names: Collection[str]) -> None:
+    """Remove the files of `names`, and move what others put beside them into `folder`."""
+    for path in old.iterdir() if old.is_dir() else ():
+        if path.name not in names:
+            os.replace(path, folder / path.name)
+    _remove(old, names)
+
+
+def _is_running(process: str) -> bool:
+    try:
+        os.kill(int(process), 0)
+    except (ProcessLookupError, ValueError):
+        return False
+    except OSError:
+        pass
+    return True
+
+
+def _remove(folder: Path, names: Collection[str]) -> None:
+    """Remove a folder of our own, if it is there: the files that we write, and the folder if it is empty then."""
+    for path in [folder / name for name in names] + list(folder.glob(".tmp??????")):  # safetensors' temporary names
+        path.unlink(missing_ok=True)
+    if folder.is_dir() and not any(folder.iterdir()):
+        folder.rmdir()
 
 
 @contextmanager
-def _room_for(path: Path) -> Iterator[None]:
-    """A full disk, said once and clearly, whoever was writing: safetensors has an error of its own for it."""
+def _in_words(path: Path) -> Iterator[None]:
+    """A full disk, a missing permission: said once and clearly, whoever was writing (safetensors has its own error)."""
     try:
         yield
     except Exception as error:
-        if getattr(error, "errno", None) not in (errno.ENOSPC, errno.EDQUOT) and "os error 28" not in str(error):
+        found = re.search(r"os error (\d+)|\bcode: (\d+)", str(error))
+        number = error.errno if isinstance(error, OSError) else int(found[1] or found[2]) if found else None
+        elsewhere = getattr(error, "filename", None) and path.name not in str(error.filename)  # type: ignore[attr-defined]
+        if number not in _REMEDIES or number == errno.ENOENT or elsewhere or "Expected" in str(error):
             raise
-        raise OSError(
-            errno.ENOSPC,
-            f"Expected room on the disk for {str(path)!r} but it is full; what was written whole is kept: make room "
-            "and run the same command again",
-        ) from error
+        remedy = f"{_REMEDIES[number]}, and run the same command again; what was written whole is kept"
+        raise OSError(number, f"Expected to write {str(path)!r} but {remedy}") from error

@@ -12,6 +12,8 @@ from difflib import get_close_matches
 from importlib import import_module
 from importlib.metadata import version
 
+from competition_layers.files import os_error_in_words
+
 COMMANDS = {
     "demo": ("lwta.commands.demo", "everything once, offline, on the built-in scenes; ends with the report's path"),
     "fit": ("lwta.commands.fit", "train a network:  lwta fit -c configs/train/NAME.yaml --run NAME"),
@@ -76,9 +78,9 @@ def _run(command: str, rest: list[str]) -> int:
             return _say_stopped(command, by_signal=True)
         if os.environ.get("LWTA_TRACEBACK") or not _is_for_people(error):
             raise
-        return _refuse(
-            str(error), hint="`lwta doctor` checks the installation" if isinstance(error, ImportError) else ""
-        )
+        message = os_error_in_words(error) if isinstance(error, OSError) else str(error)
+        hint = "`lwta doctor` checks the installation" if isinstance(error, ImportError) else ""
+        return _refuse(message, hint=hint)
     finally:
         signal.signal(signal.SIGTERM, before)
 
@@ -95,11 +97,7 @@ def _is_for_people(error: Exception) -> bool:
         return innermost.f_globals.get("__name__", "").split(".")[0] in _ROOMS
     if type(error).__name__ == "MisconfigurationException":  # Lightning's, of options that do not go together
         return True
-    if isinstance(error, OSError) and "Expected" in str(error):  # ours: a full disk, a picture that broke meanwhile
-        return True
-    return isinstance(
-        error, (ArgumentError, FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, ImportError)
-    )
+    return isinstance(error, (ArgumentError, OSError, ImportError))
 
 
 def _refuse(message: str, *, hint: str = "") -> int:

@@ -7,6 +7,7 @@ from safetensors.torch import load_file
 from torch import nn
 
 from competition_layers import competitions
+from competition_layers.model_folder import with_known_names
 from competition_layers.wiring.sites import survey
 
 from .quiet import print_once
@@ -22,7 +23,8 @@ def load_initial_weights(model: nn.Module, source: str) -> None:
         ValueError: tensors of the network are missing or have another shape, or it is not a safetensors file.
     """
     path = _find(source)
-    weights, own = load_file(path), model.state_dict()
+    own = model.state_dict()
+    weights = with_known_names(load_file(path), own)
     fitting = {name: value for name, value in weights.items() if name in own and own[name].shape == value.shape}
     left = sorted(own.keys() - fitting.keys())
     heads = _heads(model)

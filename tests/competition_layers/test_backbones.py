@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 from competing import change
+from huggingface_hub.errors import LocalEntryNotFoundError
 from safetensors.torch import load_file
 
 from competition_layers import (
@@ -89,9 +90,10 @@ def test_a_newer_format_is_refused_by_name(tmp_path):
 
 def test_saving_replaces_the_old_folder_whole_and_leaves_nothing_beside_it(tmp_path):
     save_model(small(), tmp_path / "model")
-    (tmp_path / "model/stray").touch()
+    (tmp_path / "model/mine").touch()
     save_model(small(), tmp_path / "model")
-    assert sorted(p.name for p in tmp_path.rglob("*")) == ["README.md", "config.json", "model", "model.safetensors"]
+    left = ["README.md", "config.json", "mine", "model", "model.safetensors"]
+    assert sorted(p.name for p in tmp_path.rglob("*")) == left, "what others put there stays"
 
 
 def test_given_weights_are_written_instead_of_the_models_own(tmp_path):
@@ -188,3 +190,19 @@ def test_noise_goes_on_where_a_checkpoint_left_it(images):
 def test_layers_know_their_names():
     assert [layer.name for layer in competitions(small()).values()] == ["blocks.0.mlp.act", "blocks.1.mlp.act"]
     assert isinstance(small().blocks[0].mlp.act, StochasticLWTA)
+
+
+def test_a_hub_that_is_not_reached_is_one_line(monkeypatch):
+    def unreachable(*_, **__):
+        raise LocalEntryNotFoundError("no connection\nand many more lines")
+
+    monkeypatch.setattr("competition_layers.backbones.hf_hub_download", unreachable)
+    monkeypatch.setattr("timm.models._hub.hf_hub_download", unreachable)
+    for make in (lambda: load_model("hf-hub:owner/name"), lambda: create_model("resnet10t", pretrained=True)):
+        with pytest.raises(FileNotFoundError, match=r"\(no connection\): check the name and the network, or fetch it"):
+            make()
+
+
+def test_an_unknown_tag_is_refused_with_the_known_ones():
+    with pytest.raises(ValueError, match=r"weights of 'resnet10t' among resnet10t.c3_in1k but got 'resnet10t.nope'"):
+        create_model("resnet10t.nope")

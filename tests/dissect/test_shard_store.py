@@ -272,7 +272,7 @@ def test_a_full_disk_is_one_clear_error_and_leaves_what_was_whole(probe, given, 
         return save(flat, **options)
 
     monkeypatch.setattr(tensors, "save", fills_up)
-    with pytest.raises(OSError, match=r"Expected room on the disk for .* make room and run the same command again"):
+    with pytest.raises(OSError, match=r"Expected to write .* full: make room, and run the same command again"):
         describe(network(), probe, CONCEPTS, ColourEncoder(), tmp_path / "out", given)
     kept = named(tmp_path / "out")
     assert len(kept) == 7 and "unfinished.json" in kept and not any(name.endswith(".tmp") for name in kept)

@@ -1,0 +1,179 @@
+"""A model on disk: weights, config.json, a card. What is written can be read; what others wrote can do no harm."""
+
+import json
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from .backbones import build, create_model, entry_of, find_folder
+from .competition import Competition
+from .decision import DecisionLayer, add_decision
+from .files import write_folder
+from .foreign import plain_architecture, plain_model_args, plain_pretrained_cfg, read_config
+from .spec import ModelSpec, model_card, site_config, spec_of
+from .surgery import swap_activations
+from .wiring.sites import Site
+
+FORMAT = 2  # of config.json; a newer one is refused by name
+_PREFIX = "lwta/"  # of `architecture`: plain timm then refuses the file instead of building the dense network
+_FILES = ("model.safetensors", "config.json", "README.md")
+
+
+def save_model(
+    model: nn.Module,
+    folder: str | Path,
+    *,
+    state_dict: Mapping[str, Tensor] | None = None,
+    card: str = "",
+    **notes: Any,
+) -> Path:
+    """Write `model.safetensors`, `config.json` and a model card, whole or not at all; an older `folder` is replaced.
+
+    What torch.compile or DistributedDataParallel made of a model is unwrapped. What was written is read back before it
+    takes its place.
+
+    Args:
+        state_dict: weights to write instead of the model's own (averaged ones); say so in `notes`.
+        card: text of the model card.
+        notes: further keys of config.json.
+
+    Raises:
+        ValueError: a network that its folder could not rebuild (layers exchanged, weights parametrised).
+        FileExistsError: `folder` holds files of these names that were not written here.
+    """
+    model = unwrapped(model)
+    spec = _as_it_is(model)
+    own = model.state_dict()
+    weights = own if state_dict is None else with_known_names(state_dict, own)
+    config = {
+        "format": FORMAT,
+        "architecture": _PREFIX + plain_architecture(spec.architecture),
+        "num_classes": spec.num_classes,
+        "label_names": list(spec.label_names),
+        "model_args": plain_model_args(spec.model_args),
+        "pretrained_cfg": plain_pretrained_cfg(spec.pretrained_cfg),
+        "competition": {
+            "format": FORMAT,
+            "sites": [site_config(model, site) for site in spec.sites],
+            "left_out": dict(spec.left_out),
+        },
+        **({} if spec.decision is None else {"decision": asdict(spec.decision)}),
+        **notes,
+    }
+    with write_folder(folder, names=_FILES, ours=_is_ours) as temporary:
+        save_file({k: v.detach().contiguous().cpu().clone() for k, v in weights.items()}, temporary / _FILES[0])
+        (temporary / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+        (temporary / "README.md").write_text(card or model_card(spec, config), encoding="utf-8")
+        try:
+            with torch.random.fork_rng(devices=[]):  # building draws weights, which training must not notice
+                load_model(temporary)
+        except (RuntimeError, ValueError, TypeError) as error:
+            raise ValueError(
+                f"Expected a network that lwta can rebuild from {spec.architecture!r} and its sites but got another: "
+                f"{' '.join(str(error).split())[:300]} ... Undo what changed it (parametrisations, exchanged layers), "
+                "or keep its state_dict() instead"
+            ) from error
+    return Path(folder)
+
+
+def load_model(source: str | Path, *, random_weights: bool = False) -> nn.Module:
+    """The model of a run folder, a model folder, `hf-hub:OWNER/NAME` or `local-dir:PATH`; in evaluation mode.
+
+    A folder or hub entry in timm's own format, and a bare timm name (its pretrained weights; none with
+    `random_weights`), give the dense network. Weights are read from safetensors only, and of config.json only what
+    describes the network: it makes nothing else be read, fetched or called.
+
+    Raises:
+        FileNotFoundError: a folder without a model. ValueError: an unknown name, a newer format, a config.json that
+            asks for more.
+    """
+    source = str(source)
+    if not source.startswith("hf-hub:") and find_folder(source) is None:
+        return create_model(source, competitors=1, pretrained=not random_weights).eval()
+    place = entry_of(source)
+    config = read_config(place("config.json"))
+    if not str(config.get("architecture", "")).startswith(_PREFIX):
+        name = source if source.startswith("hf-hub:") else f"local-dir:{find_folder(source)}"
+        return create_model(name, competitors=1, pretrained=not random_weights).eval()
+    if config["format"] > FORMAT:
+        raise ValueError(
+            f"Expected a model of format {FORMAT} or older but got {config['format']}; update lwta to read {source}"
+        )
+    model = _build(config)
+    if not random_weights:
+        model.load_state_dict(with_known_names(load_file(place("model.safetensors")), model.state_dict()))
+    return model.eval()
+
+
+def unwrapped(model: nn.Module) -> nn.Module:
+    """The network inside what torch.compile and (Distributed)DataParallel made of it."""
+    while True:
+        if isinstance(model, nn.DataParallel | nn.parallel.DistributedDataParallel):
+            model = model.module
+        elif isinstance(getattr(model, "_orig_mod", None), nn.Module):
+            model = model._orig_mod
+        else:
+            return model
+
+
+def with_known_names(weights: Mapping[str, Tensor], known: Collection[str]) -> dict[str, Tensor]:
+    """Weights without what a wrapper put before every name (`module.`, `_orig_mod.`, `model.`), if none is known so.
+
+    >>> list(with_known_names({"module._orig_mod.fc.weight": torch.zeros(1)}, ["fc.weight"]))
+    ['fc.weight']
+    """
+    weights = dict(weights)
+    while weights and weights.keys().isdisjoint(known):
+        prefixes = {name.partition(".")[0] if "." in name else None for name in weights}
+        if len(prefixes) > 1 or None in prefixes:
+            break
+        weights = {name.partition(".")[2]: value for name, value in weights.items()}
+    return weights
+
+
+def _as_it_is(model: nn.Module) -> ModelSpec:
+    """Its spec, with the number of classes that timm's `reset_classifier` gave it since."""
+    spec = spec_of(model)
+    classes = getattr(model, "num_classes", spec.num_classes)
+    return spec if classes == spec.num_classes else replace(spec, num_classes=classes, label_names=())
+
+
+def _is_ours(folder: Path) -> bool:
+    try:
+        return str(read_config(folder / "config.json").get("architecture", "")).startswith(_PREFIX)
+    except (OSError, ValueError):
+        return False
+
+
+def _build(config: Mapping[str, Any]) -> nn.Module:
+    """The model that a config.json describes, with fresh weights."""
+    decision = DecisionLayer(**config["decision"]) if "decision" in config else None
+    entries = config["competition"]["sites"]
+    spec = ModelSpec(
+        architecture=config["architecture"].removeprefix(_PREFIX),
+        num_classes=config["num_classes"],
+        model_args=config["model_args"],
+        label_names=tuple(config["label_names"]),
+        pretrained_cfg=plain_pretrained_cfg(config["pretrained_cfg"]),
+        sites=tuple(_of(Site, entry) for entry in entries),
+        left_out=config["competition"].get("left_out", {}),
+        decision=decision,
+    )
+    model = build(spec)
+    if decision is not None:
+        add_decision(model, decision)
+    for site, entry in zip(spec.sites, entries, strict=True):
+        # format 1 wrote `noise` for `noise_scale`, and nothing of it for `competitors: 1`
+        competition = _of(Competition, {"noise_scale" if key == "noise" else key: v for key, v in entry.items()})
+        swap_activations(model, entry["competitors"], sites=[site], competition=competition)
+    model.lwta = spec
+    return model
+
+
+def _of(kind: Any, entry: Mapping[str, Any]) -> Any:
+    return kind(**{field.name: entry[field.name] for field in fields(kind) if field.name in entry})

@@ -67,9 +67,14 @@ class Pictures:
 
     def some(self, indices: Sequence[int], *, skipped: Reasons = ()) -> Self:
         """Those at `indices`; what is left out is listed as `skipped`."""
-        pick = {name: getattr(self, name) for name in ("names", "targets", "positions", "hashes")}
-        chosen = {name: tuple(values[i] for i in indices) if values else () for name, values in pick.items()}
-        return replace(self, **chosen, skipped=self.skipped + skipped)
+        return replace(
+            self,
+            names=tuple(self.names[i] for i in indices),
+            targets=tuple(self.targets[i] for i in indices) if self.targets else (),
+            positions=tuple(self.positions[i] for i in indices),
+            hashes=tuple(self.hashes[i] for i in indices),
+            skipped=self.skipped + skipped,
+        )
 
     def alone(self) -> Self:
         """The same pictures, as if the source held no others."""

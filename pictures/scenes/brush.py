@@ -96,6 +96,8 @@ class Brush:
 
 def tone(colour: Colour, factor: float) -> Colour:
     """The colour made darker (factor below 1) or lighter (above 1, towards white)."""
+    red, green, blue = colour
     if factor <= 1:
-        return tuple(round(c * factor) for c in colour)
-    return tuple(round(c + (255 - c) * (factor - 1)) for c in colour)
+        return round(red * factor), round(green * factor), round(blue * factor)
+    light = factor - 1
+    return round(red + (255 - red) * light), round(green + (255 - green) * light), round(blue + (255 - blue) * light)

@@ -1,6 +1,8 @@
 """What a person might say about a picture: several captions in natural words, about visible things only."""
 
 from collections import Counter
+from collections.abc import Sequence
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -22,7 +24,20 @@ NUMBERS = {2: "two", 3: "three", 4: "four", 5: "five"}
 CLEARLY = 12  # pixels of a 64 px picture that a thing needs to be worth a word
 
 
-def write_captions(label: str, things: tuple, attributes: dict[str, str], rng: np.random.Generator) -> tuple[str, ...]:
+class Seen(Protocol):
+    """A thing of a picture."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def colour(self) -> str | None: ...
+    @property
+    def mask(self) -> np.ndarray[Any, Any]: ...
+
+
+def write_captions(
+    label: str, things: Sequence[Seen], attributes: dict[str, str], rng: np.random.Generator
+) -> tuple[str, ...]:
     """Five captions, from the scene alone to a list of what is there."""
     named = [say(name, colour, count) for (name, colour), count in _worth_saying(things).items()]
     named = [named[n] for n in rng.permutation(len(named))]
@@ -68,7 +83,7 @@ def join(phrases: list[str]) -> str:
     return phrases[0] if len(phrases) == 1 else f"{', '.join(phrases[:-1])} and {phrases[-1]}"
 
 
-def _worth_saying(things):
+def _worth_saying(things: Sequence[Seen]) -> Counter[tuple[str, str | None]]:
     least = CLEARLY * (things[0].mask.shape[0] / 64) ** 2
     return Counter(
         (thing.name, thing.colour) for thing in things if thing.mask.sum() >= least and thing.name != "window"

@@ -1,17 +1,19 @@
 """How natural things are drawn: plants, stones, animals and what hangs in the sky. One function a kind.
 
-Every function takes (brush, colour, rng): `colour` is the paint of coloured kinds and None for all others.
+Every function takes (brush, colour, rng): `colour` is the paint of coloured kinds; the others have their own.
 """
 
 from math import cos, pi, sin
 
-from .brush import tone
+from numpy.random import Generator
+
+from .brush import Brush, Colour, tone
 
 TRUNK = (112, 74, 44)
 LEAF = (58, 140, 58)
 
 
-def palm(brush, colour, rng):
+def palm(brush: Brush, colour: Colour, rng: Generator) -> None:
     lean = rng.uniform(-0.12, 0.12)
     top = 0.5 + lean
     brush.polygon([(0.42, 1), (0.58, 1), (top + 0.05, 0.3), (top - 0.05, 0.3)], (150, 108, 66))
@@ -23,7 +25,7 @@ def palm(brush, colour, rng):
     brush.ellipse(top - 0.07, 0.28, top + 0.07, 0.38, (116, 72, 30))
 
 
-def pine(brush, colour, rng):
+def pine(brush: Brush, colour: Colour, rng: Generator) -> None:
     green = (26, 98 + int(rng.integers(16)), 62)
     brush.rectangle(0.43, 0.85, 0.57, 1, TRUNK)
     for top, bottom, half in ((0.45, 0.88, 0.46), (0.22, 0.62, 0.37), (0.0, 0.36, 0.27)):
@@ -31,7 +33,7 @@ def pine(brush, colour, rng):
         brush.polygon([(0.5, top), (0.5 + half, bottom), (0.5 + 0.2 * half, bottom)], tone(green, 0.8))
 
 
-def tree(brush, colour, rng):
+def tree(brush: Brush, colour: Colour, rng: Generator) -> None:
     brush.polygon([(0.4, 1), (0.6, 1), (0.56, 0.5), (0.44, 0.5)], TRUNK)
     green = tone(LEAF, rng.uniform(0.85, 1.1))
     for u, v, r in ((0.3, 0.42, 0.28), (0.7, 0.42, 0.28), (0.5, 0.26, 0.3)):
@@ -39,7 +41,7 @@ def tree(brush, colour, rng):
     brush.ellipse(0.24, 0.06, 0.64, 0.38, tone(green, 1.12))
 
 
-def flower(brush, colour, rng):
+def flower(brush: Brush, colour: Colour, rng: Generator) -> None:
     for u, v in ((0.2, 0.42), (0.52, 0.24), (0.82, 0.46)):
         brush.line([(u, v), (0.3 + 0.4 * u, 1)], (52, 140, 56), 0.08)
         for angle in range(5):
@@ -48,7 +50,7 @@ def flower(brush, colour, rng):
         brush.ellipse(u - 0.07, v - 0.07, u + 0.07, v + 0.07, (120, 84, 30))
 
 
-def cactus(brush, colour, rng):
+def cactus(brush: Brush, colour: Colour, rng: Generator) -> None:
     green, rib = (64, 146, 84), (46, 116, 70)
     brush.rectangle(0.38, 0.1, 0.62, 1, green)
     brush.ellipse(0.38, 0, 0.62, 0.24, green)
@@ -59,7 +61,7 @@ def cactus(brush, colour, rng):
     brush.line([(0.5, 0.1), (0.5, 1)], rib, 0.05)
 
 
-def mushroom(brush, colour, rng):
+def mushroom(brush: Brush, colour: Colour, rng: Generator) -> None:
     brush.polygon([(0.38, 0.45), (0.62, 0.45), (0.68, 1), (0.32, 1)], (236, 224, 200))
     brush.pie(0, 0, 1, 1.1, 180, 360, colour)
     spot = (250, 246, 236) if min(colour) < 200 else (196, 70, 60)
@@ -67,14 +69,14 @@ def mushroom(brush, colour, rng):
         brush.ellipse(u - r, v - r, u + r, v + r, spot)
 
 
-def stump(brush, colour, rng):
+def stump(brush: Brush, colour: Colour, rng: Generator) -> None:
     brush.polygon([(0.14, 0.25), (0.86, 0.25), (1, 1), (0.7, 0.9), (0.5, 1), (0.3, 0.9), (0, 1)], (118, 80, 50))
     brush.ellipse(0.12, 0, 0.88, 0.5, (214, 176, 122))
     brush.ellipse(0.3, 0.12, 0.7, 0.38, (176, 132, 84))
     brush.ellipse(0.42, 0.19, 0.58, 0.31, (214, 176, 122))
 
 
-def owl(brush, colour, rng):
+def owl(brush: Brush, colour: Colour, rng: Generator) -> None:
     brown = (134, 96, 62)
     brush.polygon([(0.14, 0), (0.36, 0.14), (0.2, 0.3)], brown)
     brush.polygon([(0.86, 0), (0.64, 0.14), (0.8, 0.3)], brown)
@@ -86,7 +88,7 @@ def owl(brush, colour, rng):
     brush.polygon([(0.43, 0.42), (0.57, 0.42), (0.5, 0.56)], (240, 160, 40))
 
 
-def camel(brush, colour, rng):
+def camel(brush: Brush, colour: Colour, rng: Generator) -> None:
     coat = tone((196, 140, 82), rng.uniform(0.9, 1.05))
     for u in (0.2, 0.32, 0.56, 0.68):
         brush.rectangle(u, 0.6, u + 0.06, 1, tone(coat, 0.85))
@@ -97,14 +99,14 @@ def camel(brush, colour, rng):
     brush.ellipse(0.78, 0.04, 1, 0.2, coat)
 
 
-def rock(brush, colour, rng):
+def rock(brush: Brush, colour: Colour, rng: Generator) -> None:
     grey = tone((140, 138, 136), rng.uniform(0.8, 1.1))
     peak = rng.uniform(0.3, 0.6)
     brush.polygon([(0, 1), (0.08, 0.5), (peak, 0), (0.85, 0.25), (1, 1)], grey)
     brush.polygon([(peak, 0), (0.85, 0.25), (1, 1), (0.62, 1)], tone(grey, 0.78))
 
 
-def sun(brush, colour, rng):
+def sun(brush: Brush, colour: Colour, rng: Generator) -> None:
     for step in range(12):
         angle = step * pi / 6
         brush.line([(0.5, 0.5), (0.5 + 0.5 * cos(angle), 0.5 + 0.5 * sin(angle))], (255, 226, 120), 0.06)
@@ -112,7 +114,7 @@ def sun(brush, colour, rng):
     brush.ellipse(0.22, 0.22, 0.78, 0.78, (255, 232, 120), glow=True)
 
 
-def moon(brush, colour, rng):
+def moon(brush: Brush, colour: Colour, rng: Generator) -> None:
     pale = (246, 242, 214)
     full = rng.random() < 0.4
     if full:
@@ -125,14 +127,14 @@ def moon(brush, colour, rng):
     brush.polygon(outer + inner, pale, glow=True)
 
 
-def cloud(brush, colour, rng):
+def cloud(brush: Brush, colour: Colour, rng: Generator) -> None:
     white = tone((232, 236, 242), rng.uniform(0.86, 1.0))
     for u, v, r in ((0.2, 0.64, 0.2), (0.44, 0.42, 0.26), (0.68, 0.52, 0.24), (0.84, 0.7, 0.16)):
         brush.ellipse(u - r, v - 1.5 * r, u + r, min(1, v + 1.5 * r), white)
     brush.ellipse(0.26, 0.16, 0.58, 0.66, tone(white, 1.5))
 
 
-def bird(brush, colour, rng):
+def bird(brush: Brush, colour: Colour, rng: Generator) -> None:
     dip = rng.uniform(0.5, 0.8)
     ink = (58, 56, 70)
     brush.polygon([(0, 0.2), (0.25, 0.12), (0.5, dip), (0.24, 0.42)], ink)

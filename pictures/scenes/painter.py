@@ -1,6 +1,7 @@
 """Paints a picture from its plan, and knows exactly which pixels of each thing can be seen."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
@@ -14,6 +15,8 @@ from .plan import Item, Plan, draw_plan
 
 DRAWN = {**nature.DRAWN, **vehicles.DRAWN, **buildings.DRAWN}
 ATTEMPTS = 100
+OWN = (0, 0, 0)  # the paint of kinds that have colours of their own: not used
+Mask = np.ndarray[Any, np.dtype[np.bool_]]  # (size, size)
 
 
 @dataclass(frozen=True)
@@ -22,7 +25,7 @@ class Thing:
 
     name: str
     colour: str | None
-    mask: np.ndarray
+    mask: Mask
     box: tuple[int, int, int, int]
     visible: float
 
@@ -73,11 +76,11 @@ def _paint_plan(plan: Plan, size: int, rng: np.random.Generator) -> tuple[Image.
     side = 2 * size
     picture = paint_place(plan.place, side, rng)
     owner = Image.new("L", (side, side))
-    known = []  # (item or "window", numbers that belong to it, its own pixels)
+    known: list[tuple[str, str | None, list[int], int]] = []  # kind, colour, the numbers that belong to it, its pixels
     number = 0
     for item in plan.items:
         brush = _brush(picture, plan, item, side)
-        DRAWN[item.kind](brush, law.COLOURS.get(item.colour), rng)
+        DRAWN[item.kind](brush, law.COLOURS[item.colour] if item.colour else OWN, rng)
         number += 1
         owner.paste(number, mask=brush.stamp)
         parts = [number]
@@ -125,6 +128,6 @@ def _count(stamp: Image.Image) -> int:
     return stamp.histogram()[255]
 
 
-def _box(mask: np.ndarray) -> tuple[int, int, int, int]:
+def _box(mask: Mask) -> tuple[int, int, int, int]:
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1

@@ -1,11 +1,12 @@
 """How a place looks before anything stands in it: sky, backdrop, water, ground, and the weather in front of it all."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageDraw
 
-from .brush import tone
+from .brush import Colour, tone
 
 SKIES = {  # upper and lower colour of the sky
     ("day", "clear"): ((66, 146, 226), (190, 226, 246)),
@@ -50,9 +51,10 @@ class Place:
     @property
     def spotlight(self) -> tuple[float, float, float]:
         """The same for things, which are lit a little better: their colours can be told by night."""
-        return tuple(0.65 * factor + 0.35 for factor in self.light)
+        red, green, blue = self.light
+        return 0.65 * red + 0.35, 0.65 * green + 0.35, 0.65 * blue + 0.35
 
-    def haze(self, depth: float) -> tuple[tuple[int, int, int], float]:
+    def haze(self, depth: float) -> tuple[Colour, float]:
         """The air's colour and its share at a depth (0 = far, 1 = near): fog hides what is far."""
         dim = 0.4 if self.time == "night" else 0.94
         share = 0.42 * (1 - depth) + 0.1 if self.weather == "foggy" else 0.1 * (1 - depth)
@@ -96,12 +98,12 @@ def paint_weather(picture: Image.Image, place: Place, rng: np.random.Generator) 
             canvas.ellipse([x, y, x + 1.6, y + 1.6], fill=(255, 255, 255, 230))
 
 
-def _backdrop(canvas, place, side, horizon, rng):
+def _backdrop(canvas: ImageDraw.ImageDraw, place: Place, side: int, horizon: int, rng: np.random.Generator) -> None:
     if place.backdrop == "plain":
         return
     colour = HILLS[place.backdrop]
     if place.ground == "snow":
-        colour = tuple((c + 2 * s) // 3 for c, s in zip(colour, (226, 234, 246), strict=True))
+        colour = ((colour[0] + 2 * 226) // 3, (colour[1] + 2 * 234) // 3, (colour[2] + 2 * 246) // 3)
     steps, rough, high = {
         "hills": (24, 0, 0.14),
         "mountains": (7, 1, 0.24),
@@ -116,7 +118,7 @@ def _backdrop(canvas, place, side, horizon, rng):
         canvas.polygon([(0, horizon), *peaks, (side, horizon)], fill=_lit(place, tone(colour, 1.25 - depth), depth))
 
 
-def _texture(canvas, place, side, shore, rng):
+def _texture(canvas: ImageDraw.ImageDraw, place: Place, side: int, shore: int, rng: np.random.Generator) -> None:
     near = GROUND[place.ground][1]
     tufts = rng.random((26, 2))
     for x, y in tufts:
@@ -129,11 +131,14 @@ def _texture(canvas, place, side, shore, rng):
             canvas.line([left, top, left + 1 + 4 * depth, top], fill=colour)
 
 
-def _fade(upper, lower, count):
+def _fade(upper: Colour, lower: Colour, count: int) -> np.ndarray[Any, Any]:
     return np.linspace(upper, lower, max(count, 1))[:count]
 
 
-def _lit(place, colour, depth):
-    (air, share) = place.haze(depth)
+def _lit(place: Place, colour: Colour, depth: float) -> Colour:
+    air, share = place.haze(depth)
     clear = 1 - share
-    return tuple([min(255, round(c * f * clear + a * share)) for c, f, a in zip(colour, place.light, air, strict=True)])
+    red, green, blue = (
+        min(255, round(c * f * clear + a * share)) for c, f, a in zip(colour, place.light, air, strict=True)
+    )
+    return red, green, blue

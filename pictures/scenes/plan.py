@@ -1,11 +1,16 @@
 """What stands where: a plan is drawn from the law in `vocabulary` before anything is painted."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 from . import vocabulary as law
 from .places import Place
+
+T = TypeVar("T")
 
 SIZES = {  # width and height of a thing in the foreground, as shares of the picture
     "umbrella": (0.26, 0.26),
@@ -98,9 +103,9 @@ def draw_plan(split: str, rng: np.random.Generator) -> Plan:
     return Plan(label, place, layout, (*_sky(split, place, rng), *items))
 
 
-def _kinds(label, split, rng):
+def _kinds(label: str, split: str, rng: np.random.Generator) -> list[str]:
     telling = [law.TELLING[label][n] for n in rng.permutation(3)[: _pick(rng, (1, 2, 3), (0.15, 0.5, 0.35))]]
-    companions = law.COMPANIONS[label]
+    companions: Sequence[str] = law.COMPANIONS[label]
     if law.is_held_out(split):
         chosen = [_pick(rng, [c for c in companions if (telling[0], c) in law.HELD_OUT_COMPANIONS])]
     else:
@@ -112,7 +117,7 @@ def _kinds(label, split, rng):
     return [kinds[n] for n in rng.permutation(len(kinds))]
 
 
-def _place(label, rng, *, afloat):
+def _place(label: str, rng: np.random.Generator, *, afloat: bool) -> Place:
     time = _pick(rng, law.TIMES, (0.56, 0.2, 0.24))
     weights = (0.4, 0.24, 0.12, 0.1 if label not in law.SNOWLESS else 0.0, 0.1)
     weather = _pick(rng, law.WEATHERS, np.array(weights) / sum(weights))
@@ -123,7 +128,7 @@ def _place(label, rng, *, afloat):
     return Place(ground, _usual(rng, law.BACKDROPS[label]), water, weather, time, horizon, shore)
 
 
-def _slots(layout, count, rng):
+def _slots(layout: str, count: int, rng: np.random.Generator) -> np.ndarray[Any, Any]:
     """Places for things: x and depth, both from 0 to 1, an array (count, 2)."""
     steps = (np.arange(count) + rng.uniform(0.2, 0.8, count)) / count
     noise = rng.normal(size=count)
@@ -145,7 +150,7 @@ def _slots(layout, count, rng):
     return np.stack([np.clip(x, 0.06, 0.94), np.clip(depth, 0, 1)], axis=1)
 
 
-def _stand(kind, split, slot, place, rng):
+def _stand(kind: str, split: str, slot: np.ndarray[Any, Any], place: Place, rng: np.random.Generator) -> Item:
     x, depth = (float(value) for value in slot)
     if kind in law.AFLOAT:
         depth *= 0.3
@@ -155,10 +160,10 @@ def _stand(kind, split, slot, place, rng):
     scale = (0.66 + 0.5 * depth) * rng.uniform(0.72, 1.15)
     if kind in TELLING_KINDS:
         scale *= 1.3
-    return _item(kind, split, x, foot, scale, depth, rng)
+    return _item(kind, split, (x, foot), scale, depth, rng)
 
 
-def _sky(split, place, rng):
+def _sky(split: str, place: Place, rng: np.random.Generator) -> list[Item]:
     dull = place.weather != "clear"
     counts = {
         "sun": place.time != "night" and rng.random() < (0.1 if dull else 0.75),
@@ -173,21 +178,21 @@ def _sky(split, place, rng):
         for _ in range(int(count)):
             height = rng.uniform(0.55, 0.95) * place.horizon
             scale = rng.uniform(0.8, 1.2)
-            items.append(_item(kind, split, rng.uniform(0.08, 0.92), height, scale, 0.6, rng))
+            items.append(_item(kind, split, (rng.uniform(0.08, 0.92), height), scale, 0.6, rng))
     return items
 
 
-def _item(kind, split, x, foot, scale, depth, rng):
+def _item(kind: str, split: str, at: tuple[float, float], scale: float, depth: float, rng: np.random.Generator) -> Item:
     colour = _pick(rng, law.colours_of(kind, split)) if kind in law.COLOURED else None
     width, height = (side * scale * rng.uniform(0.9, 1.1) for side in SIZES[kind])
-    return Item(kind, colour, x, foot, width, height, depth, bool(rng.random() < 0.5))
+    return Item(kind, colour, *at, width, height, depth, bool(rng.random() < 0.5))
 
 
-def _usual(rng, choices):
+def _usual(rng: np.random.Generator, choices: Sequence[str]) -> str:
     return choices[0] if rng.random() < law.USUAL else _pick(rng, choices[1:])
 
 
-def _pick(rng, choices, weights=None):
+def _pick(rng: np.random.Generator, choices: Sequence[T], weights: ArrayLike | None = None) -> T:
     if weights is None:
         return choices[int(rng.integers(len(choices)))]
     return choices[int(np.searchsorted(np.cumsum(weights), rng.random() * 0.999999))]

@@ -6,22 +6,27 @@ FOLDER/SPLIT/LABEL/00017.png
 """
 
 import json
-import multiprocessing
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
 from . import vocabulary as law
-from .painter import Scene, Thing, paint
+from .painter import Mask, Scene, Thing, paint
 
 FORMAT = 1
 CHUNK = 64
+Job = tuple[str, int]  # split, index
+Row = dict[str, Any]  # of the table, or its header
 
 
 def write_scenes(
@@ -83,7 +88,7 @@ def read_scenes(folder: str | Path, split: str) -> list[Scene]:
         return [_scene(folder, row, settings["size"]) for row in rows if row["split"] == split]
 
 
-def encode_mask(mask: np.ndarray) -> list[int]:
+def encode_mask(mask: Mask) -> list[int]:
     """A mask as lengths of runs, row by row, first of False, then of True, and so on.
 
     >>> encode_mask(np.array([[False, True], [True, False]]))
@@ -94,14 +99,14 @@ def encode_mask(mask: np.ndarray) -> list[int]:
     return np.diff(ends, prepend=0).tolist()
 
 
-def decode_mask(runs: list[int], size: int) -> np.ndarray:
+def decode_mask(runs: list[int], size: int) -> Mask:
     """The mask of these runs, bool (size, size)."""
     if sum(runs) != size * size:
         raise ValueError(f"Expected runs that fill {size} x {size} pixels but got {sum(runs)} pixels.")
     return np.repeat(np.arange(len(runs)) % 2 == 1, runs).reshape(size, size)
 
 
-def _check(folder: Path, settings: dict) -> Path:
+def _check(folder: Path, settings: Row) -> Path:
     header = folder / "scenes.json"
     if not header.is_file():
         raise FileExistsError(
@@ -115,17 +120,27 @@ def _check(folder: Path, settings: dict) -> Path:
     return folder
 
 
-def _map(write, jobs: list, processes: int | None) -> Iterator[dict]:
-    """Rows in the order of the jobs, whatever the number of processes."""
+def _map(write: Callable[[Job], Row], jobs: list[Job], processes: int | None) -> Iterator[Row]:
+    """Rows in the order of the jobs, whatever the number of processes.
+
+    Raises:
+        RuntimeError: the processes cannot start, or one was killed.
+    """
     processes = min(processes or os.cpu_count() or 1, 1 + len(jobs) // CHUNK)
     if processes == 1:
         yield from map(write, jobs)
         return
-    with multiprocessing.get_context("spawn").Pool(processes) as pool:
-        yield from pool.imap(write, jobs, chunksize=CHUNK)
+    try:
+        with ProcessPoolExecutor(processes, mp_context=get_context("spawn")) as pool:
+            yield from pool.map(write, jobs, chunksize=CHUNK)
+    except BrokenProcessPool as error:
+        raise RuntimeError(
+            f"Expected {processes} processes to paint but they died: a script that calls write_scenes needs "
+            "`if __name__ == '__main__':` around it, since they import it; or say processes=1"
+        ) from error
 
 
-def _write_one(job: tuple[str, int], *, folder: Path, seed: int, size: int) -> dict:
+def _write_one(job: Job, *, folder: Path, seed: int, size: int) -> Row:
     split, index = job
     scene = paint(split, index, seed=seed, size=size)
     file = f"{split}/{scene.label}/{index:05d}.png"
@@ -134,11 +149,11 @@ def _write_one(job: tuple[str, int], *, folder: Path, seed: int, size: int) -> d
         {"name": t.name, "colour": t.colour, "box": t.box, "visible": round(t.visible, 4), "mask": encode_mask(t.mask)}
         for t in scene.things
     ]
-    row = {"split": split, "file": file, "label": scene.label}
+    row: Row = {"split": split, "file": file, "label": scene.label}
     return row | {"attributes": scene.attributes, "captions": scene.captions, "things": things}
 
 
-def _scene(folder: Path, row: dict, size: int) -> Scene:
+def _scene(folder: Path, row: Row, size: int) -> Scene:
     things = tuple(
         Thing(t["name"], t["colour"], decode_mask(t["mask"], size), tuple(t["box"]), t["visible"])
         for t in row["things"]

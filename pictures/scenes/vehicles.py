@@ -1,13 +1,17 @@
 """How things that move or fly are drawn: ships, cars, trains, kites. One function a kind, as in `nature`."""
 
-from .brush import tone
+from collections.abc import Iterable
+
+from numpy.random import Generator
+
+from .brush import Brush, Colour, tone
 
 TYRE = (34, 34, 38)
 GLASS = (176, 214, 236)
 STEEL = (120, 124, 132)
 
 
-def boat(brush, colour, rng):
+def boat(brush: Brush, colour: Colour, rng: Generator) -> None:
     brush.rectangle(0.47, 0.02, 0.53, 0.7, (110, 78, 50))
     brush.polygon([(0.55, 0.06), (0.92, 0.6), (0.55, 0.6)], (244, 240, 228))
     brush.polygon([(0.45, 0.14), (0.45, 0.6), (0.14, 0.6)], tone((244, 240, 228), 0.9))
@@ -15,7 +19,7 @@ def boat(brush, colour, rng):
     brush.polygon([(0.08, 0.82), (0.92, 0.82), (0.82, 1), (0.16, 1)], tone(colour, 0.8))
 
 
-def ship(brush, colour, rng):
+def ship(brush: Brush, colour: Colour, rng: Generator) -> None:
     brush.rectangle(0.2, 0.34, 0.72, 0.62, (236, 236, 232))
     for u in (0.26, 0.4, 0.54):
         brush.rectangle(u, 0.42, u + 0.07, 0.52, (70, 90, 120))
@@ -26,7 +30,7 @@ def ship(brush, colour, rng):
     brush.polygon([(0.06, 0.84), (0.92, 0.84), (0.86, 1), (0.1, 1)], tone(colour, 0.75))
 
 
-def car(brush, colour, rng):
+def car(brush: Brush, colour: Colour, rng: Generator) -> None:
     brush.polygon([(0.18, 0.48), (0.3, 0.08), (0.7, 0.08), (0.86, 0.48)], colour)
     brush.polygon([(0.26, 0.46), (0.34, 0.17), (0.48, 0.17), (0.48, 0.46)], GLASS)
     brush.polygon([(0.54, 0.46), (0.54, 0.17), (0.67, 0.17), (0.77, 0.46)], GLASS)
@@ -36,7 +40,7 @@ def car(brush, colour, rng):
     _wheels(brush, (0.24, 0.76), 0.13)
 
 
-def bus(brush, colour, rng):
+def bus(brush: Brush, colour: Colour, rng: Generator) -> None:
     brush.rectangle(0.02, 0.02, 0.98, 0.88, colour)
     for u in (0.08, 0.26, 0.44, 0.62):
         brush.rectangle(u, 0.16, u + 0.14, 0.46, GLASS)
@@ -45,7 +49,7 @@ def bus(brush, colour, rng):
     _wheels(brush, (0.22, 0.74), 0.1)
 
 
-def tractor(brush, colour, rng):
+def tractor(brush: Brush, colour: Colour, rng: Generator) -> None:
     brush.rectangle(0.16, 0.06, 0.54, 0.6, colour)
     brush.rectangle(0.23, 0.14, 0.47, 0.4, GLASS)
     brush.rectangle(0.5, 0.36, 0.98, 0.74, colour)
@@ -57,7 +61,7 @@ def tractor(brush, colour, rng):
     brush.ellipse(0.76, 0.74, 0.88, 0.9, (226, 200, 90))
 
 
-def caravan(brush, colour, rng):
+def caravan(brush: Brush, colour: Colour, rng: Generator) -> None:
     brush.rectangle(0.86, 0.74, 1, 0.8, STEEL)
     brush.ellipse(0.0, 0.0, 0.5, 0.7, colour)
     brush.ellipse(0.4, 0.0, 0.9, 0.7, colour)
@@ -69,7 +73,7 @@ def caravan(brush, colour, rng):
     _wheels(brush, (0.42,), 0.13)
 
 
-def train(brush, colour, rng):
+def train(brush: Brush, colour: Colour, rng: Generator) -> None:
     brush.line([(0, 0.97), (1, 0.97)], (92, 84, 82), 0.03)
     brush.rectangle(0.0, 0.3, 0.44, 0.84, colour)
     for u in (0.05, 0.18, 0.31):
@@ -84,14 +88,14 @@ def train(brush, colour, rng):
     _wheels(brush, (0.1, 0.32, 0.6, 0.76, 0.9), 0.07)
 
 
-def kite(brush, colour, rng):
+def kite(brush: Brush, colour: Colour, rng: Generator) -> None:
     sway = rng.uniform(-0.2, 0.2)
     brush.line([(0.5, 0.6), (0.5 + sway, 0.8), (0.5 - sway, 1)], (90, 80, 80), 0.05)
     brush.polygon([(0.5, 0), (1, 0.28), (0.5, 0.72), (0, 0.28)], colour)
     brush.polygon([(0.5, 0), (1, 0.28), (0.5, 0.72)], tone(colour, 0.8))
 
 
-def balloon(brush, colour, rng):
+def balloon(brush: Brush, colour: Colour, rng: Generator) -> None:
     brush.line([(0.3, 0.6), (0.42, 0.86)], (90, 70, 50), 0.04)
     brush.line([(0.7, 0.6), (0.58, 0.86)], (90, 70, 50), 0.04)
     brush.ellipse(0.04, 0, 0.96, 0.68, colour)
@@ -100,7 +104,7 @@ def balloon(brush, colour, rng):
     brush.rectangle(0.39, 0.84, 0.61, 1, (134, 92, 50))
 
 
-def _wheels(brush, places, radius):
+def _wheels(brush: Brush, places: Iterable[float], radius: float) -> None:
     high = radius * brush.width / brush.height
     for u in places:
         brush.ellipse(u - radius, 1 - 2 * high, u + radius, 1, TYRE)

@@ -1,6 +1,10 @@
 """The painted scenes: repeatable, truthful, and held out where they say so."""
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -180,3 +184,21 @@ def test_masks_survive_their_runs():
         assert np.array_equal(decode_mask(encode_mask(mask), 8), mask)
     with pytest.raises(ValueError, match="Expected runs that fill 8 x 8 pixels but got 3"):
         decode_mask([1, 2], 8)
+
+
+@pytest.mark.parametrize("script", ["go.py", "-"])
+def test_a_script_without_its_guard_ends_with_a_word_about_it(tmp_path, script):
+    """Spawned workers import the script; were they started anew whenever they die, it would never end."""
+    code = "from pictures.scenes import write_scenes\nwrite_scenes('s', splits={'train': 65}, processes=2)\n"
+    (tmp_path / "go.py").write_text(code)
+    done = subprocess.run(
+        [sys.executable, script],
+        input=code,
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 1 and "needs `if __name__ == '__main__':` around it" in done.stderr
+    assert not (tmp_path / "s").exists() and sorted(path.name for path in tmp_path.iterdir()) == ["go.py"]

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 from argparse import ArgumentError
 
@@ -102,6 +103,17 @@ def test_predictions_are_a_table(home, tmp_path):
     assert len(table) == 10
     assert {row["label"] for row in table} <= set(load_model(home / "first").lwta.label_names)
     assert all(0.5 <= float(row["probability"]) <= 1 for row in table)
+
+
+def test_one_broken_picture_and_one_of_an_odd_name_cost_no_table(home, tmp_path, capsys):
+    folder = paint(tmp_path / "pictures", classes=("red",), each=3)
+    (folder / "red" / "1.png").write_bytes(b"words")
+    (folder / "red" / "2.png").rename(os.fsdecode(os.fsencode(folder / "red") + b"/caf\xe9.png"))
+    main(["predict", "--run", "first", f"--runs_dir={home}", f"--images={folder}", f"--out={tmp_path / 'p.csv'}"])
+    with (tmp_path / "p.csv").open(encoding="utf-8") as file:
+        assert [row["file"] for row in csv.DictReader(file)] == [f"{folder}/red/0.png", rf"{folder}/red/caf\xe9.png"]
+    said = capsys.readouterr().out
+    assert "skipped red/1.png: not an image" in said and "2 predictions are in" in said
 
 
 def test_a_recipe_is_found_by_its_name_and_a_slip_is_answered(home):

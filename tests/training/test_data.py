@@ -1,5 +1,6 @@
 """ImageData: what is trained on, what is held out, and what is refused before training starts."""
 
+import pickle
 import tarfile
 import unicodedata
 from io import BytesIO
@@ -256,3 +257,10 @@ def test_options_of_before_the_groups_are_refused_by_their_new_names():
 def test_plain_values_make_the_groups():
     data = ImageData.from_options({"data_dir": "x", "splits": {"val": "val"}, "augmentation": {"mixup": 0.5}})
     assert data.splits == Splits(val="val") and data.augmentation.mixes
+
+
+def test_loaders_can_be_sent_to_spawned_workers(images):
+    for loader in (attached(images(cache=True)).train_dataloader(), attached(images(), "test").test_dataloader()):
+        again = pickle.loads(pickle.dumps(loader.dataset))
+        draw = next(iter(loader.sampler))
+        assert torch.equal(again[draw][0], loader.dataset[draw][0])

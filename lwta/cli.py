@@ -11,6 +11,9 @@ from argparse import ArgumentError
 from difflib import get_close_matches
 from importlib import import_module
 from importlib.metadata import version
+from io import TextIOWrapper
+
+from competition_layers.terminal import plain
 
 from competition_layers.files import os_error_in_words
 
@@ -39,6 +42,9 @@ _ROOMS = frozenset({"lwta", "pictures", "training", "dissect", "competition_laye
 def main(argv: list[str] | None = None) -> int:
     """Run one command; exit status: 0 done, 1 the command says no, 2 a mistake in what was asked, 130 or 143 a stop."""
     argv = sys.argv[1:] if argv is None else argv
+    for stream in (sys.stdout, sys.stderr):  # a terminal that cannot print a name shows its escape, and work goes on
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     command, rest = (argv[0], argv[1:]) if argv else ("--help", [])
     if command in ("-h", "--help", "help"):
         print(_help())
@@ -101,6 +107,7 @@ def _is_for_people(error: Exception) -> bool:
 
 
 def _refuse(message: str, *, hint: str = "") -> int:
+    message = "\n".join(plain(line) for line in message.split("\n"))
     print(f"lwta: error: {message}", file=sys.stderr)
     if hint:
         print(f"  {hint}", file=sys.stderr)

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
 
+from competition_layers.terminal import plain
+
 from ..open_model import class_names, open_model
 from ..parsing import parse_call
 from ..processes import first_after_all, own_device, own_share
@@ -111,7 +113,7 @@ def describe(
     dissection = dissect_units(network, images, words, encoder, out, options)
     ModelSource.of(out, model, random_weights=random_weights).write(out)  # `lwta explain` needs the network again
     write_encoder(out, clip)  # and `lwta find` the encoder
-    print("\n".join(summarise(dissection, inference_rules(network))))
+    print("\n".join(map(plain, summarise(dissection, inference_rules(network)))))
 
 
 def summarise(dissection, rules: dict[str, str]) -> list[str]:

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from competition_layers.terminal import aligned
+
 from ..parsing import parse_call
 
 
@@ -41,14 +43,15 @@ def find(
     where = match_names(layers, described.layers, what="layer") if layers else described.layers
     embedding = embedded(described, phrase, clip)
     answers = find_units(described, embedding, layers=where, top=top)
-    width = max(map(len, ("layer", *(answer.layer for answer in answers))))
-    print(f"{'layer':{width}}   unit      r   95 % interval  precision       p       q  name")
-    for a in answers:
-        between = f"{a.low:.2f} to {a.high:.2f}"
-        print(
-            f"{a.layer:{width}}  {a.unit:5}  {a.predictability:5.2f}  {between:>14}  {a.precision:9.2f}  {a.p:6.4f}  "
-            f"{a.q:6.4f}  {a.description or 'unnamed'}"
+    rows = [("layer", "unit", "r", "95 % interval", "precision", "p", "q", "name")]
+    rows += [
+        (
+            *(a.layer, str(a.unit), f"{a.predictability:.2f}", f"{a.low:.2f} to {a.high:.2f}", f"{a.precision:.2f}"),
+            *(f"{a.p:.4f}", f"{a.q:.4f}", a.description or "unnamed"),
         )
+        for a in answers
+    ]
+    print("\n".join(aligned(rows, left=(0, 7))))
     print(
         f"r: how well {phrase!r} predicts the unit over {len(described.images)} probe images, by the dissection's own "
         "encoder; p: permuted images; q: false discoveries among the units searched."

@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from competition_layers.terminal import aligned
+
 from ..parsing import parse_call
 from .compare import short_names
 
@@ -33,10 +35,7 @@ def judge(dissections: list[str], truth: Path | None = None) -> None:
     for name, dissection in opened.items():
         known = scene_truth(truth, dissection.images, dissection.concepts) if truth else None
         rows += [_row(name, quality, known) for quality in judge_descriptions(dissection, truth=known)]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = zip(row, widths, strict=True)
-        print("  ".join(f"{c:<{w}}" if i < 2 else f"{c:>{w}}" for i, (c, w) in enumerate(cells)).rstrip())
+    print("\n".join(aligned(rows, left=(0, 1))))
     print("\n".join(FOOT + (TRUTH_FOOT if truth else ())))
 
 

@@ -81,17 +81,26 @@ def revert_activations(model: nn.Module) -> None:
 
     Where `add_decision` put a decision layer, the old classifier comes back.
     """
-    for name, layer in competitions(model).items():
+    layers = competitions(model)
+    for name, layer in layers.items():
         if not getattr(layer, "replaced", None):
             raise ValueError(
                 f"Expected layer {name!r} to remember the activation it replaced but it was not swapped in"
             )
-        model.set_submodule(name, layer.replaced[0])
-    for name, turns in [(name, m) for name, m in model.named_modules() if isinstance(m, PerCallActivation)]:
-        turns.restarting.remove()
-        model.set_submodule(name, turns.replaced[0])
+    for name in layers:
+        _put_back(model, name)
+    for name in [name for name, module in model.named_modules() if isinstance(module, PerCallActivation)]:
+        model.get_submodule(name).restarting.remove()
+        _put_back(model, name)
     if CLASSIFIER in vars(model):
         put_classifier_back(model)
+
+
+def _put_back(model: nn.Module, name: str) -> None:
+    """What stood at `name`, in the mode and on the device that the network has come to since."""
+    now, weight = model.get_submodule(name), next(model.parameters(), None)
+    old = now.replaced[0].train(now.training)
+    model.set_submodule(name, old if weight is None else old.to(weight.device))
 
 
 def _numbers(competitors: int | Mapping[str, int], sites: Sequence[Site]) -> dict[str, int]:

@@ -5,7 +5,7 @@ Where that can be done `readers` finds out by watching one pass; the rest is lef
 
 import copy
 import warnings
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -62,27 +62,38 @@ def project_winners(
 
 
 class WinnerProjection(nn.Linear):
-    """A Linear that follows `competition` and does the competing itself, when that is faster and nobody is looking.
+    """A Linear that follows a competition and does the competing itself, when that is faster and nobody is looking.
 
     It is so on a CPU in fp32, in evaluation, where no gradient is recorded, where neither module has a hook, and unless
-    `softmax` draws the winners or a compiled graph has only a few tokens. At all other times the competition masks and
-    this is the Linear it was. Weights keep their names and shapes; the matrix is stored with a unit's weights side by
-    side, so nothing is stored twice.
+    `softmax` draws the winners or a compiled graph has only a few tokens. At all other times, and once one of the two
+    is taken out or wrapped, the competition masks and this is the Linear it was. Weights keep their names and shapes;
+    the matrix is stored with a unit's weights side by side, so nothing is stored twice.
+
+    Raises:
+        RuntimeError: what stands between, and did nothing when the network was looked at, changed what the competition
+            handed on.
     """
 
-    def __init__(self, linear: nn.Linear, competition: StochasticLWTA):
+    pair: "_Pair"
+
+    def __init__(self, linear: nn.Linear):
         super().__init__(linear.in_features, linear.out_features, linear.bias is not None, device="meta")
         self.weight = nn.Parameter(
             linear.weight.detach().t().contiguous().t(), requires_grad=linear.weight.requires_grad
         )
         self.bias = linear.bias
-        self.competition = (competition,)  # in a tuple: it stands elsewhere in the model, and is no child of this
         self.train(linear.training)
 
     def forward(self, h: Tensor) -> Tensor:
         if not self.competes(h):
             return super().forward(h)
-        layer = self.competition[0]
+        layer = self.pair.layer
+        if not torch.compiler.is_compiling() and getattr(h, "postponed_by", None) is not layer:
+            raise RuntimeError(
+                f"Expected what layer {self.pair.names[0]!r} hands on at {self.pair.names[1]!r} but got other values: "
+                "a module between the two (a dropout put in training mode?) was none when the network was looked at; "
+                "use the network that `sparse_inference` copied, or call it again"
+            )
         return project_winners(
             h,
             self.weight.t(),
@@ -95,7 +106,7 @@ class WinnerProjection(nn.Linear):
 
     def competes(self, h: Tensor) -> bool:
         """Whether the winners of `h` are found here, and not before."""
-        layer = self.competition[0]
+        layer = self.pair.layer
         watched = layer._forward_hooks or layer._forward_pre_hooks or self._forward_hooks or self._forward_pre_hooks
         return (
             not (watched or layer.training or self.training)
@@ -104,16 +115,45 @@ class WinnerProjection(nn.Linear):
             and not (torch.compiler.is_compiling() and h.numel() * self.out_features < _FEWEST_COMPILED)
             and h.device.type == "cpu"
             and h.dtype == self.weight.dtype == torch.float32
+            and self.pair.stands()
         )
 
 
 class PostponedLWTA(StochasticLWTA):
     """A competition that hands its pre-activations on untouched when the `WinnerProjection` behind it competes."""
 
-    projection: tuple[WinnerProjection]
+    pair: "_Pair"
+
+    def __init__(self, layer: StochasticLWTA):
+        super().__init__(layer.groups.competitors, channel_dim=layer.groups.channel_dim, competition=layer.competition)
+        self.__dict__.update(layer.__dict__)  # its noise, its hooks, what it replaced
 
     def forward(self, h: Tensor) -> Tensor:
-        return h if self.projection[0].competes(h) else super().forward(h)
+        if not self.pair.projection.competes(h):
+            return super().forward(h)
+        if not torch.compiler.is_compiling():
+            h.postponed_by = self  # whatever changes `h` makes another tensor, without this mark
+        return h
+
+
+@dataclass(eq=False)
+class _Pair:
+    """A competition and the Linear that reads it, by their names in the module around both."""
+
+    around: nn.Module
+    names: tuple[str, str]
+    layer: PostponedLWTA
+    projection: WinnerProjection
+
+    def stands(self) -> bool:
+        """Whether both still stand where they were found: not taken out, put back, wrapped."""
+        return _at(self.around, self.names[0]) is self.layer and _at(self.around, self.names[1]) is self.projection
+
+
+def _at(module: nn.Module | None, name: str) -> nn.Module | None:
+    for part in name.split("."):
+        module = None if module is None else module._modules.get(part)
+    return module
 
 
 def sparse_inference(model: nn.Module, example: Tensor | None = None) -> nn.Module:
@@ -124,7 +164,7 @@ def sparse_inference(model: nn.Module, example: Tensor | None = None) -> nn.Modu
     path back; modules between the two see the values before the competition.
 
     Args:
-        example: one input, to see who reads what; by default a blank image of the size that the model was made for.
+        example: one input, to see who reads what; by default a blank one, see `trace`.
 
     Warns:
         UserWarning: competitions that were left alone, by name and with the reason.
@@ -132,16 +172,25 @@ def sparse_inference(model: nn.Module, example: Tensor | None = None) -> nn.Modu
     fast = copy.deepcopy(model).eval()
     pairs = winner_pairs(fast, example)
     for name, reader in pairs.linear.items():
-        layer = fast.get_submodule(name)
-        projection = WinnerProjection(fast.get_submodule(reader), layer)
-        fast.set_submodule(reader, projection)
-        layer.__class__ = PostponedLWTA
-        layer.projection = (projection,)
+        _pair(fast, name, reader)
     load_noise_state(fast, noise_state(model))
     if pairs.left_alone:
         reasons = "; ".join(f"{name}: {reason}" for name, reason in pairs.left_alone.items())
         warnings.warn(f"left as they are: {reasons}", stacklevel=2)
     return fast
+
+
+def _pair(model: nn.Module, competition: str, linear: str) -> None:
+    """Change `model` in place: the Linear does the competing."""
+    layer = PostponedLWTA(model.get_submodule(competition))
+    projection = WinnerProjection(model.get_submodule(linear))
+    around = competition
+    while not f"{linear}.".startswith(f"{around}.") and around:
+        around = around.rpartition(".")[0]
+    inner, outer = (name[len(around) :].lstrip(".") for name in (competition, linear))
+    layer.pair = projection.pair = _Pair(model.get_submodule(around), (inner, outer), layer, projection)
+    model.set_submodule(competition, layer)
+    model.set_submodule(linear, projection)
 
 
 def _largest(

@@ -1,9 +1,9 @@
 """What a network says of itself, whoever made it: name, classes, transform, tokens, and the layer to look at."""
 
-import torch
 from torch import Tensor, nn
 
-from competition_layers import StochasticLWTA, activation_sites, data_config, evaluating
+from competition_layers import StochasticLWTA, activation_sites, data_config
+from competition_layers.wiring.trace import trace
 
 from ..probe.passes import Transform
 
@@ -76,24 +76,9 @@ def default_layer(model: nn.Module, inputs: Tensor | None = None) -> str:
     raise ValueError(f"Expected a layer, since none of {type(model).__name__} can be told: name one of its modules")
 
 
-@torch.no_grad()
 def _returning(model: nn.Module, activation: str, inputs: Tensor) -> str | None:
     """The innermost module around `activation` whose output is that of its last call; None without one."""
-    parts = activation.split(".")
+    parts, calls = activation.split("."), trace(model, inputs[:1]).calls
     around = [".".join(parts[:n]) for n in range(len(parts) - 1, 0, -1)]
-    outputs: dict[str, object] = {}
-
-    def keep(name: str):
-        def hook(module: nn.Module, given: object, output: object) -> None:
-            outputs[name] = output
-
-        return hook
-
-    handles = [model.get_submodule(name).register_forward_hook(keep(name)) for name in (activation, *around)]
-    try:
-        with evaluating(model):
-            model(inputs)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return next((name for name in around if outputs.get(name) is outputs[activation]), None)
+    last = calls[activation][-1].gives
+    return next((name for name in around if name in calls and calls[name][-1].gives == last), None)

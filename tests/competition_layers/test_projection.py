@@ -1,5 +1,6 @@
 """Reading winners alone changes nothing but the speed; where it cannot be done, that is said by name."""
 
+import copy
 import warnings
 
 import pytest
@@ -18,8 +19,10 @@ from competition_layers import (
     inference_rule,
     lwta,
     observe,
+    revert_activations,
     seed_noise,
     sparse_inference,
+    swap_activations,
 )
 from competition_layers import winner_projection as projection
 from competition_layers.competition import ESTIMATORS
@@ -317,3 +320,66 @@ def test_feature_maps_are_left_alone():
 def test_a_model_of_unknown_size_asks_for_an_example():
     with pytest.raises(ValueError, match="Expected an example input for Sequential"):
         sparse_inference(nn.Sequential(nn.Embedding(4, 8), StochasticLWTA(2, channel_dim=-1)))
+
+
+def by_hand(fast):
+    fast.blocks[0].mlp.act = nn.GELU()
+    fast.blocks[1].mlp.act = nn.GELU()
+
+
+def replaced_around(fast):
+    for block in fast.blocks:
+        block.mlp.act = nn.Sequential(nn.GELU())
+
+
+@pytest.mark.parametrize("change", [revert_activations, by_hand, replaced_around], ids=lambda change: change.__name__)
+@torch.no_grad()
+def test_a_fast_copy_whose_activations_come_back_is_the_dense_network(vit, change):
+    fast, x = sparse_inference(vit), torch.randn(2, 3, 32, 32)
+    change(fast)
+    revert_activations(vit)
+    torch.testing.assert_close(fast(x), vit(x), atol=1e-5, rtol=1e-5)
+
+
+class Wrapped(nn.Module):
+    """A Linear with something beside it, as adapters of low rank have."""
+
+    def __init__(self, linear):
+        super().__init__()
+        self.base, self.beside = linear, nn.Linear(linear.in_features, linear.out_features)
+
+    def forward(self, x):
+        return self.base(x) + self.beside(x)
+
+
+@torch.no_grad()
+def test_a_linear_that_is_wrapped_replaced_or_moved_reads_what_the_competition_gives(vit):
+    x = torch.randn(2, 3, 32, 32)
+    for model in (vit, fast := sparse_inference(vit)):
+        torch.manual_seed(0)
+        model.blocks[0].mlp.fc2 = Wrapped(model.blocks[0].mlp.fc2)
+        model.blocks[1].mlp.fc2 = nn.Linear(768, 192)
+    torch.testing.assert_close(fast(x), vit(x), atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_copies_of_a_fast_copy_and_competitions_anew_are_what_they_were(vit):
+    x = torch.randn(2, 3, 32, 32)
+    fast = copy.deepcopy(sparse_inference(vit))
+    assert fast.blocks[0].mlp.fc2.competes(x)
+    torch.testing.assert_close(fast(x), vit(x), atol=1e-5, rtol=1e-5)
+    for model in (vit, fast):
+        revert_activations(model)
+        swap_activations(model, 4, sites=model.lwta.sites)
+    torch.testing.assert_close(fast(x), vit(x), atol=1e-5, rtol=1e-5)
+    block = sparse_inference(vit).blocks[0]
+    h = torch.randn(2, 5, 192)
+    torch.testing.assert_close(copy.deepcopy(block)(h), vit.blocks[0](h), atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_a_dropout_between_that_begins_to_drop_is_an_error_by_name():
+    fast = sparse(pair(between=(nn.Dropout(0.5),)))
+    fast[2].train()
+    with pytest.raises(RuntimeError, match=r"Expected what layer '1' hands on at '3' but got other values"):
+        fast(X)

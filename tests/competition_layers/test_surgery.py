@@ -204,3 +204,20 @@ def test_the_survey_leaves_no_trace():
     assert "relu.1  ReLU  axis 1, 4 units, fed by conv2" in str(survey(model))
     assert before == (repr(model), [m.training for m in model.modules()])
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in model.modules())
+
+
+def test_what_comes_back_is_in_the_mode_of_the_network_and_where_it_is():
+    model = nn.Sequential(nn.Linear(4, 8), nn.PReLU(8), nn.Linear(8, 2), nn.Dropout(), nn.Linear(2, 4), nn.ReLU())
+    swap_activations(model, 2)
+    model.eval().to("meta")
+    revert_activations(model)
+    assert not any(module.training for module in model.modules())
+    assert {weight.device.type for weight in model.parameters()} == {"meta"}
+
+
+def test_nothing_comes_back_where_one_competition_was_written_by_hand():
+    model = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 2), StochasticLWTA(2, channel_dim=-1))
+    swap_activations(model, 2, sites=activation_sites(model, include="1"))
+    with pytest.raises(ValueError, match=r"layer '3' to remember the activation it replaced"):
+        revert_activations(model)
+    assert isinstance(model[1], StochasticLWTA)

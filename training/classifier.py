@@ -177,6 +177,10 @@ class Classifier(LightningModule):
         updates = max(1, self.trainer.estimated_stepping_batches // epochs)
         return optimisation(self.model, self.optimizer, epochs=epochs, updates=updates)
 
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        # timm's schedules are functions of the update: a run that goes on for longer follows its new length
+        checkpoint["lr_schedulers"] = [{} for _ in checkpoint["lr_schedulers"]]
+
     def lr_scheduler_step(self, scheduler: Any, metric: Any) -> None:
         scheduler.step_update(num_updates=self.trainer.global_step)  # timm's way
 

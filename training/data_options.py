@@ -1,9 +1,13 @@
 """The options of the images that a network trains on, in groups."""
 
+import re
 from dataclasses import dataclass, field
 from typing import Any
 
+from competition_layers.competition import check_choice
 from pictures import OnBad
+
+from .checks import check_number
 
 
 @dataclass(frozen=True)
@@ -71,8 +75,7 @@ class Loading:
 
     def __post_init__(self):
         for name, least in (("batch_size", 1), ("workers", 0)):
-            if getattr(self, name) < least:
-                raise ValueError(f"Expected loading.{name} >= {least} but got {getattr(self, name)}")
+            check_number(f"loading.{name}", getattr(self, name), least=least)
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,41 @@ class Augmentation:
     cutmix: float = 0.0
     mix_probability: float = 1.0
 
+    def __post_init__(self):
+        for name in ("flip", "vertical_flip", "erase", "mix_probability"):
+            check_number(f"augmentation.{name}", getattr(self, name), least=0, most=1)
+        for name in ("color_jitter", "mixup", "cutmix"):
+            check_number(f"augmentation.{name}", getattr(self, name), least=0)
+        for name, most in (("scale", 1.0), ("ratio", None)):
+            low, high = getattr(self, name)
+            check_number(f"augmentation.{name}'s least", low, above=0, most=most)
+            check_number(f"augmentation.{name}'s most", high, least=low, most=most)
+        check_choice("augmentation.erase_mode", self.erase_mode, ("pixel", "rand", "const"))
+        if self.interpolation is not None:
+            known = ("nearest", "bilinear", "bicubic", "box", "hamming", "lanczos", "random")
+            check_choice("augmentation.interpolation", self.interpolation, known)
+        if self.auto_augment is not None:
+            _check_policy(self.auto_augment)
+
     @property
     def mixes(self) -> bool:
         """Whether batches are mixed, which takes images in pairs."""
         return bool(self.mixup or self.cutmix)
+
+
+def _check_policy(policy: str) -> None:
+    """Refuse a policy that timm does not know, or of which it would leave a part out."""
+    from timm.data.auto_augment import augment_and_mix_transform, auto_augment_transform, rand_augment_transform
+
+    kind, *sections = policy.split("-")
+    makers = {"rand": rand_augment_transform, "augmix": augment_and_mix_transform}
+    makers |= dict.fromkeys(("original", "originalr", "v0", "v0r", "3a"), auto_augment_transform)
+    check_choice(f"the first word of augmentation.auto_augment={policy!r}", kind, tuple(makers))
+    try:
+        if not all(re.fullmatch(r"t\w+|[a-z]+[\d.]+", section) for section in sections):
+            raise ValueError("a section is a letter or a word and a number")
+        makers[kind](policy, {})
+    except (AssertionError, ValueError) as error:
+        raise ValueError(
+            f"Expected sections such as m9, mstd0.5, n2, inc1 in augmentation.auto_augment but got {policy!r}: {error}"
+        ) from error

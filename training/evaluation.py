@@ -62,7 +62,7 @@ class Readings(WrapperMetric):
                 for name, k in top.items()
             }
         )
-        self.loss, self.not_finite = MeanMetric(), SumMetric()
+        self.loss, self.not_finite = MeanMetric(nan_strategy="ignore"), SumMetric()
         self.agreement, self.effective_density = MeanMetric(), MeanMetric()
         self.watched: dict[str, _Watched] = {}  # by layer, in the order in which they run
 

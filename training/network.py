@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Any
 
 from torch import nn
 
 from competition_layers import create_model, model_defaults
 from competition_layers.competition import Competition
+from competition_layers.names import nearest
 from competition_layers.spec import with_labels
 from competition_layers.wiring.sites import in_words
 
@@ -56,6 +58,7 @@ class Network:
             raise ValueError(
                 f"Expected start.model_args that {self.backbone!r} takes but got {self.start.model_args}: {error}"
             ) from error
+        self._check_excluded(model)
         if model.lwta.left_out:
             print_once(f"{len(model.lwta.sites)} activations compete; left out: {in_words(model.lwta.left_out)}")
         if label_names:
@@ -65,3 +68,13 @@ class Network:
         if self.start.gain != 1:
             scale_initial_weights(model, self.start.gain)
         return model
+
+    def _check_excluded(self, model: nn.Module) -> None:
+        """A glob of a recipe may fit nothing in another backbone; a plain name that fits nothing is a slip."""
+        names = [*(site.name for site in model.lwta.sites), *model.lwta.left_out]
+        for glob in [self.exclude] if isinstance(self.exclude, str) else self.exclude or ():
+            if not any(fnmatchcase(name, glob) for name in names) and not set(glob) & set("*?["):
+                raise ValueError(
+                    f"Expected exclude to name an activation of {self.backbone!r} but got {glob!r}"
+                    f"{nearest(glob, names)}"
+                )

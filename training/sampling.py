@@ -77,7 +77,9 @@ class SeededDataset(Dataset[tuple[torch.Tensor, int]]):
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitem__(self, draw: Draw) -> tuple[torch.Tensor, int]:
+    def __getitem__(self, draw: Draw | int) -> tuple[torch.Tensor, int]:
+        if isinstance(draw, int):  # Lightning's overfit_batches puts a sampler of its own: the same pixels each time
+            draw = Draw(draw, seed=draw)
         image, label = self._readable(draw.index)
         with _seeded(draw.seed):
             return self.transform(image), label if draw.counts else NOT_COUNTED

@@ -10,6 +10,8 @@ from torch import distributed
 
 from competition_layers import load_noise_state, noise_state
 
+from ..quiet import print_once
+
 
 class Generators(Callback):
     """Python's, numpy's, torch's, the accelerator's and the competitions' random numbers go on where they stopped.
@@ -24,13 +26,14 @@ class Generators(Callback):
         checkpoint["generators"] = _of_every_process(_state(pl_module))
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        states = checkpoint["generators"]
-        if len(states) != trainer.world_size:
-            raise ValueError(
-                f"Expected to resume in {len(states)} processes, as the run was started, but got {trainer.world_size}; "
-                "each has random numbers of its own"
+        states, processes = checkpoint["generators"], trainer.world_size
+        if len(states) != processes:
+            print_once(
+                f"The run goes on in {processes} processes, so far in {len(states)}: a step sees {processes} x "
+                "batch_size images, and the digits are not those of an uninterrupted run"
             )
-        self.restored = states[trainer.global_rank]
+        if trainer.global_rank < len(states):  # a further process starts from the run's seed and its rank
+            self.restored = states[trainer.global_rank]
 
     def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # here and not earlier: setting a run up draws numbers too

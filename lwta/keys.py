@@ -13,8 +13,10 @@ import yaml
 from competition_layers.names import nearest
 
 _ROOT = Path(__file__).parents[1]
-_OF_THE_COMMAND = ("config", "help", "print_config", "seed_everything", "run", "runs_dir", "reestimate_batch_norm")
-_OF_THE_COMMAND += ("resume", "overwrite", "images", "out")
+_OF_THE_COMMAND = (
+    *("config", "help", "print_config", "seed_everything", "run", "runs_dir"),
+    *("reestimate_batch_norm", "resume", "overwrite", "images", "out"),
+)
 Tree = dict[str, Any]  # a key's own keys; empty where it is a value, or a group that the sources do not show
 
 

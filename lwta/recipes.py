@@ -12,8 +12,10 @@ from competition_layers.names import nearest
 # the machine may change, and where the data lie on it
 _MACHINE = ("data.data_dir", "data.loading.", "trainer.enable_progress_bar", "trainer.accelerator")
 # how long a run goes on and on how many devices may change too: it is said, and written down
-_GOING_ON = ("trainer.max_epochs", "trainer.max_steps", "trainer.max_time", "trainer.devices", "trainer.num_nodes")
-_GOING_ON += ("trainer.strategy",)
+_GOING_ON = (
+    *("trainer.max_epochs", "trainer.max_steps", "trainer.max_time"),
+    *("trainer.devices", "trainer.num_nodes", "trainer.strategy"),
+)
 # reading a trained network may also differ in what is read, and how
 _READING = ("data.", "trainer.", "model.execution.")
 _NOT_COMPARED = ("config", "run", "runs_dir", "resume", "overwrite", "images", "out")

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from argparse import ArgumentError
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -27,8 +28,10 @@ from .recipes import changes, find_recipe
 # of the command, not of the run: they are not written into config.yaml
 _COMMAND_KEYS = ("config", "run", "runs_dir", "resume", "overwrite", "images", "out")
 # what reading a trained network needs of its run's Trainer
-_READING = ("accelerator", "devices", "num_nodes", "precision", "enable_progress_bar", "strategy")
-_READING += ("limit_val_batches", "limit_test_batches", "limit_predict_batches")
+_READING = (
+    *("accelerator", "devices", "num_nodes", "precision", "enable_progress_bar", "strategy"),
+    *("limit_val_batches", "limit_test_batches", "limit_predict_batches"),
+)
 _GONE_ON = "resumed.yaml"  # in a run's folder: what changed when it was resumed, as options over config.yaml
 
 
@@ -143,6 +146,10 @@ class TrainingCLI(LightningCLI):
         saved = [saved_configuration(folder / "config.yaml")]
         if (folder / _GONE_ON).is_file():
             saved.append(yaml.safe_load((folder / _GONE_ON).read_text(encoding="utf-8")))
+        if self.command != "fit":  # whoever reads a run that was sent to them runs none of its callbacks
+            for config in saved:
+                trainer = config.get("trainer") or {}
+                config["trainer"] = {k: v for k, v in trainer.items() if k in _READING and not isinstance(v, dict)}
         before = [f"--config={yaml.safe_dump(config, sort_keys=False)}" for config in saved]
         self.config = parser.parse_args([*before, *args])
         self.changes = changes(parser.parse_args(before), self.config, command=self.command)
@@ -184,4 +191,4 @@ class _Parser(LightningArgumentParser):
         return super().parse_args(find_recipe(tidy_options(self, args)), *rest, **options)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        super().error(explain_unknown_keys(self, message, MOVED), ex)
+        raise ArgumentError(None, explain_unknown_keys(self, message, MOVED)) from ex

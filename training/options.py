@@ -41,8 +41,8 @@ class Start:
         _refuse_taken("start.model_args", self.model_args, own)
         if self.model_args.get("in_chans", 3) != 3:
             raise ValueError(
-                f"Expected start.model_args with in_chans 3 but got {self.model_args['in_chans']}: every picture is read "
-                "as RGB, a grey one with three equal channels"
+                f"Expected start.model_args with in_chans 3 but got {self.model_args['in_chans']}: every picture is "
+                "read as RGB, a grey one with three equal channels"
             )
 
 

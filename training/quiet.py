@@ -11,7 +11,7 @@ _HINTS = (
     ".*does not have many workers.*",
     ".*The number of training batches .* is smaller than the logging interval.*",
     ".*Checkpoint directory .* exists and is not empty.*",
-    ".*requested to overfit but enabled train dataloader shuffling.*",
+    ".*requested to overfit but enabled .* dataloader shuffling.*",
     ".*The dirpath has changed from .*checkpoints.*",  # of a run that was moved: one file, never the best of many
     ".*lr_scheduler.step.*before.*optimizer.step.*",  # timm's schedulers count updates themselves
     ".*isinstance.treespec, LeafSpec.* is deprecated.*",

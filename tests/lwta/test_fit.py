@@ -13,6 +13,7 @@ from made_pictures import paint
 from competition_layers import competitions, load_model
 from lwta.cli import main as lwta
 from lwta.commands.fit import main
+from lwta.training_cli import TrainingCLI
 from training.configuration import saved_configuration
 
 MODEL = {
@@ -239,3 +240,35 @@ def test_a_recipe_of_somebody_else_replaces_no_run(home, tmp_path):
     (tmp_path / "gift.yaml").write_text("overwrite: true\n")
     with pytest.raises(ValueError, match="--overwrite to be typed"):
         fit(home, "--run", "first", "-c", str(tmp_path / "gift.yaml"))
+
+
+def test_reading_a_run_of_somebody_else_makes_nothing_that_its_configuration_names(home, tmp_path, monkeypatch):
+    folder = home / "sent"
+    shutil.copytree(home / "first", folder)
+    (tmp_path / "surprise.py").write_text("raise SystemExit('this ran')\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    config = yaml.safe_load((folder / "config.yaml").read_text())
+    config["trainer"] |= {"callbacks": [{"class_path": "surprise.Callback"}], "strategy": {"class_path": "surprise.S"}}
+    (folder / "config.yaml").write_text(yaml.safe_dump(config))
+    assert main(["test", "--run", "sent", f"--runs_dir={home}"]) == 0
+
+
+def test_a_run_goes_on_for_longer_and_says_so(home, capsys):
+    shutil.copytree(home / "first", home / "longer")
+    again = ["fit", "--run", "longer", f"--runs_dir={home}", "--resume"]
+    assert main([*again, "--trainer.max_epochs", "3"]) == 0
+    assert "--trainer.max_epochs was 2 and is 3 from here on" in capsys.readouterr().out
+    assert [row["epoch"] for row in rows(home / "longer")] == ["0", "1", "2"]
+    assert main(again) == 0  # the new length stays
+    assert len(rows(home / "longer")) == 3
+    assert yaml.safe_load((home / "longer" / "resumed.yaml").read_text()) == {"trainer": {"max_epochs": 3}}
+
+
+@pytest.mark.parametrize("name", ["2024", "007", "1e3", "on", "null_"])
+def test_a_run_is_called_what_was_typed_and_a_file_from_windows_is_read(home, tmp_path, name):
+    text = (home / "small.yaml").read_text().replace("\n", "\r\n")
+    (tmp_path / "windows.yaml").write_bytes(b"\xef\xbb\xbf" + text.encode())
+    typed = ["--run", name, f"--runs_dir={home}", "--trainer.fast_dev_run", "true"]
+    cli = TrainingCLI("fit", ["-c", str(tmp_path / "windows.yaml"), *typed])
+    assert cli.run_folder == home / name
+    assert cli.model.options["backbone"] == MODEL["backbone"]

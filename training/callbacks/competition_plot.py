@@ -22,7 +22,7 @@ _EPOCHS = 200  # of more epochs, so many are drawn
 _NAMED = 12  # layers in the legend
 # a win rate in multiples of the even share 1/U: from 1/8 (red) over 1 (white) to 8 (blue); black: never won
 _RATES = LinearSegmentedColormap.from_list("win rate", ["#b23c1e", "#f7f7f7", "#143c8c"]).with_extremes(bad="#1e1e1e")
-_STYLE = {"svg.fonttype": "none", "svg.hashsalt": "lwta", "font.size": 8, "axes.titlesize": 8}
+_STYLE: Any = {"svg.fonttype": "none", "svg.hashsalt": "lwta", "font.size": 8, "axes.titlesize": 8}
 
 
 def write_competition_plot(path: Path, rows: Rows, *, title: str) -> None:
@@ -42,7 +42,8 @@ def competition_figure(rows: Rows, *, title: str) -> Figure:
     figure.suptitle(
         _literal(f"How the units of {title} compete: epochs {epochs[0]} to {epochs[-1]}, {len(layers)} layers{drawn}")
     )
-    curves, below = figure.subfigures(2, 1, height_ratios=[2.6, 1.6 * strips])
+    parts: Any = figure.subfigures(2, 1, height_ratios=[2.6, 1.6 * strips])
+    curves, below = parts
     evenness, dead = curves.subplots(1, 2)
     _draw_curves(evenness, rows, "winner_entropy", "Winner entropy (1: a group's units win alike)")
     _draw_curves(dead, rows, "dead_units", "Dead units (won nowhere)")

@@ -104,8 +104,8 @@ class Converting:
                 f"{', '.join(competitions(model))}"
             )
         asked = network.include is not None or network.exclude
-        globs = {"include": network.include, "exclude": network.exclude or ()}
-        self.sites = activation_sites(model, **globs) if asked else list(spec_of(model).sites)
+        include, exclude = network.include, network.exclude or ()
+        self.sites = activation_sites(model, include=include, exclude=exclude) if asked else list(spec_of(model).sites)
         self.conversion, self.network = conversion, network
         self.teacher = copy.deepcopy(model).eval().requires_grad_(False) if conversion.distillation else None
         self.swap: GradualSwap | None = None

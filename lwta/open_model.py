@@ -108,14 +108,29 @@ def open_dissected(folder: Path, model: str | None = None) -> tuple[Any, Any]:
 
 def training_seconds(source: str) -> float | None:
     """How long training took, that of the dense network it was converted from included; None where it is not known."""
-    path = Path(source.removeprefix("local-dir:"))
-    for config in (path / "model" / "config.json", path / "config.json"):
+    total, seen = 0.0, set[str]()
+    while source not in seen:
+        seen.add(source)
+        notes = _training_notes(Path(source.removeprefix("local-dir:")))
+        own, source = notes.get("seconds"), notes.get("converted_from") or ""
+        if not isinstance(own, int | float) or not isinstance(source, str):
+            return None
+        total += own
+        if not source:
+            return total
+    return None  # a folder that says to come from itself
+
+
+def _training_notes(folder: Path) -> dict[str, Any]:
+    """What the config.json of a run or model folder says of its training; nothing where it cannot be read."""
+    for config in (folder / "model" / "config.json", folder / "config.json"):
         if config.is_file():
-            notes = json.loads(config.read_text()).get("training", {})
-            own, teacher = notes.get("seconds"), notes.get("converted_from")
-            before = training_seconds(teacher) if teacher else 0.0
-            return None if own is None or before is None else own + before
-    return None
+            try:
+                notes = json.loads(config.read_text(encoding="utf-8")).get("training", {})
+            except (ValueError, AttributeError, OSError):
+                return {}
+            return notes if isinstance(notes, dict) else {}
+    return {}
 
 
 @contextmanager
@@ -130,7 +145,7 @@ def _fetched(source: str) -> Iterator[None]:
             f"Expected whole weights of {source!r} but they are damaged ({error}); copy them anew"
         ) from error
     except OSError as error:
-        if "Expected" in str(error):
+        if "Expected" in str(error) or Path(source.removeprefix("local-dir:")).exists():
             raise
         said = str(error).strip().partition("\n")[0]
         raise FileNotFoundError(

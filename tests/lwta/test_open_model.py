@@ -23,7 +23,7 @@ from dissect import explain as explain_image
 from dissect.recording import shards
 from dissect.recording.subject import default_transform
 from lwta.commands import compare, describe, explain
-from lwta.open_model import class_names, open_dissected, open_model, recall_model
+from lwta.open_model import class_names, open_dissected, open_model, recall_model, training_seconds
 from lwta.processes import own_share
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -111,6 +111,21 @@ def test_weights_that_cannot_be_fetched_are_said_in_one_line(monkeypatch, source
     ) as error:
         open_model(source)
     assert "\n" not in str(error.value) and "give a run or model folder" in str(error.value)
+
+
+def test_training_time_adds_up_over_conversions_and_believes_no_nonsense(tmp_path):
+    def write(name, notes):
+        (tmp_path / name).mkdir(exist_ok=True)
+        (tmp_path / name / "config.json").write_text(
+            notes if isinstance(notes, str) else json.dumps({"training": notes})
+        )
+        return str(tmp_path / name)
+
+    dense = write("dense", {"seconds": 10.0})
+    assert training_seconds(write("sparse", {"seconds": 2.0, "converted_from": dense})) == 12.0
+    for nonsense in ({}, {"seconds": "9"}, [], "{", {"seconds": 1, "converted_from": 3}, "[1]"):
+        assert training_seconds(write("other", nonsense)) is None
+    assert training_seconds(write("loop", {"seconds": 1, "converted_from": str(tmp_path / "loop")})) is None
 
 
 def test_damaged_weights_are_said_in_one_line(tmp_path):

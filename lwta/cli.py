@@ -13,9 +13,8 @@ from importlib import import_module
 from importlib.metadata import version
 from io import TextIOWrapper
 
-from competition_layers.terminal import plain
-
 from competition_layers.files import os_error_in_words
+from competition_layers.terminal import plain
 
 COMMANDS = {
     "demo": ("lwta.commands.demo", "everything once, offline, on the built-in scenes; ends with the report's path"),

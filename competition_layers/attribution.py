@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from .inference import fixed_noise
+from .inference import fixed_noise, logits_of
 from .layers import StochasticLWTA
 from .linearised import frozen_norm_scale, winner_gradients, winners_of
 from .names import nearest
@@ -102,7 +102,7 @@ def first_order(
     with fixed_noise(model), winner_gradients(model), ExitStack() as stack:
         for layer in layers:
             stack.enter_context(_hook(model, layer, keep(layer)))
-        logits = model(x.detach().requires_grad_())
+        logits = logits_of(model, x.detach().requires_grad_())
     chosen, runner_up = _classes(logits.detach(), target)
     margin = (logits.gather(1, chosen[:, None]) - logits.gather(1, runner_up[:, None])).sum()
     slopes = torch.autograd.grad(margin, list(outputs.values()), materialize_grads=True)
@@ -129,7 +129,7 @@ def logits_without(
 
     axis = channel_axis(model, layer, x)
     with fixed_noise(model), _hook(model, layer, switch_off):
-        return model(x)
+        return logits_of(model, x)
 
 
 def check_layer(model: nn.Module, layer: str) -> None:
@@ -157,7 +157,7 @@ def _attribute(model: nn.Module, x: Tensor, layer: str, target: int | None, meth
         return output.detach().requires_grad_().clone()  # a clone, since a later module may write into it
 
     with winner_gradients(model), _hook(model, layer, cut), observe(model, [layer]) as seen:
-        logits = model(x)
+        logits = logits_of(model, x)
     if logits.ndim != 2 or logits.shape[1] < 2:
         raise ValueError(f"Expected a classifier of at least 2 classes but got logits of shape {tuple(logits.shape)}")
     output = seen[layer]

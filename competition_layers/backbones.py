@@ -52,8 +52,8 @@ def create_model(
         model_args: go to timm (`embed_dim=96`, `drop_path_rate=0.1`, ...).
 
     Raises:
-        ValueError: an unknown name (the nearest is offered), a size that the backbone cannot have, or a width that U
-            does not divide, both found by one pass of a blank image.
+        ValueError: an unknown name (the nearest is offered), no classifier of colour pictures, a size that the backbone
+            cannot have, or a width that U does not divide, both found by one pass of a blank image.
 
     >>> model = create_model("vit_tiny_patch16_224", competitors=8, num_classes=10, image_size=32, depth=1)
     >>> model.blocks[0].mlp.act.groups
@@ -135,6 +135,16 @@ def _surveyed(name, pretrained, num_classes, image_size, model_args) -> tuple[nn
 
 def _timm_model(name, pretrained, num_classes, image_size, model_args) -> nn.Module:
     """timm's network; `model_args` of a person's own may hold timm's `pretrained_cfg_overlay` too."""
+    if model_args.get("features_only"):
+        raise ValueError(
+            f"Expected a classifier but got features_only={model_args['features_only']} for {name!r}, which gives maps "
+            "and no logits; leave it out, and see what passes through any module by `observe`"
+        )
+    if model_args.get("in_chans", 3) != 3:
+        raise ValueError(
+            f"Expected in_chans=3 but got {model_args['in_chans']} for {name!r}: pictures are read with 3 channels, a "
+            "grey one with the same three times; leave it out"
+        )
     overlay: dict[str, Any] = {}
     options = dict(model_args)
     if name.startswith(_NAMES):

@@ -48,10 +48,28 @@ def predict(
     rule = None if samples is None else "sample" if samples else "argmax"
     with evaluating(model), inference_rule(model, rule):
         passes = max(1, samples or 1) if competitions(model) else 1
-        total = model(x)
+        total = logits_of(model, x)
         for _ in range(passes - 1):
-            total = total + model(x)
+            total = total + logits_of(model, x)
         return total / passes
+
+
+def logits_of(model: nn.Module, x: Tensor) -> Tensor:
+    """What `model` answers: a tensor, or the `logits` of a dict or an object (Hugging Face's networks).
+
+    Raises:
+        ValueError: another answer.
+    """
+    answer = model(x)
+    if not isinstance(answer, Tensor):
+        found = answer.get("logits") if isinstance(answer, Mapping) else getattr(answer, "logits", None)
+        if not isinstance(found, Tensor):
+            raise ValueError(
+                f"Expected {type(model).__name__} to answer with one tensor of logits, or with a dict or an object "
+                f"with `logits`, but got {type(answer).__name__}; wrap it in a module that picks its logits"
+            )
+        answer = found
+    return answer
 
 
 def seed_noise(model: nn.Module, seed: int, *, rank: int = 0) -> None:

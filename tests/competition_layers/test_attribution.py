@@ -3,12 +3,13 @@
 import gc
 import os
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 from torch import nn
 
-from competition_layers import StochasticLWTA, create_model, inference_rule, noise_state
+from competition_layers import StochasticLWTA, create_model, inference_rule, noise_state, predict
 from competition_layers.attribution import contributions, logits_without
 
 DIRECT, HELD, BENT = "direct", "direct, layer-norm scale frozen", "gradient x activation"
@@ -247,3 +248,37 @@ def test_no_batch_is_kept(competitors):
     for _ in range(10):
         contributions(model, x, model.lwta.sites[-1].name)
     assert (resident() - before) / 10 < 2  # MiB; a graph that stays is 11
+
+
+class Answering(TwoLayers):
+    """The same network, with its logits in another wrapping."""
+
+    wrap = staticmethod(lambda logits: logits)
+
+    def forward(self, x):
+        return self.wrap(super().forward(x))
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [lambda y: {"loss": None, "logits": y}, lambda y: SimpleNamespace(logits=y, hidden_states=(y,))],
+    ids=["dict", "object"],
+)
+def test_logits_in_a_dict_or_an_object_are_explained_like_plain_ones(x, wrap):
+    model = Answering(StochasticLWTA(2, channel_dim=-1)).eval()
+    expected = contributions(model, x, "act")
+    off = expected.to_logit > 0
+    plain, without = predict(model, x), logits_without(model, x, "act", off)
+    model.wrap = wrap
+    found = contributions(model, x, "act")
+    assert found.method == expected.method and torch.equal(found.to_margin, expected.to_margin)
+    assert torch.equal(predict(model, x), plain) and torch.equal(logits_without(model, x, "act", off), without)
+
+
+@pytest.mark.parametrize("wrap", [lambda y: (y, y), lambda y: {"scores": y}], ids=["tuple", "dict without logits"])
+def test_answers_without_logits_are_refused(x, wrap):
+    model = Answering(StochasticLWTA(2, channel_dim=-1)).eval()
+    model.wrap = wrap
+    for ask in (predict, lambda *args: contributions(*args, "act")):
+        with pytest.raises(ValueError, match=r"Answering to answer with one tensor of logits, .* but got (tuple|dict)"):
+            ask(model, x)

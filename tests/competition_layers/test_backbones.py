@@ -206,3 +206,15 @@ def test_a_hub_that_is_not_reached_is_one_line(monkeypatch):
 def test_an_unknown_tag_is_refused_with_the_known_ones():
     with pytest.raises(ValueError, match=r"weights of 'resnet10t' among resnet10t.c3_in1k but got 'resnet10t.nope'"):
         create_model("resnet10t.nope")
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ({"features_only": True}, "Expected a classifier but got features_only=True for 'test_resnet'"),
+        ({"in_chans": 1}, "Expected in_chans=3 but got 1 for 'test_resnet': pictures are read with 3 channels"),
+    ],
+)
+def test_what_is_no_classifier_of_colour_pictures_is_refused(options, told):
+    with pytest.raises(ValueError, match=told):
+        create_model("test_resnet", competitors=4, image_size=32, **options)

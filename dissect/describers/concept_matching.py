@@ -24,7 +24,7 @@ from ..naming.synonyms import NEAR_SYNONYM, distinct_names, same_names
 from ..recording.layer_record import LayerRecord
 from ..recording.unit_values import UnitValues
 from ..similarity import DEFAULT_SIMILARITY, SIMILARITIES, scores_and_prior
-from ..similarity.claims import FREE, RIDGE, SHARPNESS, TILT
+from ..similarity.claims import FEW, FREE, SHARPNESS
 
 MINIMUM_SUPPORT = 3  # different images on which a unit says something, of each half; below that a name is a guess
 MINIMUM_OBSERVATIONS = 10  # different images to judge by; with fewer there are no names
@@ -44,7 +44,7 @@ NAMING = {
     "level": LEVEL,
     "top_share": TOP_SHARE,
     "outdone": OUTDONE,
-    "claims": [TILT, RIDGE, SHARPNESS, FREE],
+    "claims": ["ridge", FEW, SHARPNESS, FREE],
 }
 
 

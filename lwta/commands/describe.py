@@ -27,6 +27,8 @@ def describe(
     root: Path = Path("."),
     split: str = "",
     similarity: str | None = None,
+    least_r: float | None = None,
+    blocks: str | None = None,
     summary: str = "auto",
     templates: str | list[str] | None = None,
     limit: int | None = None,
@@ -56,6 +58,10 @@ def describe(
             default validation).
         similarity: how activations are compared with concepts: claims (default), soft_wpmi, wpmi, cosine,
             cosine_cubed, rank_reorder, jensen_shannon.
+        least_r: a name is written if it predicts its unit on other images with at least this correlation; by default
+            0: every name that is better than chance.
+        blocks: pictures that belong together, such as frames of one clip, count as one and never stand on both sides:
+            folder, prefix (file names without their last digits), or a CSV file with the columns image, block.
         summary: what stands for an image: cls, tokens (without the class token), mean, max, quantile; auto is the class
             token where the network reads it, else mean.
         templates: a prompt with {} for the concept, or a list of them; their embeddings are averaged.
@@ -81,6 +87,7 @@ def describe(
         record_share,
     )
     from dissect import describe as dissect_units
+    from dissect.describers.concept_matching import LEAST_R
     from dissect.describing import usable
     from dissect.folder.sources import ModelSource, write_encoder
     from dissect.inputs import inference_rules
@@ -90,7 +97,7 @@ def describe(
         layers=layers,
         summary=summary,
         batch_size=batch_size,
-        naming=Naming(similarity or DEFAULT_SIMILARITY),
+        naming=Naming(similarity or DEFAULT_SIMILARITY, LEAST_R if least_r is None else least_r, blocks),
         overwrite=overwrite,
     )
     where = own_device(device)
@@ -136,6 +143,7 @@ def summarise(dissection, rules: dict[str, str]) -> list[str]:
         ]
     return [
         *lines,
+        *(f"WARNING: {warning}" for warning in dissection.manifest.get("warnings", ())),
         "r: how well a name predicts its unit on images that did not choose it, under the same encoder.",
         f"The dissection is in {dissection.folder}",
     ]

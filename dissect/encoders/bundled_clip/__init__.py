@@ -3,7 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from torch import nn
+from safetensors.torch import load_file
+from torch import Tensor, nn
 
 HERE = Path(__file__).parent
 
@@ -23,3 +24,9 @@ def load(folder: Path = HERE) -> tuple[nn.Module, Callable, Callable]:
 def words() -> frozenset[str]:
     """Every word that the model was trained on, in lower case."""
     return frozenset((HERE / "words.txt").read_text(encoding="utf-8").split())
+
+
+def centres() -> Tensor:
+    """16 unit vectors (16, dim): where the embeddings of the pictures that it was trained on lie, written by
+    `python -m lwta.bundled_clip.centres`."""
+    return load_file(HERE / "centres.safetensors")["centres"]

@@ -43,10 +43,9 @@ class PrecomputedEncoder:
                 f"Expected embeddings of one size but got {image_rows.shape[1]} of the images in {self.path!r} and "
                 f"{text_rows.shape[1]} of the phrases in {str(concepts.embeddings_file)!r}: take both from one model"
             )
-        good_texts = _has_direction(text_rows).tolist()
-        kept = tuple(name for name, good in zip(concepts.names, good_texts, strict=True) if good)
-        dropped = [name for name in concepts.names if name not in set(kept)]
-        concepts = replace(concepts, names=kept)
+        named = list(zip(concepts.names, _has_direction(text_rows).tolist(), strict=True))
+        dropped = [name for name, good in named if not good]
+        concepts = replace(concepts, names=tuple(name for name, good in named if good))
         return _without(probe, _has_direction(image_rows), len(self._image_rows)), concepts, dropped
 
     def encode_images(self, probe: ProbeImages) -> Float[Tensor, "images dim"]:

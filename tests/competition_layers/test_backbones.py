@@ -218,3 +218,32 @@ def test_an_unknown_tag_is_refused_with_the_known_ones():
 def test_what_is_no_classifier_of_colour_pictures_is_refused(options, told):
     with pytest.raises(ValueError, match=told):
         create_model("test_resnet", competitors=4, image_size=32, **options)
+
+
+@torch.no_grad()
+def test_sizes_that_a_patch_does_not_divide_sizes_at_run_time_and_no_images_at_all():
+    options = {"competitors": 4, "num_classes": 3, "depth": 1}
+    model = create_model("vit_tiny_patch16_224", image_size=100, **options).eval()
+    assert model(torch.zeros(1, 3, 100, 100)).shape == (1, 3)
+    model = create_model("vit_tiny_patch16_224", image_size=64, dynamic_img_size=True, **options).eval()
+    assert model(torch.zeros(1, 3, 96, 64)).shape == (1, 3)
+    assert len(model.forward_intermediates(torch.zeros(1, 3, 64, 64))[1]) == 1
+    model = create_model("test_resnet", competitors=4, num_classes=3, image_size=32).eval()
+    assert model(torch.zeros(0, 3, 32, 32)).shape == (0, 3)
+
+
+def test_maps_of_class_activation_are_hung_on_the_last_competition():
+    model = create_model("test_resnet", competitors=4, num_classes=3, image_size=32).eval()
+    seen: dict[str, torch.Tensor] = {}
+    layer = list(competitions(model).values())[-1]
+
+    def keep(module, inputs, output):  # as Grad-CAM's libraries do it
+        seen["activation"] = output
+        output.register_hook(lambda gradient: seen.__setitem__("gradient", gradient))
+
+    layer.register_forward_hook(keep)
+    layer.register_full_backward_hook(lambda module, given, got: seen.__setitem__("through", given[0]))
+    model(torch.randn(2, 3, 32, 32))[:, 0].sum().backward()
+    lost = seen["activation"] == 0
+    assert seen["gradient"].any() and seen["through"].any()
+    assert torch.equal(seen["through"], seen["gradient"].masked_fill(lost, 0))  # of what was computed: winners alone

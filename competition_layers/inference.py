@@ -45,7 +45,7 @@ def predict(
         raise ValueError(f"Expected samples >= 0 (0: argmax) but got {samples}")
     if generator is not None:
         seed_noise(model, int(torch.randint(2**31, (), generator=generator, device=generator.device)))
-    rule = None if samples is None else "sample" if samples else "argmax"
+    rule: Rule | None = None if samples is None else "sample" if samples else "argmax"
     with evaluating(model), inference_rule(model, rule):
         passes = max(1, samples or 1) if competitions(model) else 1
         total = logits_of(model, x)

@@ -5,7 +5,7 @@ from bisect import bisect_right
 from collections import deque
 from itertools import count
 from multiprocessing import current_process
-from typing import Any
+from typing import Any, cast
 from weakref import WeakValueDictionary
 from zlib import crc32
 
@@ -103,7 +103,7 @@ class NoiseStream:
         return {"state": (self._seed, self._passes) if given else None, "fixed_seed": self.fixed_seed}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__init__()
+        type(self).__init__(self)
         self.fixed_seed = state["fixed_seed"]
         if state["state"] is not None:
             self.restore(*state["state"])
@@ -142,8 +142,8 @@ _TAGS = [getattr(torch.Tag, tag) for tag in ("cudagraph_unsafe", "nondeterminist
 
 @torch.library.custom_op("lwta::noise", mutates_args=(), tags=_TAGS)
 def _drawn_when_run(h: Tensor, stream: Tensor, competitors: int, channel_dim: int, estimator: str, name: str) -> Tensor:
-    groups = Groups(competitors, channel_dim)
-    noise = draw_noise(h, groups, draw(_STREAMS[int(stream)], h, groups, estimator, name), estimator=estimator)
+    groups, known = Groups(competitors, channel_dim), cast(Estimator, estimator)  # an operation's arguments are plain
+    noise = draw_noise(h, groups, draw(_STREAMS[int(stream)], h, groups, known, name), estimator=known)
     assert noise is not None, "a competition that draws has noise"
     return noise.contiguous()
 

@@ -165,7 +165,7 @@ def _judged(model: nn.Module, name: str, graph: Graph, given: Collection[Value])
         own = name if len(calls) == 1 else f"{name}.{i}"
         h = call.reads[0]
         feeds = fed_by(h, given)
-        if h.axis is None or not h.of_input:
+        if h.axis is None or h.channel_dim is None or not h.of_input:
             reason = "its channel axis cannot be told" if h.of_input else "does not depend on the input"
             yield Activation(own, kind, None, feeds, reason)
         else:

@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from .competition import Competition
 from .groups import Groups, divisors, grouped, winner_units
-from .heads import At, features_of, remember_added, take_classifier_out
+from .heads import At, Features, features_of, remember_added, take_classifier_out
 from .layers import StochasticLWTA
 from .surgery import swap_activations
 from .wiring.sites import Site
@@ -77,11 +77,15 @@ class DecisionLayer:
 
 
 class DecisionHead(nn.Module):
-    """A decision layer on features: [images, features] or [images, *places, features] to [images, classes]."""
+    """A decision layer on features: [images, features] or [images, *places, features] to [images, classes].
+
+    The parts are those of a network by name; `options` are its numbers.
+    """
 
     def __init__(self, features: int, classes: int, decision: DecisionLayer):
         super().__init__()
-        for name, part in _parts(nn.Identity(), features, classes, decision).items():
+        self.options = decision
+        for name, part in _parts(Features(features), classes, decision).items():
             self.add_module(name, part)
         swap_activations(self, decision.competitors, sites=[_site(decision)], competition=decision.competition)
 
@@ -119,8 +123,9 @@ def add_decision(
     taken = [part for part in _PARTS if hasattr(model, part)]
     if taken:
         raise ValueError(f"Expected a network without parts of the name {taken[0]!r} but {type(model).__name__} has it")
-    found, features, classes = take_classifier_out(model, at=decision.at, classifier=classifier, inputs=inputs)
-    parts = _parts(found, features, classes, decision)
+    found, classes = take_classifier_out(model, at=decision.at, classifier=classifier, inputs=inputs)
+    features = len(found.mean)
+    parts = _parts(found, classes, decision)
     if head is not None:
         got = (head.decision_units.in_features, head.decision_votes.out_features)
         if got != (features, classes):
@@ -129,6 +134,7 @@ def add_decision(
                 f"but got one for {got[0]} and {got[1]}"
             )
         parts |= {name: getattr(head, name) for name in ("decision_units", "decision_votes")}
+        found.mean, found.std = head.decision_features.mean, head.decision_features.std
     weight = next(model.parameters())
     for name, part in parts.items():
         model.add_module(name, part.to(device=weight.device, dtype=weight.dtype).train(model.training))
@@ -143,17 +149,21 @@ def has_decision(model: nn.Module) -> bool:
     return all(name in model._modules for name in _PARTS)
 
 
-def head_of(model: Any, decision: DecisionLayer) -> DecisionHead:
-    """The decision layer of `model` as a module on features; it shares the weights and the competition."""
-    head = DecisionHead(model.decision_units.in_features, model.decision_votes.out_features, decision)
-    for name in _PARTS[1:]:
+def head_of(model: Any) -> DecisionHead:
+    """The decision layer of a model made by `create_model`, on features as `decision_features` gives them.
+
+    It shares the weights and the competition with `model`.
+    """
+    features, classes = model.decision_units.in_features, model.decision_votes.out_features
+    head = DecisionHead(features, classes, model.lwta.decision)
+    for name in _PARTS:
         head.add_module(name, getattr(model, name))
     return head
 
 
 def decision_features(model: Any, x: Tensor) -> Tensor:
-    """What the decision layer of `model` reads: [images, features], or [images, *places, features]."""
-    return model.decision_features(features_of(model, x))
+    """What the decision layer of `model` reads, before it is standardised: as `DecisionHead` takes it."""
+    return model.decision_features.laid_out(features_of(model, x))
 
 
 @dataclass(frozen=True)
@@ -253,15 +263,15 @@ class _MeanOverProcesses(torch.autograd.Function):
         return gradient
 
 
-def _parts(laid_out: nn.Module, features: int, classes: int, decision: DecisionLayer) -> dict[str, nn.Module]:
+def _parts(features: Features, classes: int, decision: DecisionLayer) -> dict[str, nn.Module]:
     votes = nn.Linear(decision.units, classes)
     # only K/U of the units speak: as if the map had that many inputs
     nn.init.normal_(votes.weight, std=decision.groups**-0.5)
     nn.init.zeros_(votes.bias)
-    units = nn.Linear(features, decision.units)
-    nn.init.normal_(units.weight, std=features**-0.5)
+    units = nn.Linear(len(features.mean), decision.units)
+    nn.init.normal_(units.weight, std=len(features.mean) ** -0.5)
     nn.init.zeros_(units.bias)
-    return dict(zip(_PARTS, (laid_out, units, nn.Identity(), votes), strict=True))
+    return dict(zip(_PARTS, (features, units, nn.Identity(), votes), strict=True))
 
 
 def _site(decision: DecisionLayer) -> Site:
@@ -275,4 +285,4 @@ def _decide(owner: Any, features: Tensor) -> Tensor:
 
 
 def _forward(model: nn.Module, x: Tensor) -> Tensor:
-    return _decide(model, features_of(model, x))
+    return _decide(model, decision_features(model, x))

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any, Literal
 
+import torch
 from torch import Tensor, nn
 
 from .names import nearest
@@ -16,30 +17,43 @@ CLASSIFIER = "taken_out"  # the attribute of a network that holds what `take_cla
 
 
 class Features(nn.Module):
-    """What a network without its classifier gives, as [images, features] or [images, *places, features].
+    """How what a network without its classifier gives becomes [images, features] or [images, *places, features].
 
     Args:
-        channel_dim: the axis of the features in what arrives.
+        features: their number.
+        channel_dim: the axis of the features in what arrives; None: maps arrive flattened, [images, features * places].
         prefix: tokens in front that stand for no place (class token, registers): left out.
-        width: of flattened maps, [images, width * places]; None where places come as axes.
+
+    `mean` and `std` are constants, saved with the model: 0 and 1 unless they were taken from training features.
     """
 
-    def __init__(self, channel_dim: int = -1, prefix: int = 0, width: int | None = None):
-        super().__init__()
-        self.channel_dim, self.prefix, self.width = channel_dim, prefix, width
+    mean: Tensor
+    std: Tensor
 
-    def forward(self, x: Tensor) -> Tensor:
-        if self.width is not None:
-            return x.unflatten(1, (self.width, -1)).movedim(1, -1)
-        return x.movedim(self.channel_dim, -1)[:, self.prefix :] if self.prefix else x.movedim(self.channel_dim, -1)
+    def __init__(self, features: int, *, channel_dim: int | None = -1, prefix: int = 0):
+        super().__init__()
+        self.channel_dim, self.prefix = channel_dim, prefix
+        self.register_buffer("mean", torch.zeros(features))
+        self.register_buffer("std", torch.ones(features))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """Standardise features that are laid out."""
+        return (features - self.mean) / self.std
+
+    def laid_out(self, x: Tensor) -> Tensor:
+        """What a network gives, with its features on the last axis and without tokens that stand for no place."""
+        if self.channel_dim is None:
+            return x.unflatten(1, (len(self.mean), -1)).movedim(1, -1)
+        x = x.movedim(self.channel_dim, -1)
+        return x[:, self.prefix :] if self.prefix else x
 
     def extra_repr(self) -> str:
-        return f"channel_dim={self.channel_dim}, prefix={self.prefix}, width={self.width}"
+        return f"{len(self.mean)}, channel_dim={self.channel_dim}, prefix={self.prefix}"
 
 
 def take_classifier_out(
     model: nn.Module, *, at: At = "pooled", classifier: str | None = None, inputs: Tensor | None = None
-) -> tuple[Features, int, int]:
+) -> tuple[Features, int]:
     """Change `model` in place: `features_of` then gives features. `put_classifier_back` undoes it.
 
     timm's networks are asked by `reset_classifier` (for `positions` without pooling: their own norm then works at each
@@ -47,7 +61,7 @@ def take_classifier_out(
     and for `positions` their one `nn.AdaptiveAvgPool2d(1)`.
 
     Returns:
-        How to lay the features out, their number, and the number of classes.
+        How to lay the features out, and the number of classes.
 
     Raises:
         ValueError: no classifier, or features without places.
@@ -62,17 +76,14 @@ def take_classifier_out(
                 raise ValueError(f"Expected a backbone with a classifier but {kind} was built with num_classes=0")
             _reset(model, at)
             model.num_classes = classes
-            layout = Features()
+            features = _uncut(model, at, inputs)
         else:
-            layout, classes = _cut(model, at, classifier)
-        channel_dim, features = _laid_out(model, layout, at, inputs)
+            features, classes = _cut(model, at, classifier)
     except ValueError:
         _restore(_changed(before))
         raise
-    if is_timm and at == "positions":
-        layout = Features(channel_dim, _prefix_tokens(model))
     vars(model)[CLASSIFIER] = _changed(before)
-    return layout, features, classes
+    return features, classes
 
 
 def put_classifier_back(model: nn.Module) -> None:
@@ -114,20 +125,18 @@ def _cut(model: nn.Module, at: At, classifier: str | None) -> tuple[Features, in
     features, classes = head.weight.shape[1], head.weight.shape[0]
     model.set_submodule(name, nn.Identity())
     if at == "pooled":
-        return Features(), classes
+        return Features(features), classes
     pools = [
         n for n, m in model.named_modules() if isinstance(m, nn.AdaptiveAvgPool2d) and m.output_size in (1, (1, 1))
     ]
     if len(pools) != 1:
         raise ValueError(_no_places(model, f"it has {len(pools)} modules AdaptiveAvgPool2d(1), not one"))
     model.set_submodule(pools[0], nn.Identity())
-    return Features(width=features), classes
+    return Features(features, channel_dim=None), classes
 
 
-def _laid_out(model: nn.Module, layout: Features, at: At, inputs: Tensor | None) -> tuple[int, int]:
-    """The axis of the features and their number, found in the graph of one pass."""
-    if layout.width is not None:
-        return -1, layout.width
+def _uncut(model: nn.Module, at: At, inputs: Tensor | None) -> Features:
+    """How a timm network lays its features out, found in the graph of one pass."""
     given = trace(model, inputs, of=partial(features_of, model)).output.reads
     shape = str(list(given[0].shape)) if len(given) == 1 else f"{len(given)} maps"
     if at == "pooled":
@@ -136,13 +145,13 @@ def _laid_out(model: nn.Module, layout: Features, at: At, inputs: Tensor | None)
                 f"Expected features of shape [images, features] from {type(model).__name__} without its classifier but "
                 f"got {shape}"
             )
-        return -1, given[0].shape[1]
+        return Features(given[0].shape[1])
     if len(given) != 1 or len(given[0].shape) < 3:
         raise ValueError(_no_places(model, f"without pooling it gives {shape}"))
-    _prefix_tokens(model)
+    prefix = _prefix_tokens(model)
     if given[0].axis is None:
         raise ValueError(_no_places(model, f"which axis of its {shape} holds the features cannot be told"))
-    return given[0].channel_dim, given[0].shape[given[0].axis]
+    return Features(given[0].shape[given[0].axis], channel_dim=given[0].channel_dim, prefix=prefix)
 
 
 def _prefix_tokens(model: nn.Module) -> int:

@@ -8,6 +8,7 @@ _HOMES = {
     "Classifier": "classifier",
     "Conversion": "conversion.conversion",
     "Execution": "options",
+    "Fitting": "decision.fitting",
     "ImageData": "data",
     "KLToUniform": "kl",
     "Loading": "data_options",
@@ -21,6 +22,8 @@ _HOMES = {
     "convert": "conversion.conversion",
     "evaluate": "run",
     "fit": "run",
+    "fit_decision": "decision.fitting",
+    "fit_decisions": "decision.fitting",
     "reestimate_batch_norm": "callbacks.batch_norm",
 }
 __all__ = list(_HOMES)

@@ -1,7 +1,7 @@
 """A timm backbone, dense or competing, as a LightningModule."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -11,12 +11,25 @@ from timm.data import Mixup
 from torch import Tensor, nn
 from torchmetrics.classification import MulticlassAccuracy
 
-from competition_layers import competitions, load_model, load_noise_state, noise_state, seed_noise
+from competition_layers import (
+    DecisionHead,
+    DecisionLayer,
+    competitions,
+    load_model,
+    load_noise_state,
+    noise_state,
+    seed_noise,
+)
 from competition_layers.backbones import data_config
 from competition_layers.competition import Competition
+from competition_layers.decision import SITE as DECISION
+from competition_layers.decision import head_of
 
+from .checks import check_number
 from .configuration import options_of
 from .conversion.conversion import Conversion, Converting
+from .decision.balance import Balance
+from .decision.feature_data import FeatureData
 from .evaluation import IN_THE_BAR, WIN_RATE_BATCHES, Readings, SiteReading
 from .kl import KLToUniform
 from .network import Globs, Network
@@ -41,6 +54,9 @@ class Classifier(LightningModule):
         optimizer: timm's optimiser and its schedule.
         loss: cross-entropy, and the KL to the uniform prior.
         conversion: start from the backbone's trained weights and let competitions take its activations' place.
+        decision: a decision layer in the place of the classifier; its noise is its own and is not annealed.
+        train: `all`, or the `decision` layer alone, on features of the frozen backbone that are computed once.
+        views: for `train: decision`, 1: each picture as it is evaluated; more: so many augmented views of each.
         execution: how the network is computed.
     """
 
@@ -58,6 +74,9 @@ class Classifier(LightningModule):
         optimizer: Optimizer = Optimizer(),  # noqa: B008
         loss: Loss = Loss(),  # noqa: B008
         conversion: Conversion | None = None,
+        decision: DecisionLayer | None = None,
+        train: Literal["all", "decision"] = "all",
+        views: int = 1,
         execution: Execution = Execution(),  # noqa: B008
     ):
         options = options_of(locals())
@@ -68,8 +87,17 @@ class Classifier(LightningModule):
                 "Expected a conversion to start from the dense network as it is, but got image_size, start or "
                 "execution.compile"
             )
+        if conversion and decision:
+            raise ValueError("Expected a conversion, which keeps the classifier, or a decision layer but got both")
+        if train == "decision" and (decision is None or execution.compile):
+            raise ValueError(
+                "Expected a decision layer to train, and no execution.compile, for train='decision': "
+                "--model.decision.units 128 --model.decision.competitors 32"
+            )
+        check_number("views", views, least=1)
         self.options = options
-        self.network = Network(backbone, competitors, image_size, include, exclude, competition, start)
+        self.network = Network(backbone, competitors, image_size, include, exclude, competition, start, decision)
+        self.trains_decision, self.views = train == "decision", views
         self.annealing, self.optimizer, self.objective, self.execution = annealing, optimizer, loss, execution
         self.conversion = conversion
         self.converting: Converting | None = None
@@ -77,6 +105,8 @@ class Classifier(LightningModule):
         self.readings: Any = None
         self.site_readings: list[SiteReading] = []  # of the latest evaluation
         self.kl: KLToUniform | None = None
+        self.balance: Balance | None = None
+        self.head: DecisionHead | None = None  # the model's decision layer, where batches are features
         self.mix: Mixup | None = None
 
     def data_config(self) -> Mapping[str, Any]:
@@ -90,6 +120,10 @@ class Classifier(LightningModule):
             self.model = self._laid_out(self.network.build(data.label_names, data.num_classes))
             if self.execution.compile:
                 self.model.compile()
+        if isinstance(data, FeatureData) and self.head is None:
+            for name, parameter in self.model.named_parameters():
+                parameter.requires_grad_(name.startswith("decision"))
+            self.head = head_of(self.model)
         if self.converting and self.trainer.state.fn == TrainerFn.FITTING:
             self.converting.begin(self.model.to(self.trainer.strategy.root_device), data)
         if self.readings is None:
@@ -102,8 +136,13 @@ class Classifier(LightningModule):
             self.model = self._laid_out(load_model(self.network.backbone).train())
             self.converting = Converting(self.conversion, self.model, self.network)
 
+    @property
+    def network_of_batches(self) -> nn.Module:
+        """What answers to a batch: the network, or its decision layer where batches are features."""
+        return self.model if self.head is None else self.head
+
     def forward(self, x: Tensor) -> Tensor:
-        return self.model(self._ordered(x))
+        return self.network_of_batches(self._ordered(x))
 
     def on_fit_start(self) -> None:
         seed_noise(self.model, torch.initial_seed() % 2**31, rank=self.global_rank)  # what seed_everything was given
@@ -113,14 +152,19 @@ class Classifier(LightningModule):
 
     def on_train_start(self) -> None:
         self._anneal()
+        if self.head is not None:
+            features = self.head.decision_features
+            for own, found in zip((features.mean, features.std), self.trainer.datamodule.moments(), strict=True):
+                own.copy_(found)
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         self._anneal()  # for the next step; after the last one, what is saved
 
     def _anneal(self) -> None:
         share = self.trainer.global_step / max(1, self.trainer.estimated_stepping_batches)
-        for layer in competitions(self.model).values():
-            layer.competition = self.annealing.at(self.network.competition, share)
+        for name, layer in competitions(self.model).items():
+            if name != DECISION:
+                layer.competition = self.annealing.at(self.network.competition, share)
         if self.converting:
             self.converting.advance(share)
 
@@ -128,12 +172,17 @@ class Classifier(LightningModule):
         """The objective, and the logits it was computed from; `labels` are classes or shares of classes."""
         if self.objective.kl_weight and self.kl is None:
             self.kl = KLToUniform(self.model)
+        decision = self.network.decision
+        if decision and decision.balance and self.balance is None:
+            self.balance = Balance(self.model)
         logits = self(images)
         loss = F.cross_entropy(logits, labels, label_smoothing=self.objective.label_smoothing)
         if self.converting:
             loss = self.converting.loss(loss, logits, self._ordered(images))
         if self.kl is not None:
             loss = loss + self.objective.kl_weight * self.kl.mean()
+        if self.balance is not None and decision:
+            loss = loss + decision.balance * self.balance.loss()
         return loss, logits
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
@@ -187,7 +236,7 @@ class Classifier(LightningModule):
     def _read(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         images, labels = batch
         self.readings.update(
-            self.model,
+            self.network_of_batches,
             self._ordered(images),
             labels,
             every_rule=self.trainer.state.fn != TrainerFn.FITTING,
@@ -206,7 +255,9 @@ class Classifier(LightningModule):
         return network.to(memory_format=torch.channels_last) if self.execution.channels_last else network
 
     def _ordered(self, images: Tensor) -> Tensor:
-        return images.contiguous(memory_format=torch.channels_last) if self.execution.channels_last else images
+        if self.execution.channels_last and images.ndim == 4 and self.head is None:
+            return images.contiguous(memory_format=torch.channels_last)
+        return images
 
     def _mixing(self) -> Mixup | None:
         data = self.trainer.datamodule

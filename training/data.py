@@ -97,9 +97,13 @@ class ImageData(LightningDataModule):
             self.images["predict"] = self._checked(open_pictures(self.data_dir))
 
     def train_dataloader(self) -> DataLoader:
+        return self._loader("train", self.train_transform(), train=True)
+
+    def train_transform(self) -> Any:
+        """timm's training transform for the network, as `augmentation` says."""
         a = self.augmentation
         config = self._data_config()
-        transform = create_transform(
+        return create_transform(
             **{**config, "interpolation": a.interpolation or config["interpolation"]},
             is_training=True,
             scale=a.scale,
@@ -111,7 +115,6 @@ class ImageData(LightningDataModule):
             re_prob=a.erase,
             re_mode=a.erase_mode,
         )
-        return self._loader("train", transform, train=True)
 
     def val_dataloader(self) -> DataLoader:
         return self._loader("val", self.plain_transform())
@@ -163,7 +166,7 @@ class ImageData(LightningDataModule):
 
     def _opened(self, split: str, *, training: bool = False) -> Any:
         if self.dataset.streamed:
-            options = {"is_training": training, "batch_size": self.loading.batch_size, "seed": self._seed()}
+            options = {"is_training": training, "batch_size": self.loading.batch_size, "seed": self.order_seed()}
             images = StreamedImages(self.dataset, self.data_dir, split, **options)
             classes = images.classes
         else:
@@ -191,7 +194,8 @@ class ImageData(LightningDataModule):
         self._say(pictures)
         return pictures
 
-    def _seed(self) -> int:
+    def order_seed(self) -> int:
+        """The seed of order and augmentation."""
         # by default what seed_everything was given, which torch remembers
         return torch.initial_seed() % 2**31 if self.seed is None else self.seed
 
@@ -203,12 +207,14 @@ class ImageData(LightningDataModule):
             "persistent_workers": loading.workers > 0,
             "pin_memory": torch.cuda.is_available(),
             # the workers' seeds: not from torch's global generator
-            "generator": torch.Generator().manual_seed(self._seed()),
+            "generator": torch.Generator().manual_seed(self.order_seed()),
         }
         if self.dataset.streamed:
             return DataLoader(images.through(transform, workers=loading.workers), drop_last=train, **options)
         ranks = trainer.world_size
-        sampler = EpochSampler(len(images), seed=self._seed(), shuffle=train, rank=trainer.global_rank, ranks=ranks)
+        sampler = EpochSampler(
+            len(images), seed=self.order_seed(), shuffle=train, rank=trainer.global_rank, ranks=ranks
+        )
         if train:  # full batches alone, and even ones where images are mixed in pairs
             options["batch_size"] = min(loading.batch_size, len(sampler))
             if self.augmentation.mixes:

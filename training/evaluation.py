@@ -10,7 +10,9 @@ from torchmetrics import MeanMetric, Metric, SumMetric
 from torchmetrics.classification import MulticlassAccuracy
 from torchmetrics.wrappers.abstract import WrapperMetric
 
-from competition_layers import StochasticLWTA, competitions, fixed_noise, observe, predict, winner_mask
+from competition_layers import StochasticLWTA, competitions, fixed_noise, observe, predict, votes, winner_mask
+from competition_layers.decision import has_decision
+from competition_layers.decision_figures import sufficient_units, units_for_lead
 from competition_layers.metrics import Density, WinRate, dead_units, effective_density, winner_entropy
 
 from .sampling import NOT_COUNTED
@@ -18,6 +20,7 @@ from .sampling import NOT_COUNTED
 # of what is read, what the progress bar tells; the log has all of it
 IN_THE_BAR = ("accuracy", "density", "effective_density", "dead_units", "winner_entropy", "agreement")
 WIN_RATE_BATCHES = 4  # of a validation, its first ones
+_OF_DECISIONS = ("deciding_units", "sufficient_units")
 _DECIDED = 64  # images of the first batch that the effective density is taken of: it costs a backward pass
 
 
@@ -64,12 +67,14 @@ class Readings(WrapperMetric):
         )
         self.loss, self.not_finite = MeanMetric(nan_strategy="ignore"), SumMetric()
         self.agreement, self.effective_density = MeanMetric(), MeanMetric()
+        # of networks that end in a decision layer: units that carry 90 % of the lead, and that are enough without it
+        self.deciding_units, self.sufficient_units = MeanMetric(), MeanMetric()
         self.watched: dict[str, _Watched] = {}  # by layer, in the order in which they run
 
     def update(
         self,
         model: nn.Module,
-        images: Float[Tensor, "images channels height width"],
+        images: Float[Tensor, "images *shape"],
         labels: Int[Tensor, "images"],
         *,
         every_rule: bool = False,
@@ -132,7 +137,7 @@ class Readings(WrapperMetric):
         self.watched = {}
 
     def _figures(self) -> dict[str, Metric]:
-        together = {"agreement": self.agreement, "effective_density": self.effective_density}
+        together = {name: getattr(self, name) for name in ("agreement", "effective_density", *_OF_DECISIONS)}
         return {"loss": self.loss, **self.accuracies, **together}
 
     def _update_competition(self, model: nn.Module, images: Tensor, counted: Tensor) -> Tensor:
@@ -160,6 +165,10 @@ class Readings(WrapperMetric):
         shares = decision_density(model, images, list(self.watched)[-1])
         if shares is not None:
             self.effective_density.update(shares[counted])
+        if has_decision(model):
+            found = votes(model, images)
+            self.deciding_units.update(units_for_lead(found)[counted])
+            self.sufficient_units.update(sufficient_units(found)[counted])
 
     def _by_rule(self, model: nn.Module, images: Tensor, *, noisy: bool) -> dict[str, Tensor]:
         argmax = predict(model, images, samples=0)
@@ -173,7 +182,7 @@ class Readings(WrapperMetric):
 
 
 def decision_density(
-    model: nn.Module, images: Float[Tensor, "images channels height width"], layer: str
+    model: nn.Module, images: Float[Tensor, "images *shape"], layer: str
 ) -> Float[Tensor, "images"] | None:
     """The share of units of `layer` behind 90 % of the margin, the top logit less the runner-up's, image by image.
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from torch import nn
 
-from competition_layers import create_model, model_defaults
+from competition_layers import DecisionLayer, create_model, model_defaults
 from competition_layers.competition import Competition
 from competition_layers.names import nearest
 from competition_layers.spec import with_labels
@@ -31,6 +31,7 @@ class Network:
     exclude: Globs
     competition: Competition
     start: Start
+    decision: DecisionLayer | None = None
 
     def data_config(self) -> Mapping[str, Any]:
         """timm's data configuration, known before the network is built: the data need it first."""
@@ -52,6 +53,7 @@ class Network:
                 include=self.include,
                 exclude=self.exclude or (),
                 competition=self.competition,
+                decision=self.decision,
                 **self.start.model_args,
             )
         except TypeError as error:

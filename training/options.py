@@ -32,7 +32,9 @@ class Start:
     def __post_init__(self):
         check_number("start.gain", self.gain, above=0)
         own = {
-            **dict.fromkeys(("pretrained", "image_size", "include", "exclude", "competitors", "competition")),
+            **dict.fromkeys(
+                ("pretrained", "image_size", "include", "exclude", "competitors", "competition", "decision")
+            ),
             "num_classes": "the data have the classes",
             "checkpoint_path": "start.weights reads safetensors",
             **dict.fromkeys(("cache_dir", "pretrained_cfg", "pretrained_cfg_overlay"), "start.weights has weights"),

@@ -5,7 +5,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-from lightning import Trainer, seed_everything
+from lightning import LightningDataModule, Trainer, seed_everything
 from lightning.fabric.plugins import CheckpointIO
 from lightning.pytorch.callbacks import WeightAveraging
 from lightning.pytorch.loggers import TensorBoardLogger
@@ -18,6 +18,7 @@ from .checkpoints import WholeCheckpoints
 from .classifier import Classifier
 from .configuration import configuration
 from .data import ImageData
+from .decision.feature_data import FeatureData
 from .quiet import print_once, quietly
 from .run_folder import Run, claimed
 
@@ -91,8 +92,12 @@ def make_trainer(options: Mapping[str, Any]) -> Trainer:
         raise ValueError(f"Expected options that Lightning's Trainer takes: {error}") from error
 
 
-def train(trainer: Trainer, classifier: Classifier, data: ImageData, run: Run) -> None:
+def train(trainer: Trainer, classifier: Classifier, data: LightningDataModule, run: Run) -> None:
     """Fit, report the validation accuracies by every rule, and write the model folder."""
+    if classifier.trains_decision:
+        if run.reestimate_batch_norm:
+            raise ValueError("Expected no reestimate_batch_norm for train='decision': the backbone stays as it is")
+        data = FeatureData(data, run.path.parent / ".features", views=classifier.views)
     with claimed(run):
         classifier.open_dense()
         checkpoint = str(run.checkpoint) if run.resume else None

@@ -1,0 +1,185 @@
+"""A decision layer trained through the network, on a frozen backbone, and on features alone."""
+
+import csv
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from competition_layers import DecisionLayer, add_decision, create_model, load_model, votes
+from training import Augmentation, Fitting, evaluate, fit_decision, fit_decisions
+from training.decision import store
+from training.decision.fitting import logits_of, moments
+
+DECISION = DecisionLayer(units=12, competitors=4)
+
+
+def metrics(run):
+    with (run / "metrics.csv").open() as file:
+        return list(csv.DictReader(file))
+
+
+def clusters(n=300, features=6, classes=3, places=()):
+    generator = torch.Generator().manual_seed(0)
+    labels = torch.arange(n) % classes
+    centres = 3 * torch.randn(classes, features, generator=generator)
+    noise = torch.randn(n, *places, features, generator=generator)
+    return centres[labels].view(n, *[1] * len(places), features) + noise, labels
+
+
+@pytest.mark.parametrize("at", ["pooled", "positions"])
+def test_a_network_is_trained_through_its_decision_layer(train, tiny, images, at):
+    run = train(classifier=tiny(competitors=1, decision=DecisionLayer(12, 4, at)))
+    model = load_model(run)
+    assert model.lwta.decision == DecisionLayer(12, 4, at)
+    assert model.decision.competition.noise_scale == 1.0  # its own, not the annealed one of the backbone
+    figures = metrics(run)[-1]
+    assert 1 <= float(figures["val_deciding_units"]) <= 3 or at == "positions"
+    assert "val_sufficient_units" in figures
+    assert evaluate(run, images(), accelerator="cpu", enable_progress_bar=False)["test_accuracy"] >= 0
+
+
+def test_a_frozen_backbone_is_read_once_and_stays_as_it_was(train, tiny, images, tmp_path, monkeypatch):
+    torch.manual_seed(0)
+    run = train(classifier=tiny(competitors=1, decision=DECISION, train="decision"), epochs=3)
+    before = create_weights(tiny)
+    after = load_file(run / "model" / "model.safetensors")
+    frozen = [name for name in before if not name.startswith("decision")]
+    assert frozen and all(torch.equal(before[name], after[name]) for name in frozen)
+    assert any(not torch.equal(before[name], after[name]) for name in after if name.startswith("decision_units"))
+    assert after["decision_features.std"].min() > 0 and (after["decision_features.std"] != 1).any()
+    assert len(list((tmp_path / ".features").iterdir())) == 2  # training, validation
+
+    # the same features serve another layer; the validation of pictures agrees with that of features
+    monkeypatch.setattr(store, "_compute", None)
+    other = train("other", classifier=tiny(competitors=1, decision=DecisionLayer(8, 8), train="decision"), epochs=1)
+    noted = json.loads((other / "model" / "config.json").read_text())["training"]
+    on_pictures = evaluate(other, images(), split="val", accelerator="cpu", enable_progress_bar=False)
+    assert on_pictures["val_accuracy"] == pytest.approx(noted["val_accuracy"])
+
+
+def create_weights(tiny):
+    """The backbone as a run with seed 0 starts it."""
+    from lightning import seed_everything
+
+    seed_everything(0, verbose=False)
+    classifier = tiny(competitors=1, decision=DECISION)
+    return classifier.network.build(("a", "b"), 2).state_dict()
+
+
+def test_a_killed_feature_pass_goes_on_where_it_was(images, tmp_path, monkeypatch):
+    model = create_model("test_resnet", competitors=1, num_classes=2, image_size=32, decision=DECISION).eval()
+    pictures = [(torch.full((3, 32, 32), i / 10), i % 2) for i in range(10)]
+    monkeypatch.setattr(store, "SHARD_BYTES", 3 * 2 * model.decision_units.in_features)  # three pictures a shard
+    how = store.Pass(batch_size=2)
+    whole = store.stored_features(model, pictures, lambda x: x, tmp_path / "whole", how)
+    assert len(whole.shards) == 4 and whole.labels.tolist() == [i % 2 for i in range(10)]
+
+    seen = []
+
+    def killed(x):
+        seen.append(x)
+        if len(seen) == 8:
+            raise KeyboardInterrupt
+        return x
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "json", json)
+        with pytest.raises(KeyboardInterrupt):
+            store.stored_features(model, pictures, Named(killed), tmp_path / "killed", how)
+        seen.clear()
+        again = store.stored_features(model, pictures, Named(lambda x: seen.append(x) or x), tmp_path / "killed", how)
+    assert len(seen) == 4  # two whole shards were there
+    assert torch.equal(torch.cat(again.shards), torch.cat(whole.shards))
+
+
+class Named:
+    """A transform whose text does not change."""
+
+    def __init__(self, function):
+        self.function = function
+
+    def __call__(self, x):
+        return self.function(x)
+
+    def __repr__(self):
+        return "named"
+
+
+def test_augmented_views_are_several_features_a_picture(train, tiny, images, tmp_path):
+    classifier = tiny(competitors=1, decision=DECISION, train="decision", views=3)
+    train(classifier=classifier, data=images(augmentation=Augmentation(scale=(0.3, 0.6))), epochs=1)
+    counts = sorted(
+        sum(len(load_file(shard)["labels"]) for shard in folder.glob("*.safetensors"))
+        for folder in (tmp_path / ".features").iterdir()
+    )
+    assert counts == [4, 48]  # of 20 pictures 16 are trained on, in 3 views
+
+
+@pytest.mark.parametrize("places", [(), (2, 2)], ids=["pooled", "positions"])
+def test_layers_are_fitted_on_features_in_three_lines(places):
+    features, labels = clusters(places=places)
+    decision = DecisionLayer(8, 4, "positions" if places else "pooled")
+    head = fit_decision(features, labels, decision, fitting=Fitting(epochs=40, batch_size=50, lr=1e-2))
+    assert (logits_of(head, features).argmax(1) == labels).float().mean() > 0.9
+    found = votes(head, features)
+    assert torch.allclose(found.logits, found.bias + found.votes.sum((1, 2)), atol=1e-4)
+
+
+def test_a_seed_repeats_a_fit():
+    features, labels = clusters()
+    one, other = (fit_decision(features, labels, DECISION, fitting=Fitting(epochs=1, seed=3)) for _ in range(2))
+    assert torch.equal(one.decision_units.weight, other.decision_units.weight)
+
+
+def test_a_fitted_layer_stands_behind_the_backbone_of_its_features():
+    torch.manual_seed(0)
+    backbone = create_model("test_resnet", competitors=1, num_classes=3, image_size=32).eval()
+    x = torch.randn(12, 3, 32, 32)
+    with torch.no_grad():
+        features = backbone.forward_head(backbone.forward_features(x), pre_logits=True)
+    head = fit_decision(features, torch.arange(12) % 3, DECISION, fitting=Fitting(epochs=2, batch_size=4))
+    add_decision(backbone, DECISION, head=head)
+    with torch.no_grad():
+        assert torch.allclose(backbone(x), head(features), atol=1e-5)
+
+
+def test_several_settings_at_once_are_what_each_is_alone():
+    features, labels = clusters()
+    settings = [DecisionLayer(8, 4), DecisionLayer(12, 6, noise_scale=0.0), DecisionLayer(8, 8, balance=0.0)]
+    how = Fitting(epochs=2, batch_size=64)
+    together = fit_decisions(features, labels, settings, fitting=how)
+    for setting, head in zip(settings, together, strict=True):
+        alone = fit_decision(features, labels, setting, fitting=how)
+        assert torch.allclose(alone.decision_units.weight, head.decision_units.weight, atol=1e-4)
+
+
+def test_moments_are_those_of_all_places():
+    x = 100 + torch.randn(50, 3, 4)
+    mean, std = moments(x.split(7))
+    assert torch.allclose(mean, x.mean((0, 1)), atol=1e-4)
+    assert torch.allclose(std, x.flatten(0, 1).std(0, unbiased=False), atol=1e-4)
+    assert moments([torch.ones(3, 2)])[1].tolist() == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("features", "labels", "text"),
+    [
+        (torch.zeros(4, 3), torch.zeros(5, dtype=torch.long), r"as many features as labels but got shapes \[4, 3\]"),
+        (torch.zeros(4, 3), torch.zeros(4), "one class number an image but got labels"),
+        (torch.zeros(2, 3), torch.tensor([-1, 1]), "labels from 0 to 1 but got -1 to 1"),
+        (torch.zeros(2, 4, 3), torch.tensor([0, 1]), r"Expected features of shape \[images, \*places, features\] for"),
+    ],
+)
+def test_features_and_labels_that_do_not_fit_are_refused(features, labels, text):
+    with pytest.raises(ValueError, match=text):
+        fit_decision(features, labels, DECISION)
+
+
+def test_what_cannot_be_trained_so_is_refused_before_any_work(tiny, images, train):
+    with pytest.raises(ValueError, match=r"Expected a decision layer to train.*--model\.decision\.units"):
+        tiny(train="decision")
+    data, classifier = images(augmentation=Augmentation(mixup=0.1)), tiny(decision=DECISION, train="decision")
+    with pytest.raises(ValueError, match="Expected no mixup and cutmix"):
+        train(classifier=classifier, data=data)

@@ -1,0 +1,1 @@
+"""Training a decision layer on the features of a frozen backbone: features, fitting, a sweep of settings."""

@@ -49,7 +49,7 @@ class DecisionLayer:
     at: At = "pooled"
     noise_scale: float = 1.0
     temperature: float = 1.0
-    balance: float = 0.3
+    balance: float = 1.0
 
     def __post_init__(self):
         if self.at not in ("pooled", "positions"):

@@ -13,13 +13,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from filelock import FileLock
 from safetensors import safe_open
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from competition_layers import decision_features
-from competition_layers.files import remove_leftovers, write_file
+from competition_layers.files import write_file
 
 from ..labelled import LabelledPictures
 from ..quiet import print_once
@@ -90,16 +91,18 @@ def stored_features(model: Any, images: Any, transform: Any, root: Path, how: Pa
     }
     key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
     folder = root / key
-    if not (folder / "finished.json").is_file():
-        _compute(model, images, transform, folder, how)
-        with write_file(folder / "finished.json") as temporary:
-            temporary.write_text(json.dumps(facts, indent=1) + "\n")
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder / ".lock"):  # a second run of the same features waits for them
+        if not (folder / "finished.json").is_file():
+            _compute(model, images, transform, folder, how)
+            with write_file(folder / "finished.json") as temporary:
+                temporary.write_text(json.dumps(facts, indent=1) + "\n")
     return StoredFeatures(folder, len(images), how.views)
 
 
 def _compute(model: Any, images: Any, transform: Any, folder: Path, how: Pass) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    remove_leftovers(folder)
+    for unfinished in folder.glob(".*.tmp"):  # of a pass that was killed: the folder is locked
+        unfinished.unlink()
     sampler = EpochSampler(len(images), seed=how.seed, shuffle=False)
     draws: list[Draw] = []
     for view in range(how.views):

@@ -66,7 +66,10 @@ def evaluate(cli: "TrainingCLI") -> None:
     classifier = with_model(cli.model, load_model(cli.run_folder))
     trainer = cli.reading_trainer()
     ask = trainer.validate if cli.command == "validate" else trainer.test
-    results = ask(classifier, datamodule=cli.datamodule, verbose=False)[0]
+    found = ask(classifier, datamodule=cli.datamodule, verbose=False)
+    if not found:
+        raise ValueError(f"Expected images to {cli.command} on but the limit of batches leaves none")
+    results = found[0]
     for name, value in results.items():
         print(f"{name:28} {value:.4f}")
     if trainer.is_global_zero:

@@ -127,7 +127,7 @@ def test_mixup_needs_pairs(train, tiny, images):
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_step(train, tiny):
-    with pytest.raises(ValueError, match=r"finite loss but got nan at step \d+ .*--model.lr"):
+    with pytest.raises(ValueError, match=r"finite loss but got nan at step \d+ .*--model\.optimizer\.lr"):
         train(classifier=tiny(optimizer=Optimizer("sgd", lr=1e30), loss=Loss(0.0), competitors=1), epochs=3)
 
 

@@ -28,6 +28,6 @@ class FiniteLoss(Callback):
         if self.first_bad.isfinite():
             raise ValueError(
                 f"Expected a finite loss but got {float(loss)} at step {int(self.first_bad)} (epoch "
-                f"{trainer.current_epoch}); lower --model.lr, lengthen --model.warmup_epochs, clip with "
+                f"{trainer.current_epoch}); lower --model.optimizer.lr, lengthen its warmup_epochs, clip with "
                 "--trainer.gradient_clip_val 1, or train with --trainer.precision 32"
             )

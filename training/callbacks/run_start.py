@@ -8,6 +8,7 @@ from competition_layers.files import write_file
 
 # of a run that is overwritten; what else lies in its folder (a dissection) is left alone
 _OF_A_RUN = (
+    "resumed.yaml",
     "metrics.csv",
     "competition.csv",
     "competition.svg",

@@ -86,7 +86,7 @@ def step_variants(name, batch, compiled, competitors):
         models[f"published, U={u}"] = create_model(name, competitors=u)
         for path, layer in competitions(models[f"published, U={u}"]).items():
             parent, _, child = path.rpartition(".")
-            setattr(models[f"published, U={u}"].get_submodule(parent), child, Published(u, layer.channel_dim))
+            setattr(models[f"published, U={u}"].get_submodule(parent), child, Published(u, layer.groups.channel_dim))
     return {name: step_of(model.train(), batch) for name, model in with_compiled(models, compiled).items()}
 
 

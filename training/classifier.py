@@ -146,8 +146,6 @@ class Classifier(LightningModule):
 
     def on_fit_start(self) -> None:
         seed_noise(self.model, torch.initial_seed() % 2**31, rank=self.global_rank)  # what seed_everything was given
-        if self.execution.compile:  # compiled noise comes from torch's stream, which seed_everything leaves alike
-            torch.manual_seed(torch.initial_seed() + self.global_rank)
         self.mix = self._mixing()
 
     def on_train_start(self) -> None:

@@ -243,3 +243,14 @@ def test_a_kill_between_the_renames_loses_nothing(tmp_path, moment, found):
     assert (folder / "config.json").read_text() == "next" and (folder / "mine").read_text() == "mine"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["model"]
     assert set(_FILES) > {"config.json"}
+
+
+def test_a_folder_of_the_first_format_opens(gift):
+    """Which wrote `noise` for `noise_scale`, and timm's sources of weights too."""
+    folder = gift(format=1, pretrained_cfg={"hf_hub_id": "timm/", "custom_load": False, "has_weights": True})
+    path = folder / "config.json"
+    config = json.loads(path.read_text())
+    for site in config["competition"]["sites"]:
+        site["noise"] = site.pop("noise_scale") / 4
+    path.write_text(json.dumps(config))
+    assert load_model(folder).blocks[0].mlp.act.competition.noise_scale == 0.25

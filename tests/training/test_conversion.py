@@ -166,7 +166,9 @@ def test_a_sparse_network_is_not_converted_again(train, tmp_path):
         train(classifier=student(tmp_path / "sparse"))
 
 
-@pytest.mark.parametrize("names, message", [(("blue", "green"), r"knows \(blue, green\) but got 'red'"), ((), "the 3 classes of the dense")])
+@pytest.mark.parametrize(
+    "names, message", [(("blue", "green"), r"knows \(blue, green\) but got 'red'"), ((), "the 3 classes of the dense")]
+)
 def test_classes_must_be_those_of_the_dense_network(train, tmp_path, names, message):
     made = {"num_classes": len(names) or 3, "label_names": names, "image_size": 16, **SIZE}
     save_model(create_model("vit_tiny_patch16_224", competitors=1, **made), tmp_path / "dense")

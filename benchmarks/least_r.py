@@ -19,7 +19,7 @@ from safetensors.torch import load_file
 from similarity import photographs
 from torch import Tensor
 
-from dissect import LayerRecord, Space, name_verified
+from dissect import LayerRecord, Naming, Space, name_verified
 from dissect.naming.halves import halve
 from dissect.recording.subject import default_transform
 
@@ -38,7 +38,9 @@ def random_features(folder: Path, seed: int) -> Tensor:
 
 def row(title: str, values: Tensor, space: Space, *, known: bool = False) -> None:
     """Prints the share of units that keep their name at each least r; of known units, how many of those are right."""
-    described, _ = name_verified(LayerRecord("units", {"mean": values}), "mean", space, halve(space.image_embeddings))
+    described, _ = name_verified(
+        LayerRecord("units", {"mean": values}), "mean", space, halve(space.image_embeddings), Naming(least_r=0.0)
+    )
     cells = []
     for least in LEAST:
         named = [unit for unit in described if unit.named and unit.evidence.predictability >= least]

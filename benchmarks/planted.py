@@ -60,7 +60,7 @@ def plant(*, images: int, concepts: int, units: int, signals: Sequence[float] = 
 def name(planted: Planted, *, similarity: str = DEFAULT_SIMILARITY) -> tuple[Description, ...]:
     """The verified names of the planted units."""
     halves = halve(planted.space.image_embeddings)
-    return name_verified(planted.record, "mean", planted.space, halves, Naming(similarity))[0]
+    return name_verified(planted.record, "mean", planted.space, halves, Naming(similarity, least_r=0.0))[0]
 
 
 def count(planted: Planted, described: Sequence[Description]) -> list[Figures]:

@@ -59,7 +59,7 @@ def describe(
         similarity: how activations are compared with concepts: claims (default), soft_wpmi, wpmi, cosine,
             cosine_cubed, rank_reorder, jensen_shannon.
         least_r: a name is written if it predicts its unit on other images with at least this correlation; by default
-            0: every name that is better than chance.
+            0.15; 0 writes every name that is better than chance.
         blocks: pictures that belong together, such as frames of one clip, count as one and never stand on both sides:
             folder, prefix (file names without their last digits), or a CSV file with the columns image, block.
         summary: what stands for an image: cls, tokens (without the class token), mean, max, quantile; auto is the class

@@ -24,7 +24,7 @@ from dissect.explaining.explanation import (
     UnitEffect,
     UnitName,
 )
-from dissect.report import comparison_text, explanation_text
+from dissect.report import comparison_text, explanation_record, explanation_text
 
 MINUS = "\N{MINUS SIGN}"
 EVIL = "<script>document.title = 'stolen'</script>\"'><img src=x onerror=alert(1)>"
@@ -209,6 +209,12 @@ def test_every_number_on_the_page_is_a_field_of_the_json_beside_it(page):
     said = set(re.findall(r"\d+(?:\.\d+)?", text))
     constants = {"0", "90", "5", "95"}  # of the method: set to 0, 90 % of the lead, 5 % false discoveries
     assert said - known - constants == set()
+
+
+def test_the_manual_names_every_field_of_an_explanation(repository):
+    manual = (repository / "docs" / "explaining.md").read_text("utf-8")
+    record = explanation_record(explanation())
+    assert {name for name in (*record, *record["at"], *record["units"][0]) if f"`{name}`" not in manual} == set()
 
 
 def test_a_layer_that_carries_little_is_never_headed_what_decided(tmp_path):

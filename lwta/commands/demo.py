@@ -1,7 +1,6 @@
 """`lwta demo`: everything once, offline, on the built-in scenes."""
 
 import json
-import shutil
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -10,17 +9,14 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+from competition_layers.terminal import plain
+
+from ..demo_folder import FIGURES, PAGE, alone_in, is_finished, make_room, refuse_others
 from ..open_model import training_seconds
 from ..parsing import parse_call
 from .explain import how_named
 
-FORMAT = 1
-MARK = "demo.json"  # says that a folder is a demo's, and of which settings
-FIGURES = "report.json"  # beside the page
-MADE = ("scenes", "dense", "sparse", "names-dense", "names-sparse", "table.txt", FIGURES, "report.html")
-
-# ResNet-18's plan with one block a stage. Its last activation is pooled and read by one linear layer: what each unit
-# did to the decision is exact, and where it won can be seen on a map of 8 x 8 places.
+# ResNet-18's plan with one block a stage; its last map has 8 x 8 places
 BACKBONE = "resnet18"
 MODEL_ARGS = {
     "layers": (1, 1, 1, 1),
@@ -29,19 +25,26 @@ MODEL_ARGS = {
     "stem_width": 16,
     "output_stride": 8,
 }
-# Where units compete: inside the blocks, and where the last one is read. The residual stream between stays dense.
-INCLUDE = ["layer*.act1", "layer4.0.act2"]
+# Where units compete before the decision: inside the blocks; the residual stream between stays dense. The twin is
+# looked at where it is read, at its last activation
+INCLUDE, READ = ["layer*.act1"], "layer4.0.act2"
 
 
 @dataclass(frozen=True)
 class Settings:
-    """How large a demo is: pictures a split, epochs, competitors in a group, pictures explained."""
+    """How large a demo is: pictures a split, epochs, competitors in a group, pictures explained.
+
+    The sparse network ends in a decision layer of `units`, of which one wins at each place: the picture is cut into
+    regions with names.
+    """
 
     train: int
     probe: int
     test: int
     epochs: int
     competitors: int = 8
+    units: int = 64
+    noise_scale: float = 0.3  # of the decision layer
     explained: int = 6
     lr: float = 8e-3
     seed: int = 0
@@ -71,11 +74,20 @@ def demo(out: Path = Path("demo"), quick: bool = False, overwrite: bool = False)
 
 def run_demo(out: Path, settings: Settings, *, overwrite: bool = False) -> dict[str, Any]:
     """The demo in the folder `out`; returns its figures, which repeat (times aside)."""
-    if is_finished(out, settings) and not overwrite:
+    made_from = asdict(settings)
+    if not is_finished(out, made_from) or overwrite:
+        refuse_others(out, overwrite=overwrite)
+        with alone_in(out):
+            make_room(out, made_from, overwrite=overwrite)
+            make_demo(out, settings)
+    else:
         print((out / "table.txt").read_text(encoding="utf-8"))
-        print(f"This demo was made before; --overwrite makes it anew. The page is {out / 'report.html'}")
-        return json.loads((out / FIGURES).read_text(encoding="utf-8"))
-    make_room(out, settings, overwrite=overwrite)
+        print(f"This demo was made before; --overwrite makes it anew. The page is {plain(out / PAGE)}")
+    return json.loads((out / FIGURES).read_text(encoding="utf-8"))
+
+
+def make_demo(out: Path, settings: Settings) -> None:
+    """Paint, train, name, explain, compare; everything into `out`."""
     started = time.perf_counter()
     from competition_layers import load_model
     from dissect import compare, explain, open_probe, render_report
@@ -87,9 +99,9 @@ def run_demo(out: Path, settings: Settings, *, overwrite: bool = False) -> dict[
     step(1, "painting scenes: what is in each picture is known")
     scenes = paint(out / "scenes", settings)
     networks, dissections = {}, {}
-    for number, (name, competitors) in enumerate({"dense": 1, "sparse": settings.competitors}.items(), start=2):
-        step(number, f"training the {name} network" + f", {competitors} units in a group" * (competitors > 1))
-        networks[name] = load_model(train(out / name, scenes, competitors, settings))
+    for number, (name, how) in enumerate({"dense": "", "sparse": ", which ends in a decision layer"}.items(), start=2):
+        step(number, f"training the {name} network{how}")
+        networks[name] = load_model(train(out / name, scenes, settings, sparse=name == "sparse"))
     step(4, "naming the units of both with the bundled CLIP")
     for name, network in networks.items():
         dissections[name] = name_units(out / f"names-{name}", scenes / "probe", network)
@@ -105,17 +117,16 @@ def run_demo(out: Path, settings: Settings, *, overwrite: bool = False) -> dict[
         for name in ("sparse", "dense")
     }
     comparison = compare(known, open_probe(scenes / "test"))
+    table = f"{explanation_text(explanations['sparse'][0])}\n\n{comparison_text(comparison)}\n"
+    (out / "table.txt").write_text(table, encoding="utf-8")
     page = render_report(
-        out / "report.html",
+        out / PAGE,
         explanations["sparse"],
         twins=explanations["dense"],
         comparison=comparison,
         made={**how_named(dissections["sparse"]), "Training": how_trained(settings)},
     )
-    table = f"{explanation_text(explanations['sparse'][0])}\n\n{comparison_text(comparison)}\n"
-    (out / "table.txt").write_text(table, encoding="utf-8")
-    print(f"\n{table}\nDone in {duration(time.perf_counter() - started)}. The page is {page}")
-    return json.loads((out / FIGURES).read_text(encoding="utf-8"))
+    print(f"\n{table}\nDone in {duration(time.perf_counter() - started)}. The page is {plain(page)}")
 
 
 @contextmanager
@@ -135,33 +146,6 @@ def one_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def is_finished(out: Path, settings: Settings) -> bool:
-    """Whether `out` holds this very demo, made to the end."""
-    return _settings_in(out) == _as_written(settings) and (out / MADE[-1]).is_file()
-
-
-def make_room(out: Path, settings: Settings, *, overwrite: bool) -> None:
-    """Remove what an unfinished demo left, or under `overwrite` any; leave a mark of this one.
-
-    Raises:
-        FileExistsError: something else stands in `out`, or another demo and `overwrite` is not set.
-    """
-    if out.exists() and any(out.iterdir()):
-        if _settings_in(out) is None:
-            raise FileExistsError(f"Expected a new or empty folder, or a demo's, but got {str(out)!r}: choose --out")
-        if (out / MADE[-1]).is_file() and not overwrite:
-            raise FileExistsError(
-                f"Expected a new folder but {str(out)!r} holds a demo of other settings: choose --out, or --overwrite"
-            )
-    for name in MADE:
-        if (out / name).is_dir():
-            shutil.rmtree(out / name)
-        else:
-            (out / name).unlink(missing_ok=True)
-    out.mkdir(parents=True, exist_ok=True)
-    (out / MARK).write_text(json.dumps(_as_written(settings)) + "\n")
-
-
 def paint(folder: Path, settings: Settings) -> Path:
     """Pictures for training, validation, naming and testing; held-out ones combine things as training never does."""
     from pictures.scenes import write_scenes
@@ -170,8 +154,9 @@ def paint(folder: Path, settings: Settings) -> Path:
     return write_scenes(folder, splits=sizes, seed=settings.seed)
 
 
-def train(run: Path, scenes: Path, competitors: int, settings: Settings) -> Path:
-    """Both networks by the same recipe: they see the same batches, and differ in their activations alone."""
+def train(run: Path, scenes: Path, settings: Settings, *, sparse: bool) -> Path:
+    """Both networks by the same recipe: they see the same batches, and differ in their competitions alone."""
+    from competition_layers.decision import DecisionLayer
     from training import Augmentation, Classifier, Execution, ImageData, Loading, Optimizer, Run, Splits, Start, fit
 
     data = ImageData(
@@ -180,11 +165,13 @@ def train(run: Path, scenes: Path, competitors: int, settings: Settings) -> Path
         loading=Loading(batch_size=32, workers=1, cache=True, on_bad="trust"),
         augmentation=Augmentation(scale=(0.7, 1.0), interpolation="bilinear"),
     )
+    decision = DecisionLayer(settings.units, settings.units, at="positions", noise_scale=settings.noise_scale)
     classifier = Classifier(
         BACKBONE,
-        competitors=competitors,
+        competitors=settings.competitors if sparse else 1,
+        decision=decision if sparse else None,
         image_size=64,
-        include=INCLUDE,
+        include=INCLUDE if sparse else [*INCLUDE, READ],
         start=Start(model_args=MODEL_ARGS),
         optimizer=Optimizer(lr=settings.lr, warmup_epochs=1),
         execution=Execution(channels_last=True),
@@ -210,22 +197,12 @@ def how_trained(settings: Settings) -> str:
     """The recipe in words, for the page's last lines."""
     return (
         f"Both networks: {settings.train} painted scenes, {settings.epochs} epochs, AdamW at {settings.lr:g}, the same "
-        f"batches in the same order (seed {settings.seed}). A demonstration, not a result: neither was tuned."
+        f"batches in the same order (seed {settings.seed}). The sparse one has groups of {settings.competitors} in its "
+        f"blocks and ends in a decision layer of {settings.units} units, of which one wins at each of 8 x 8 places. "
+        "A demonstration, not a result: neither was tuned."
     )
 
 
 def step(number: int, what: str) -> None:
     """Say what begins."""
     print(f"[{number}/5] {what}", flush=True)
-
-
-def _as_written(settings: Settings) -> dict[str, Any]:
-    return {"format": FORMAT, **asdict(settings)}
-
-
-def _settings_in(out: Path) -> dict[str, Any] | None:
-    """What the mark in `out` says; None without one."""
-    try:
-        return json.loads((out / MARK).read_text())
-    except (FileNotFoundError, NotADirectoryError, ValueError):
-        return None

@@ -1,14 +1,16 @@
 """Claims about the demo: the whole stream, the same figures each time, and nobody's files lost."""
 
 import re
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from lwta.commands import compare
 from lwta.commands import explain as lwta_explain
-from lwta.commands.demo import MADE, QUICK, Settings, demo, make_room, run_demo
+from lwta.commands.demo import QUICK, Settings, demo, run_demo
 from lwta.commands.explain import explain
+from lwta.demo_folder import MADE, alone_in, make_room
 
 TINY = Settings(train=64, probe=48, test=20, epochs=1, explained=2)
 
@@ -32,15 +34,21 @@ def test_one_stream_from_scenes_to_the_page(tiny):
     out, figures = tiny
     assert all((out / name).exists() for name in MADE)
     sparse, dense = figures["comparison"]["networks"]
-    assert (sparse["competitors"], dense["competitors"]) == (8, 1)
-    assert sparse["sparsity"]["density"] == 0.125
+    assert (sparse["competitors"], dense["competitors"]) == (64, 1)
+    assert sparse["sparsity"]["density"] == 1 / 64  # one winner a place
     assert sparse["sparsity"]["method"] == dense["sparsity"]["method"] == "direct"
+    assert "sparse at decision, dense at layer4.0.act2" in figures["comparison"]["remarks"][0]
     assert sparse["training_seconds"] > 0
     page = (out / "report.html").read_text("utf-8")
     assert page.count('<article class="explained"') == 2
     assert "Its dense twin" in page
     assert "Side by side" in page
     assert 'class="strip"' in page
+    assert 'class="regions"' in page
+    assert 'role="switch"' in page
+    for found in figures["explanations"]:  # a decision is the bias and the votes of its winners
+        assert found["at"]["decision"]
+        assert abs(found["lead"]["missed"]) < 1e-4
 
 
 def test_a_second_demo_gives_the_same_figures(tiny, tmp_path):
@@ -58,7 +66,7 @@ def test_a_finished_demo_is_shown_and_not_made_again(tiny, capsys):
 
 def test_a_demo_of_other_settings_is_kept_unless_overwrite_is_said(tiny):
     with pytest.raises(FileExistsError, match=r"Expected a new folder but .* holds a demo of other settings"):
-        make_room(tiny[0], QUICK, overwrite=False)
+        run_demo(tiny[0], QUICK)
     assert (tiny[0] / "report.html").is_file()
 
 
@@ -72,11 +80,23 @@ def test_a_folder_of_somebody_else_is_never_touched(tmp_path):
 
 
 def test_making_room_removes_what_a_demo_made_and_nothing_else(tmp_path):
-    make_room(tmp_path, TINY, overwrite=False)
+    make_room(tmp_path, asdict(TINY), overwrite=False)
     (tmp_path / "scenes").mkdir()
     (tmp_path / "notes.txt").write_text("mine")
-    make_room(tmp_path, TINY, overwrite=False)  # unfinished: no report yet
+    make_room(tmp_path, asdict(TINY), overwrite=False)  # unfinished: no report yet
     assert sorted(path.name for path in tmp_path.iterdir()) == ["demo.json", "notes.txt"]
+
+
+def test_a_second_demo_at_work_in_the_same_folder_is_refused_and_takes_nothing(tmp_path):
+    out = tmp_path / "demo"
+    with alone_in(out):
+        make_room(out, asdict(TINY), overwrite=False)
+        (out / "scenes").mkdir()
+        with pytest.raises(FileExistsError, match=r"Expected to be alone on .* but another demo is at work there"):
+            run_demo(out, TINY, overwrite=True)
+        assert (out / "scenes").is_dir()
+    with alone_in(out):  # free again
+        pass
 
 
 def test_the_demo_s_folders_serve_the_commands(tiny, tmp_path, capsys):
@@ -89,11 +109,11 @@ def test_the_demo_s_folders_serve_the_commands(tiny, tmp_path, capsys):
     assert f"skipped {tmp_path / 'broken.png'}: 0 bytes" in said
     assert figures["explanations"][0]["predicted"] in said
     assert "Its dense twin" in page.read_text("utf-8")
-    with pytest.raises(ValueError, match=r"Expected a dissected layer .* but got 'layer4.0.act', did you mean"):
-        explain([str(picture)], out / "names-sparse", layer="layer4.0.act", out=page)
+    with pytest.raises(ValueError, match=r"Expected a dissected layer .* but got 'decison', did you mean 'decision'"):
+        explain([str(picture)], out / "names-sparse", layer="decison", out=page)
     with pytest.raises(ValueError, match=r"Expected the network that .* describes but got .*dense"):
         explain([str(picture)], out / "names-sparse", model=str(out / "dense"), out=page)
-    with pytest.raises(FileNotFoundError, match=r"Expected an image or a folder of images but got 'gone\.png'"):
+    with pytest.raises(FileNotFoundError, match=r"Expected .* an image, .* but got 'gone\.png'"):
         explain(["gone.png"], out / "names-sparse", out=page)
 
 
@@ -107,8 +127,8 @@ def test_the_commands_take_what_the_manual_says(tiny, tmp_path, capsys):
     assert "Side by side" in page.read_text("utf-8")
     runs = [str(out / "names-sparse"), str(out / "names-dense")]  # dissections: named and unnamed units are counted too
     assert compare.main([*runs, "--data", str(out / "scenes" / "test"), "--limit", "12", "--out", str(page)]) == 0
-    counted = [line.split() for line in capsys.readouterr().out.splitlines()[5:-1]]
-    assert {line[0] for line in counted} == {"names-sparse", "names-dense"}
+    counted = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("  names-")][2:]
+    assert [line[0] for line in counted] == ["names-sparse", "names-dense"]
     for _, _, units, named, _, _, *unnamed, distinct in counted:
         assert int(units) == sum(map(int, (named, *unnamed))) and int(distinct) <= int(named)
     assert "Units with a name" in page.read_text("utf-8")

@@ -69,8 +69,10 @@ def tautology(votes: Votes, same: Bool[Tensor, "units classes"]) -> Float[Tensor
 
 
 def _by_lead(votes: Votes) -> Float[Tensor, "images units classes"]:
-    """The votes of each unit to every class, the largest vote to the lead first."""
-    order = votes.by_unit(votes.to_lead(*predicted_and_rival(votes))).argsort(1, descending=True)
+    """The votes of each unit to every class, the largest vote to the lead first, units that won nowhere last."""
+    lead = votes.by_unit(votes.to_lead(*predicted_and_rival(votes)))
+    won = votes.by_unit(torch.ones_like(votes.values)) > 0
+    order = lead.masked_fill(~won, -torch.inf).argsort(1, descending=True)
     values = votes.by_unit(votes.values).gather(1, order)
     return values[..., None] * votes.weights.t()[order]
 

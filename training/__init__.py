@@ -25,6 +25,9 @@ _HOMES = {
     "fit_decision": "decision.fitting",
     "fit_decisions": "decision.fitting",
     "reestimate_batch_norm": "callbacks.batch_norm",
+    "sweep": "decision.sweep",
+    "sweep_plot": "decision.sweep",
+    "sweep_table": "decision.sweep",
 }
 __all__ = list(_HOMES)
 

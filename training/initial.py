@@ -77,9 +77,10 @@ def _find(source: str) -> Path:
 
 
 def _heads(model: nn.Module) -> tuple[str, ...]:
-    """The beginnings of the names of the head's tensors."""
+    """The beginnings of the names of the head's tensors, a decision layer's among them."""
     names = model.pretrained_cfg.get("classifier") or ()
-    return tuple(f"{name}." for name in ([names] if isinstance(names, str) else names))
+    own = ("decision_features", "decision_units", "decision_votes")
+    return tuple(f"{name}." for name in (*([names] if isinstance(names, str) else names), *own))
 
 
 def _shape(tensors: dict[str, torch.Tensor], name: str) -> str:

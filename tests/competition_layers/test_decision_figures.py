@@ -40,6 +40,15 @@ def test_how_many_are_enough_and_how_many_are_needed():
     assert necessary_units(none).tolist() == [5]
 
 
+def test_units_that_won_nowhere_are_not_counted_as_kept():
+    # unit 0 speaks for the runner-up alone, yet without it a third class would be ahead
+    weights = torch.tensor([[0.0, 1.0, 0.0, 0.0], [0.5, 0.0, 0.0, 0.0], [-3.0, 2.0, 0.0, 0.0]])
+    units, values = torch.tensor([[[0, 1]]]), torch.ones(1, 1, 2)
+    bias = torch.tensor([0.0, 0.0, 0.1])
+    found = Votes((values @ weights[:, :2].T)[:, 0] + bias, bias, units, values, weights, ())
+    assert sufficient_units(found).tolist() == [2]
+
+
 def test_a_detector_serves_one_class():
     both = Votes(torch.zeros(1, 3), torch.zeros(3), torch.tensor([[[0, 1]]]), torch.ones(1, 1, 2),
                  torch.tensor([[3.0, 2.0], [0.0, 2.0], [0.0, 0.0]]), ())  # fmt: skip

@@ -11,6 +11,7 @@ from competition_layers import DecisionLayer, add_decision, create_model, load_m
 from training import Augmentation, Fitting, evaluate, fit_decision, fit_decisions
 from training.decision import store
 from training.decision.fitting import logits_of, moments
+from training.decision.sweep import sweep, sweep_plot, sweep_table
 
 DECISION = DecisionLayer(units=12, competitors=4)
 
@@ -183,3 +184,15 @@ def test_what_cannot_be_trained_so_is_refused_before_any_work(tiny, images, trai
     data, classifier = images(augmentation=Augmentation(mixup=0.1)), tiny(decision=DECISION, train="decision")
     with pytest.raises(ValueError, match="Expected no mixup and cutmix"):
         train(classifier=classifier, data=data)
+
+
+def test_a_sweep_tells_accuracy_against_units(tmp_path):
+    features, labels = clusters()
+    settings = [DecisionLayer(8, 4), DecisionLayer(16, 4), DecisionLayer(8, 8)]
+    how = Fitting(epochs=3, batch_size=64, lr=1e-2)
+    rows = sweep((features[:200], labels[:200]), (features[200:], labels[200:]), settings, fitting=how)
+    assert [row.decision for row in rows] == settings
+    assert [row.active_units for row in rows] == [2, 4, 1]  # pooled: one winner a group
+    assert all(0 <= row.accuracy <= 1 and row.deciding_units <= row.active_units for row in rows)
+    assert sweep_table(rows).count("\n") == 4
+    assert sweep_plot(rows, tmp_path / "sweep.svg").read_text().startswith("<?xml")

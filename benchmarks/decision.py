@@ -41,12 +41,15 @@ from training.decision.fitting import Fitting, fit_heads, logits_of
 DATA = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
 WEIGHTS_A_CLASS = 5  # of the sparse linear head: as many as the decision layer's groups
 CHOICES = {  # screened with one seed on the held-out images
+    "40 / 8": DecisionLayer(40, 8),
+    "80 / 16": DecisionLayer(80, 16),
     "128 / 32": DecisionLayer(128, 32),
     "160 / 32": DecisionLayer(160, 32),
     "320 / 64": DecisionLayer(320, 64),
     "640 / 128": DecisionLayer(640, 128),
     "160 / 32, no balance": DecisionLayer(160, 32, balance=0.0),
-    "160 / 32, balance 1": DecisionLayer(160, 32, balance=1.0),
+    "160 / 32, balance 0.3": DecisionLayer(160, 32, balance=0.3),
+    "160 / 32, balance 3": DecisionLayer(160, 32, balance=3.0),
     "160 / 32, no noise": DecisionLayer(160, 32, noise_scale=0.0),
     "160 / 32, noise 0.3": DecisionLayer(160, 32, noise_scale=0.3),
     "160 / 32, temperature 2": DecisionLayer(160, 32, temperature=2.0),

@@ -143,8 +143,8 @@ def test_a_file_that_breaks_later_is_named(images, spoilt):
         ({"data_dir": ""}, "data_dir .* or dataset"),
         ({"val_fraction": 1.5}, "val_fraction between 0 and 1 but got 1.5"),
         ({"dataset": NamedDataset("tfds/x"), "val": None}, "a stream cannot be split"),
-        ({"batch_size": 0}, "batch_size >= 1 but got 0"),
-        ({"workers": -1}, "workers >= 0 but got -1"),
+        ({"batch_size": 0}, "loading.batch_size to be a number >= 1 but got 0"),
+        ({"workers": -1}, "loading.workers to be a number >= 0 but got -1"),
     ],
 )
 def test_impossible_options_are_refused(images, options, words):

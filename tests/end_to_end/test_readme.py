@@ -59,7 +59,7 @@ def test_the_commands_of_the_readme_run_on_a_folder_of_ones_own(tmp_path):
         tiny = TINY if words[1] == "fit" else []
         said = run([sys.executable, "-m", *words, *tiny], tmp_path)
         assert said
-    assert (tmp_path / "names" / "report.html").stat().st_size > 20_000
+    assert (tmp_path / "photo-names" / "report.html").stat().st_size > 20_000
     assert (tmp_path / "comparison.html").is_file()
 
 

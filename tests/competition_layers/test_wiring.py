@@ -22,11 +22,9 @@ FAMILIES = {  # pixels of a side
     "test_convnext": 32,
     "test_efficientnet": 32,
     "test_nfnet": 32,
-    "levit_128s": 224,
-    "dla46x_c": 32,
     "swin_tiny_patch4_window7_224": 224,
 }
-SLOW = ("levit_128s", "dla46x_c", "swin_tiny_patch4_window7_224")
+SLOW = ("swin_tiny_patch4_window7_224",)
 every_family = pytest.mark.parametrize(
     "name", [pytest.param(name, marks=pytest.mark.slow) if name in SLOW else name for name in FAMILIES]
 )

@@ -38,6 +38,7 @@ def run(command: list[str], folder: Path) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # trains for minutes
 def test_the_python_of_the_readme_runs_from_a_timm_name_to_an_explanation(tmp_path):
     (code,) = blocks("python")
     assert sum(bool(line.strip()) for line in code.splitlines()) <= 20
@@ -48,6 +49,7 @@ def test_the_python_of_the_readme_runs_from_a_timm_name_to_an_explanation(tmp_pa
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)  # six commands
 def test_the_commands_of_the_readme_run_on_a_folder_of_ones_own(tmp_path):
     from pictures.scenes import write_scenes
 

@@ -1,6 +1,6 @@
 """What each unit of a network means: record, embed, score, name."""
 
-from importlib import import_module
+from competition_layers.lazy import lazy_names
 
 _HOMES = {
     "Comparison": ".comparing.figures",
@@ -38,10 +38,4 @@ _HOMES = {
     "score_units": ".describers.concept_matching",
 }
 __all__ = list(_HOMES)
-
-
-def __getattr__(name: str):
-    # nothing is imported before it is used: torch alone takes seconds
-    if name in _HOMES:
-        return getattr(import_module(_HOMES[name], __name__), name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = lazy_names(__name__, _HOMES)

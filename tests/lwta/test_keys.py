@@ -40,7 +40,7 @@ def test_every_key_of_the_parser_is_read_off_the_sources_and_no_other(parsed):
     ],
 )
 def test_what_the_parser_may_take_is_let_through(typed):
-    refuse_unknown_keys(typed, {})
+    assert refuse_unknown_keys(typed, {}) is None  # a refusal is an error
 
 
 def test_a_slip_deep_in_a_group_is_answered():

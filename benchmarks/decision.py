@@ -138,7 +138,8 @@ def figures(head: DecisionHead, features: Tensor, labels: Tensor) -> dict[str, f
     """Of one head on one split."""
     found = votes(head, features.float())
     used = (found.by_unit((found.values != 0).float()) > 0).sum(0)
-    served = classes_served(found)
+    wins = found.by_unit(torch.ones_like(found.values)).sum(0)
+    served = classes_served(found.by_unit(found.values).sum(0) / wins, found.weights)
     return {
         "accuracy": (logits_of(head, features).argmax(1) == labels).float().mean().item(),
         "active": (found.by_unit(found.values) != 0).sum(1).float().mean().item(),

@@ -20,11 +20,6 @@ def units_for_lead(votes: Votes, *, share: float = 0.9) -> Int[Tensor, "images"]
     return deciding_units(lead, share=share).sum(1)
 
 
-def winners_for_lead(votes: Votes, *, share: float = 0.9) -> Int[Tensor, "images"]:
-    """How many winners carry `share` of the absolute votes to the lead, each position's counted by itself."""
-    return deciding_units(votes.to_lead(*predicted_and_rival(votes)).flatten(1), share=share).sum(1)
-
-
 def sufficient_units(votes: Votes) -> Int[Tensor, "images"]:
     """The smallest number of units that, taken by their votes to the lead, give the prediction without the others.
 
@@ -45,14 +40,16 @@ def necessary_units(votes: Votes) -> Int[Tensor, "images"]:
     return _first(left.argmax(-1) != predicted_and_rival(votes)[0][:, None])
 
 
-def classes_served(votes: Votes) -> Float[Tensor, "units"]:
-    """For how many classes each unit speaks: exp of the entropy of its mean votes, those above their mean over classes.
+def classes_served(values: Float[Tensor, "units"], weights: Float[Tensor, "classes units"]) -> Float[Tensor, "units"]:
+    """For how many classes each unit speaks: exp of the entropy of its votes, those above their mean over classes.
 
     1 is a detector of one class. NaN for units that won nowhere.
+
+    Args:
+        values: the mean of each unit's value where it won, NaN where it won nowhere.
+        weights: `Votes.weights`.
     """
-    ones = votes.by_unit(torch.ones_like(votes.values)).sum(0)
-    mean = votes.by_unit(votes.values).sum(0) / ones
-    towards = (mean * votes.weights).sub((mean * votes.weights).mean(0)).clamp_min(0)
+    towards = (values * weights).sub((values * weights).mean(0)).clamp_min(0)
     share = towards / towards.sum(0)
     return torch.special.entr(share).sum(0).exp()
 

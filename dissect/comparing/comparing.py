@@ -9,10 +9,12 @@ from torch import Tensor, nn
 
 from competition_layers import competitions
 from competition_layers.attribution import check_layer
+from competition_layers.decision import has_decision
 
 from ..folder.dissection import Dissection
 from ..probe.probe_images import ProbeImages
 from ..recording.subject import architecture, competitors_of, default_layer, label_names
+from .decisions import measure_decision
 from .figures import Comparison, Names, NetworkFigures
 from .measuring import device_name, inputs_of, measure_accuracy, measure_milliseconds, measure_sparsity
 
@@ -72,6 +74,11 @@ def compare(
                 milliseconds=milliseconds[name],
                 training_seconds=each.training_seconds,
                 names=() if each.dissection is None else count_names(each.dissection),
+                decision=measure_decision(
+                    model, inputs_of(model, data, batch_size, shown_as=shown_as), label_names(model), each.dissection
+                )
+                if has_decision(model)
+                else None,
             )
         )
     return Comparison(

@@ -56,6 +56,32 @@ class Names:
 
 
 @dataclass(frozen=True)
+class DecisionNames:
+    """The names of the units that make 90 % of a lead, as means over images.
+
+    `tautology` is the share of the lead carried by units whose name is the predicted class or a near-synonym of it:
+    these decide, and explain nothing.
+    """
+
+    named: float  # share of those units that have a name
+    distinct: float  # different names among them
+    tautology: float
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What decisions of a network with a decision layer rest on: medians over images, and over units."""
+
+    units: int
+    units_for_lead: float  # of absolute votes, 90 %
+    sufficient: float  # so many units, best first, give the answer without the others
+    necessary: float  # so many, best first, change it when they are off
+    classes_served: float  # by a unit: 1 is a detector of one class
+    dead: float  # share of units that won nowhere
+    names: DecisionNames | None = None  # where a dissection describes the layer
+
+
+@dataclass(frozen=True)
 class NetworkFigures:
     """One network of a comparison."""
 
@@ -69,6 +95,7 @@ class NetworkFigures:
     milliseconds: float  # an image: median of several runs, taken in turns with the other networks
     training_seconds: float | None  # None where it is not known
     names: tuple[Names, ...] = ()  # of each layer of its dissection, where there is one
+    decision: Decision | None = None  # of a network that ends in a decision layer
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from competition_layers.terminal import aligned, plain
 
-from ..comparing.figures import Comparison
+from ..comparing.figures import Comparison, Decision
 from ..explaining.explanation import Explanation
 from ..naming.description import OUTCOMES
 from .numbers import duration, percent, signed
@@ -104,4 +104,24 @@ def comparison_text(comparison: Comparison) -> str:
             for name, names in counts
         ]
         lines += ["", *aligned([header, *counted], left=(0, 1))]
+    decisions = [(network.name, network.decision) for network in comparison.networks if network.decision]
+    if decisions:
+        columns = (
+            *("network", "90 % of the lead", "enough alone", "change it", "classes a unit", "won nowhere"),
+            *("named", "distinct names", "name is the class"),
+        )
+        lines += ["", *aligned([columns, *(_decision_row(*each) for each in decisions)], left=(0,))]
     return "\n".join([*lines, *(f"  {plain(remark)}" for remark in comparison.remarks)])
+
+
+def _decision_row(name: str, decision: Decision) -> tuple[str, ...]:
+    names = decision.names
+    return (
+        name,
+        f"{decision.units_for_lead:g} of {decision.units}",
+        f"{decision.sufficient:g}",
+        f"{decision.necessary:g}",
+        f"{decision.classes_served:.1f}",
+        percent(decision.dead, 1),
+        *(("", "", "") if names is None else (percent(names.named), f"{names.distinct:.1f}", percent(names.tautology))),
+    )

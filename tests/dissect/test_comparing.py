@@ -1,16 +1,21 @@
 """Claims about the comparison of networks."""
 
 from pathlib import Path
+from types import SimpleNamespace
+from typing import ClassVar
 
 import pytest
 import torch
+from competing import small_resnet
 from PIL import Image
 
-from competition_layers import create_model, predict
+from competition_layers import DecisionLayer, create_model, predict, votes
 from competition_layers.attribution import contributions
+from competition_layers.decision_figures import necessary_units, sufficient_units, tautology, units_for_lead
 from competition_layers.metrics import effective_density
 from dissect import compare, open_probe
 from dissect.comparing.comparing import Compared
+from dissect.comparing.decisions import measure_decision
 from dissect.comparing.untrained import untrained_twin
 from dissect.explaining.picture import network_input
 from dissect.report import comparison_text
@@ -19,13 +24,7 @@ LABELS = ("beach", "city", "farm")
 
 
 def network(competitors: int, **options):
-    torch.manual_seed(0)
-    small = {"layers": (1, 1, 1, 1), "channels": (8, 8, 16, 16), "output_stride": 8}
-    model = create_model(
-        "resnet18", competitors=competitors, num_classes=3, image_size=32, label_names=LABELS, **small, **options
-    )
-    model.fc.weight.data *= 20
-    return model.eval()
+    return small_resnet(competitors, LABELS, **options)
 
 
 @pytest.fixture(scope="module")
@@ -139,3 +138,50 @@ def test_images_without_classes_are_refused(tmp_path):
     Image.new("RGB", (32, 32)).save(tmp_path / "0.png")
     with pytest.raises(ValueError, match="one folder a class, but found none"):
         compare({"a": network(4)}, open_probe(tmp_path))
+
+
+def test_what_a_decision_rests_on_is_that_of_the_images_one_by_one(folder):
+    model = network(4, decision=DecisionLayer(units=16, competitors=4))
+    images = open_probe(folder)
+    found = [votes(model, network_input(model, image)) for image in images]
+    (figures,) = compare({"sparse": model}, images, batch_size=5).networks
+    assert figures.decision.units == 16 and figures.decision.names is None
+    for name, counted in (
+        ("units_for_lead", units_for_lead),
+        ("sufficient", sufficient_units),
+        ("necessary", necessary_units),
+    ):
+        assert getattr(figures.decision, name) == torch.cat([counted(one) for one in found]).float().median()
+    winners = {unit for one in found for unit in one.units.flatten().tolist()}
+    assert figures.decision.dead == 1 - len(winners) / 16
+    text = comparison_text(compare({"sparse": model, "dense": network(1)}, images))
+    assert "classes a unit" in text and f"{figures.decision.units_for_lead:g} of 16" in text
+
+
+def test_a_name_that_is_the_class_is_counted(folder):
+    model = network(4, decision=DecisionLayer(units=16, competitors=4))
+    named = {0: "a beach", 1: "city", 2: "seaside", 3: ""}
+    concepts = ["a beach", "city", "seaside", "sky"]
+    vectors = torch.eye(4)
+    vectors[2] = torch.tensor([0.97, 0.0, 0.2431, 0.0])  # near "a beach"
+
+    class Described:
+        layers = ("decision",)
+        manifest: ClassVar = {"concepts": {"names": concepts}}
+
+        def units(self, layer):
+            return 16
+
+        def description(self, layer, unit):
+            return SimpleNamespace(description=named.get(unit, "sky"))
+
+        def concept_embeddings(self):
+            return vectors
+
+    passes = [network_input(model, image) for image in open_probe(folder)]
+    decision = measure_decision(model, passes, LABELS, Described())
+    same = torch.zeros(16, 3, dtype=torch.bool)
+    same[0, 0] = same[2, 0] = same[1, 1] = True
+    shares = torch.cat([tautology(votes(model, x), same) for x in passes])
+    assert decision.names.tautology == pytest.approx(shares.mean().item(), abs=1e-6)
+    assert 0 < decision.names.named <= 1 and decision.names.distinct >= 1

@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from competing import small_resnet
 from PIL import Image
 
-from competition_layers import Competition, Groups, create_model, inference_rule, observe, winner_units, winners
+from competition_layers import Competition, Groups, inference_rule, observe, winner_units, winners
 from competition_layers.attribution import logits_without
 from dissect import DescribeOptions, Dissection, describe, explain, open_probe
 from dissect.encoders.concepts import ConceptSet
@@ -20,13 +21,7 @@ LAST = "layer4.0.act2"
 
 
 def network(competitors: int, **options):
-    torch.manual_seed(0)
-    small = {"layers": (1, 1, 1, 1), "channels": (8, 8, 16, 16), "output_stride": 8}
-    model = create_model(
-        "resnet18", competitors=competitors, num_classes=4, image_size=32, label_names=LABELS, **small, **options
-    )
-    model.fc.weight.data *= 20
-    return model.eval()
+    return small_resnet(competitors, LABELS, **options)
 
 
 def with_residuals(model):

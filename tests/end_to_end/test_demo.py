@@ -127,8 +127,13 @@ def test_the_commands_take_what_the_manual_says(tiny, tmp_path, capsys):
     assert "Side by side" in page.read_text("utf-8")
     runs = [str(out / "names-sparse"), str(out / "names-dense")]  # dissections: named and unnamed units are counted too
     assert compare.main([*runs, "--data", str(out / "scenes" / "test"), "--limit", "12", "--out", str(page)]) == 0
-    counted = [line.split() for line in capsys.readouterr().out.splitlines() if line.startswith("  names-")][2:]
+    said = capsys.readouterr().out.split("\n\n")
+    counted, decided = (
+        [line.split() for block in said if head in block for line in block.splitlines() if line.startswith("  names-")]
+        for head in ("unnamed:", "90 % of the lead")
+    )
     assert [line[0] for line in counted] == ["names-sparse", "names-dense"]
+    assert [line[0] for line in decided] == ["names-sparse"]  # the one that ends in a decision layer
     for _, _, units, named, _, _, *unnamed, distinct in counted:
         assert int(units) == sum(map(int, (named, *unnamed))) and int(distinct) <= int(named)
     assert "Units with a name" in page.read_text("utf-8")

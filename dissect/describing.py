@@ -1,18 +1,21 @@
 """Record, embed, score, name: the units of a network described. What was computed before is not computed again."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from .describers.concept_matching import NAMING, Naming, name_verified
+from .describers.concept_matching import ConceptMatching, Naming
+from .describers.describer import Describer, Probed, Proposals
 from .encoders.concepts import ConceptSet
 from .encoders.familiarity import encoder_warnings
+from .encoders.phrases import with_phrases
 from .encoders.precomputed import PrecomputedEncoder
 from .encoders.protocol import ImageTextEncoder, PixelEncoder
 from .fingerprints import digest
@@ -26,10 +29,12 @@ from .folder.tensors import FORMAT, load_tensors, save_tensors
 from .inputs import Inputs
 from .naming.alikeness import alikeness_warnings
 from .naming.blocks import blocks_by
-from .naming.description import Description
+from .naming.description import Candidate, Description
 from .naming.halves import halve
 from .naming.space import Space
+from .naming.verifying import VERIFYING, verified
 from .probe.probe_images import ProbeImages
+from .recording.layer_reader import LayerReader
 from .recording.options import RecordingOptions
 from .recording.recorder import recording
 from .recording.recording import record_shards
@@ -43,11 +48,19 @@ class DescribeOptions(RecordingOptions):
 
     Args:
         naming: the similarity that chooses names, and what they must reach.
+        describers: who proposes names, in this order: a unit's name is the first candidate of the first that has any.
+            None is concept matching by `naming`.
         overwrite: take over a folder that holds the dissection of another network.
     """
 
     naming: Naming = field(default_factory=Naming)
+    describers: Sequence[Describer] | None = None
     overwrite: bool = False
+
+    @property
+    def proposing(self) -> tuple[Describer, ...]:
+        """The describers."""
+        return (ConceptMatching(self.naming),) if self.describers is None else tuple(self.describers)
 
 
 def describe(
@@ -90,17 +103,28 @@ def describe(
         made |= {"observations": halves.observations, "layers": {}, "warnings": told}
         strips = StripWriter(layout, probe)
         described: list[Description] = []
+        wide = space  # and the phrases that describers found themselves
         for layer in store.layers:
             record = read_record(layout, layer)
             summary = next(iter(record.summaries))
-            named, prior = name_verified(record, summary, space, halves, options.naming)
-            described += named
+            assert inputs.options.transform is not None
+            reader = LayerReader(model, layer, summary, inputs.options.transform, options.batch_size)
+            proposed: dict[str, Proposals] = {}
+            probed = Probed(record, summary, probe, space, halves, concepts, encoder, reader, proposed)
+            for describer in options.proposing:
+                proposed[describer.method] = describer.propose(probed)
+                _keep(layout, layer, describer.method, proposed[describer.method])
+            candidates, wide, unread = _readable(proposed, wide, encoder, concepts)
+            described += verified(record, summary, candidates, wide, halves, least_r=options.naming.least_r)
+            told += [f"{layer}: the encoder does not read {len(unread)} of the phrases proposed"] if unread else []
             values = record.summaries[summary]
             alike = alikeness_warnings(values, space.image_embeddings, probe.names, blocks)
             told += [f"{layer}: {warning}" for warning in alike]
-            _keep_prior(layout.prior(layer), prior)
             strips.draw(record, summary=summary)
-            made["layers"][layer] = {"units": len(named), "summary": summary, "competes": record.won is not None}
+            made["layers"][layer] = {"units": probed.units, "summary": summary, "competes": record.won is not None}
+        made["phrases"] = list(wide.names[len(space.names) :])
+        found = wide.concept_embeddings[len(space.names) :]
+        save_tensors(layout.phrase_embeddings, {"embeddings": found}, key=digest(made["phrases"]))
         strips.finish()
         write_descriptions(layout, described)
         layout.finish({**made, "key": key})
@@ -178,13 +202,30 @@ def _embed_concepts(inputs: Inputs, layout: Layout, concepts: ConceptSet) -> Flo
 
 def _decisive(options: DescribeOptions) -> dict[str, Any]:
     """The options that names depend on, beside the recording's."""
-    naming = {**NAMING, "least_r": options.naming.least_r}
-    return {"similarity": options.naming.similarity, "naming": naming, "strips": STRIPS}
+    return {
+        "similarity": options.naming.similarity,
+        "naming": {**VERIFYING, "least_r": options.naming.least_r},
+        "describers": {describer.method: describer.options for describer in options.proposing},
+        "strips": STRIPS,
+    }
 
 
-def _keep_prior(path: Path, prior: Tensor | None) -> None:
-    """The layer's prior: with it some of its units are named as all of them were."""
-    if prior is None:
-        path.unlink(missing_ok=True)
+def _readable(
+    proposed: Mapping[str, Proposals], space: Space, encoder: ImageTextEncoder, concepts: ConceptSet
+) -> tuple[list[tuple[Candidate, ...]], Space, set[str]]:
+    """Each unit's candidates of all describers that the encoder reads, the space with them in it, and those unread."""
+    units = [tuple(chain.from_iterable(of)) for of in zip(*(p.candidates for p in proposed.values()), strict=True)]
+    phrases = dict.fromkeys(candidate.description for of in units for candidate in of)
+    wide = with_phrases(space, phrases, encoder, concepts)
+    read = set(wide.names)
+    kept = [tuple(candidate for candidate in of if candidate.description in read) for of in units]
+    return kept, wide, phrases.keys() - read
+
+
+def _keep(layout: Layout, layer: str, method: str, proposals: Proposals) -> None:
+    """What a describer keeps of a layer beside names."""
+    path = layout.kept(layer, method)
+    if proposals.tensors:
+        save_tensors(path, proposals.tensors, key=digest(sorted(proposals.tensors.items())))
     else:
-        save_tensors(path, {"prior": prior}, key=digest(prior))
+        path.unlink(missing_ok=True)

@@ -1,1 +1,36 @@
 """Systems that describe units, one file each. What they say is weighed by the statistics in `naming/`."""
+
+from collections.abc import Callable, Sequence
+
+from competition_layers.names import nearest
+
+from .concept_matching import ConceptMatching
+from .describer import Describer, Probed, Proposals
+from .tools import Tools
+
+# a describer more is a file of this folder and a line here
+DESCRIBERS: dict[str, Callable[[Tools], Describer]] = {
+    "clip-dissect": lambda tools: ConceptMatching(tools.naming),
+}
+DEFAULT_DESCRIBER = "clip-dissect"
+
+__all__ = ["DEFAULT_DESCRIBER", "DESCRIBERS", "Describer", "Probed", "Proposals", "Tools", "load_describers"]
+
+
+def load_describers(names: str | Sequence[str], tools: Tools | None = None) -> tuple[Describer, ...]:
+    """Describers by name (`a,b` or a list), in this order; the first one's candidates become the names.
+
+    Raises:
+        ValueError: an unknown name (the nearest is offered), one named twice, or none.
+
+    >>> [describer.method for describer in load_describers("clip-dissect")]
+    ['clip-dissect']
+    """
+    asked = [name.strip() for name in names.split(",")] if isinstance(names, str) else list(names)
+    for name in asked:
+        if name not in DESCRIBERS:
+            known = ", ".join(DESCRIBERS)
+            raise ValueError(f"Expected a describer among {known} but got {name!r}{nearest(name, DESCRIBERS)}")
+    if not asked or len(set(asked)) < len(asked):
+        raise ValueError(f"Expected describers, each once, but got {', '.join(asked) or 'none'}")
+    return tuple(DESCRIBERS[name](tools or Tools()) for name in asked)

@@ -7,12 +7,15 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
+import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from competition_layers.names import nearest
 
+from ..fingerprints import digest
 from ..naming.description import OUTCOMES, Description
+from ..naming.space import Space
 from ..recording.layer_record import LayerRecord
 from ..recording.top_images import TopImages
 from .exemplars import Exemplar
@@ -114,6 +117,19 @@ class Dissection:
                 "damaged file; describe again"
             )
         return tensors["embeddings"]
+
+    def space(self) -> Space:
+        """The probe images and all phrases in the encoder's space: the concepts, then what describers found."""
+        phrases, found = tuple(self.manifest.get("phrases", ())), self.concept_embeddings()
+        if phrases:
+            tensors = load_tensors(self.layout.phrase_embeddings, key=digest(list(phrases)))
+            if tensors is None:
+                raise FileNotFoundError(
+                    f"Expected embeddings of {len(phrases)} phrases in {str(self.layout.phrase_embeddings)!r} but got "
+                    "none, or a damaged file; describe again"
+                )
+            found = torch.cat([found, tensors["embeddings"]])
+        return Space(self.image_embeddings(), found, (*self.concepts, *phrases))
 
     def maps(self, layer: str, unit: int) -> dict[str, Float[Tensor, "height width"]]:
         """Where in its top images, best first, the unit spoke: its values on a coarse grid of positions."""

@@ -32,7 +32,7 @@ class Layout:
     """The paths of one dissection folder. `unfinished.json` stands there until `manifest.json` does."""
 
     folder: Path
-    PARTS: ClassVar = ("activations", "embeddings", "exemplars", "priors", "tops")  # folders
+    PARTS: ClassVar = ("activations", "describers", "embeddings", "exemplars", "tops")  # folders
 
     @property
     def manifest(self) -> Path:
@@ -63,6 +63,11 @@ class Layout:
         return self.folder / "embeddings" / "concepts.safetensors"
 
     @property
+    def phrase_embeddings(self) -> Path:
+        """Of phrases that stand in no list: describers found them."""
+        return self.folder / "embeddings" / "phrases.safetensors"
+
+    @property
     def image_shards(self) -> Path:
         return self.folder / "embeddings" / "images"
 
@@ -75,8 +80,9 @@ class Layout:
     def top_images(self, layer: str) -> Path:
         return self.folder / "tops" / f"{_inside(layer)}.safetensors"
 
-    def prior(self, layer: str) -> Path:
-        return self.folder / "priors" / f"{_inside(layer)}.safetensors"
+    def kept(self, layer: str, method: str) -> Path:
+        """What a describer kept of a layer beside names."""
+        return self.folder / "describers" / _inside(method) / f"{_inside(layer)}.safetensors"
 
     @property
     def strips(self) -> Path:
@@ -131,6 +137,7 @@ class Layout:
     def tensors(self) -> Iterator[Path]:
         """The files of tensors of a finished dissection that must be there, and all recorded shards."""
         yield self.concept_embeddings
+        yield self.phrase_embeddings
         places = [self.image_shards]
         for layer in self.read_manifest()["layers"]:
             yield self.top_images(layer)

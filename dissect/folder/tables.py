@@ -2,7 +2,8 @@
 
 import csv
 import io
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -29,7 +30,8 @@ TEXTS = {"layer", "description", "rival", "method", "image"}  # columns of words
 
 
 def write_descriptions(layout: Layout, descriptions: Sequence[Description]) -> None:
-    """`descriptions.csv`, exactly one row a unit, and `candidates.csv` with the further names; ranks count from 1."""
+    """`descriptions.csv`, exactly one row a unit, and `candidates.csv` with the further names; ranks count from 1 in
+    each method."""
     _write(
         layout.descriptions,
         DESCRIPTIONS,
@@ -55,7 +57,7 @@ def write_descriptions(layout: Layout, descriptions: Sequence[Description]) -> N
         (
             (d.layer, d.unit, rank, c.description, _number(c.similarity), c.method)
             for d in descriptions
-            for rank, c in enumerate(d.candidates, start=1)
+            for rank, c in _ranked(d.candidates)
         ),
     )
 
@@ -80,6 +82,13 @@ def read_exemplars(layout: Layout) -> list[Exemplar]:
         layout.exemplars,
         lambda row: Exemplar(*_place(row), int(row["rank"]), row["image"], float(row["value"])),
     )
+
+
+def _ranked(candidates: Sequence[Candidate]) -> Iterator[tuple[int, Candidate]]:
+    ranks: Counter[str] = Counter()
+    for candidate in candidates:
+        ranks[candidate.method] += 1
+        yield ranks[candidate.method], candidate
 
 
 def _place(row: Row) -> tuple[str, int]:

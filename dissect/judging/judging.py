@@ -104,13 +104,13 @@ def _control(
 ) -> Control | None:
     if not judged:
         return None
-    image_embeddings = dissection.image_embeddings()
-    halves = halve(image_embeddings, blocks=dissection.manifest.get("blocks"))
-    index = {name: i for i, name in enumerate(dissection.concepts)}
+    space = dissection.space()
+    halves = halve(space.image_embeddings, blocks=dissection.manifest.get("blocks"))
+    index = {name: i for i, name in enumerate(space.names)}
     names = [unit.candidates[0].description for unit in judged]
-    others = dissection.concept_embeddings()[[index[names[i]] for i in mismatch(names)]]
+    others = space.concept_embeddings[[index[names[i]] for i in mismatch(names)]]
     values = halves.judged(targets[:, [unit.unit for unit in judged]])
-    scores = halves.judged(image_embeddings) @ others.double().T
+    scores = halves.judged(space.image_embeddings) @ others.double().T
     r = correlation(values, scores)
     q = benjamini_hochberg(permutation_p_values(values, scores))
     own = torch.tensor([unit.evidence.predictability for unit in judged if unit.evidence], dtype=torch.float64)

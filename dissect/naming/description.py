@@ -9,7 +9,7 @@ OUTCOMES = ("named", "weak", "chance", "rival", "too few images")
 
 @dataclass(frozen=True)
 class Candidate:
-    """One possible name of a unit."""
+    """One possible name of a unit; `similarity` is on the scale of the describer that proposes it (`method`)."""
 
     description: str
     similarity: float
@@ -22,8 +22,8 @@ class Description:
 
     `support` counts the images that the unit won (no competition: those above its smallest value), `win_rate` is the
     share of positions won and `mean_when_winning` the mean value there; both are `None` for units that do not
-    compete. The `candidates` are distinct, best first; `margin` is by how much the first is more similar than the
-    second. `evidence` is that for the first, whether it became the name or not.
+    compete. The `candidates` of each method are distinct, best first; `margin` is by how much the first is more similar
+    than the second of its method. `evidence` is that for the first, whether it became the name or not.
     """
 
     layer: str

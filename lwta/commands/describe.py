@@ -26,6 +26,7 @@ def describe(
     clip: str = "bundled",
     root: Path = Path("."),
     split: str = "",
+    describer: str | list[str] = "clip-dissect",
     similarity: str | None = None,
     least_r: float | None = None,
     blocks: str | None = None,
@@ -56,6 +57,8 @@ def describe(
         root: where wds/, torch/ and hfds/ sources lie.
         split: a folder in the probe's folder, a word in the names of shards, a split of a torch/ or hfds/ source (by
             default validation).
+        describer: who proposes names, one or several (a,b), which share the pass over the images: clip-dissect. The
+            first one's become the names; candidates.csv holds those of all.
         similarity: how activations are compared with concepts: claims (default), soft_wpmi, wpmi, cosine,
             cosine_cubed, rank_reorder, jensen_shannon.
         least_r: a name is written if it predicts its unit on other images with at least this correlation; by default
@@ -81,23 +84,27 @@ def describe(
         DEFAULT_SIMILARITY,
         DescribeOptions,
         Naming,
+        Tools,
         load_concepts,
+        load_describers,
         load_encoder,
         open_probe,
         record_share,
     )
     from dissect import describe as dissect_units
-    from dissect.describers.concept_matching import LEAST_R
     from dissect.describing import usable
     from dissect.folder.sources import ModelSource, write_encoder
     from dissect.inputs import inference_rules
+    from dissect.naming.verifying import LEAST_R
     from pictures import print_skipped
 
+    naming = Naming(similarity or DEFAULT_SIMILARITY, LEAST_R if least_r is None else least_r, blocks)
     options = DescribeOptions(
         layers=layers,
         summary=summary,
         batch_size=batch_size,
-        naming=Naming(similarity or DEFAULT_SIMILARITY, LEAST_R if least_r is None else least_r, blocks),
+        naming=naming,
+        describers=load_describers(describer, Tools(naming)),
         overwrite=overwrite,
     )
     where = own_device(device)

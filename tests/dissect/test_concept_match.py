@@ -24,7 +24,7 @@ def test_a_unit_gets_its_best_concept_and_the_next_ones(space):
     scores = score_units(record, "mean", space, COSINE)
     assert (first.description, second.description) == ("palm", "boat")
     assert [c.description for c in first.candidates] == [space.names[i] for i in scores[0].argsort(descending=True)]
-    assert first.similarity == scores[0, 1] and first.candidates[0].method == "cosine"
+    assert first.similarity == scores[0, 1] and first.candidates[0].method == "clip-dissect"
     assert (first.layer, first.unit, second.unit) == ("act", 0, 1)
     assert first.win_rate is None and first.mean_when_winning is None and first.outcome == "named"
 

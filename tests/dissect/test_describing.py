@@ -141,7 +141,7 @@ def test_the_folder_says_what_it_was_made_from(run, model, probe):
     assert manifest["probe"]["fingerprint"] == probe.fingerprint and dissection.images == probe.names
     assert manifest["options"]["similarity"] == "claims"
     assert dissection.layers == ("1", "5") and dissection.units("1") == 8 and dissection.summary("1") == "mean"
-    prior = load_file(dissection.folder / "priors" / "1.safetensors")["prior"]
+    prior = load_file(dissection.folder / "describers" / "clip-dissect" / "1.safetensors")["prior"]
     assert prior.shape == (4,) and prior.isfinite().all()
 
 

@@ -23,11 +23,11 @@ from dissect import (
     load_encoder,
     open_probe,
 )
-from dissect.describers.concept_matching import MINIMUM_SUPPORT
 from dissect.describing import usable
 from dissect.encoders.clip import ClipEncoder
 from dissect.encoders.precomputed import PrecomputedEncoder
 from dissect.encoders.tokenizer import too_long
+from dissect.naming.verifying import MINIMUM_SUPPORT
 
 
 class TinyClip(nn.Module):

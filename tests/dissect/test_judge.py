@@ -81,7 +81,7 @@ def test_unnamed_units_say_why_and_keep_their_candidates(dissection):
 def test_asked_for_five_units_or_for_all_the_names_are_the_same(dissection):
     """By the layer's stored prior; without it five units would be a layer of their own."""
     space = Space(dissection.image_embeddings(), dissection.concept_embeddings(), dissection.concepts)
-    prior = load_file(dissection.folder / "priors" / "1.safetensors")["prior"]
+    prior = load_file(dissection.folder / "describers" / "clip-dissect" / "1.safetensors")["prior"]
     record, naming = dissection.record("1"), Naming("wpmi")
     few = LayerRecord("1", {"mean": record.summaries["mean"][:, :5]})
     whole = score_units(record, "mean", space, naming, prior=prior)

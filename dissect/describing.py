@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,11 @@ from .encoders.familiarity import encoder_warnings
 from .encoders.phrases import with_phrases
 from .encoders.precomputed import PrecomputedEncoder
 from .encoders.protocol import ImageTextEncoder, PixelEncoder
+from .exemplars.collecting import collect_exemplars
 from .fingerprints import digest
 from .folder.claim import claimed
 from .folder.dissection import Dissection
+from .folder.exemplar_store import stored_exemplars
 from .folder.layout import Layout
 from .folder.shard_store import ShardStore, read_image_embeddings, read_record
 from .folder.strips import STRIPS, StripWriter
@@ -110,7 +113,10 @@ def describe(
             assert inputs.options.transform is not None
             reader = LayerReader(model, layer, summary, inputs.options.transform, options.batch_size)
             proposed: dict[str, Proposals] = {}
-            probed = Probed(record, summary, probe, space, halves, concepts, encoder, reader, proposed)
+            collect = partial(collect_exemplars, reader, probe, record.unit_values(summary), halves)
+            looked_at = digest(inputs.fingerprint, inputs.recorded, probe.fingerprint, halves.choosing, layer)
+            stored = partial(stored_exemplars, layout, layer, looked_at, collect)
+            probed = Probed(record, summary, probe, space, halves, concepts, encoder, reader, proposed, stored)
             for describer in options.proposing:
                 proposed[describer.method] = describer.propose(probed)
                 _keep(layout, layer, describer.method, proposed[describer.method])

@@ -1,13 +1,16 @@
 """What a describer is: a system that looks at one layer and proposes names for its units."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Protocol
 
 from torch import Tensor
 
 from ..encoders.concepts import ConceptSet
 from ..encoders.protocol import ImageTextEncoder
+from ..exemplars.collecting import collect_exemplars
+from ..exemplars.exemplar_set import ExemplarSet
 from ..naming.description import Candidate
 from ..naming.halves import Halves
 from ..naming.space import Space
@@ -34,7 +37,8 @@ class Probed:
 
     A describer looks at the choosing half of the images alone (`halves.choosing`): on the other half its names are
     judged. `earlier` are the proposals of the describers before it, by method. `reader` asks the layer about other
-    pictures; `encoder` embeds other phrases, with the prompts of `concepts`.
+    pictures, `encoder` embeds other phrases, with the prompts of `concepts`; `collect` gives the `exemplars` (None:
+    they are computed).
     """
 
     record: LayerRecord
@@ -46,6 +50,14 @@ class Probed:
     encoder: ImageTextEncoder
     reader: LayerReader
     earlier: Mapping[str, Proposals] = field(default_factory=dict)
+    collect: Callable[[], ExemplarSet] | None = None
+
+    @cached_property
+    def exemplars(self) -> ExemplarSet:
+        """Each unit's top images of the choosing half and where in them it spoke: one more pass, when first asked."""
+        if self.collect is not None:
+            return self.collect()
+        return collect_exemplars(self.reader, self.probe, self.values, self.halves)
 
     @property
     def layer(self) -> str:

@@ -32,7 +32,7 @@ class Layout:
     """The paths of one dissection folder. `unfinished.json` stands there until `manifest.json` does."""
 
     folder: Path
-    PARTS: ClassVar = ("activations", "describers", "embeddings", "exemplars", "tops")  # folders
+    PARTS: ClassVar = ("activations", "describers", "embeddings", "exemplar_sets", "exemplars", "tops")  # folders
 
     @property
     def manifest(self) -> Path:
@@ -79,6 +79,10 @@ class Layout:
 
     def top_images(self, layer: str) -> Path:
         return self.folder / "tops" / f"{_inside(layer)}.safetensors"
+
+    def exemplar_set(self, layer: str) -> Path:
+        """The layer's exemplars for describers: images, maps, thresholds."""
+        return self.folder / "exemplar_sets" / f"{_inside(layer)}.safetensors"
 
     def kept(self, layer: str, method: str) -> Path:
         """What a describer kept of a layer beside names."""

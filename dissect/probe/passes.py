@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from typing import Protocol, TypeVar
 
 import torch
 from PIL import Image
@@ -12,6 +13,13 @@ from pictures.opening import THREADS
 from .probe_images import ProbeImages
 
 Transform = Callable[[Image.Image], Tensor]
+Run = TypeVar("Run", bound=Sequence[int])
+
+
+class Indexed(Protocol):
+    """Pictures by their places."""
+
+    def __getitem__(self, place: int, /) -> Image.Image: ...
 
 
 def batches(probe: ProbeImages, transform: Transform, *, batch_size: int) -> Iterator[Tensor]:
@@ -21,8 +29,8 @@ def batches(probe: ProbeImages, transform: Transform, *, batch_size: int) -> Ite
 
 
 def shared_batches(
-    probe: ProbeImages, transforms: Sequence[Transform], runs: Iterable[range]
-) -> Iterator[tuple[range, list[Tensor]]]:
+    probe: Indexed, transforms: Sequence[Transform], runs: Iterable[Run]
+) -> Iterator[tuple[Run, list[Tensor]]]:
     """For each run of images the stacked inputs of several networks, made from the same decoded pictures.
 
     Threads read the next run while the caller works on this one.

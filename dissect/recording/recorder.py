@@ -1,7 +1,8 @@
 """One pass of the probe images through a network: each unit's value for each image, what it won, and where."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -19,10 +20,13 @@ from competition_layers import (
 from competition_layers.names import match_names
 from competition_layers.wiring.axes import channel_axes
 
+from .maps import LayerMaps, layer_maps
 from .subject import class_tokens, reads_class_token
 from .summaries import check_summaries, of_competition, of_values, record_names
 from .top_images import TopImages, grid_of, no_top_images, with_batch
 from .unit_values import UnitValues
+
+T = TypeVar("T")
 
 
 class Recorder:
@@ -48,42 +52,61 @@ class Recorder:
 
         They are taken as each layer speaks: nothing large is kept, and a later module in place changes nothing.
         """
-        x = x.to(self.device)
-        self.axes = self.axes or channel_axes(self.model, self.layers, x)
-        competing = {name: layer for name, layer in competitions(self.model).items() if name in self.layers}
-        others = [name for name in self.layers if name not in competing]
 
         def read(name: str, values: Tensor) -> tuple[dict[str, Tensor], TopImages]:
             return self._read(name, values, image_range)
 
-        with (
-            observe(self.model, list(competing), what="input", read=read) as from_inputs,
-            observe(self.model, others, read=read) as from_outputs,
-        ):
-            self.model(x)
-        seen = {**from_inputs, **from_outputs}
+        seen = self._seen(x, read)
         self.top_images = {name: seen[name][1] for name in self.layers}
         return {name: {what: part.cpu() for what, part in seen[name][0].items()} for name in self.layers}
 
+    @torch.no_grad()
+    def maps(self, x: Tensor) -> dict[str, LayerMaps]:
+        """Each layer's values at its positions for the batch, on the CPU."""
+        return self._seen(x, self._maps)
+
+    def _seen(self, x: Tensor, read: Callable[[str, Tensor], T]) -> dict[str, T]:
+        """What `read` makes of each layer's own values in one pass: a competition's inputs, another's outputs."""
+        x = x.to(self.device)
+        self.axes = self.axes or channel_axes(self.model, self.layers, x)
+        competing = [name for name in competitions(self.model) if name in self.layers]
+        others = [name for name in self.layers if name not in competing]
+        with (
+            observe(self.model, competing, what="input", read=read) as from_inputs,
+            observe(self.model, others, read=read) as from_outputs,
+        ):
+            self.model(x)
+        return {**from_inputs, **from_outputs}
+
     def _read(self, name: str, values: Tensor, image_range: range) -> tuple[dict[str, Tensor], TopImages]:
+        y, won, grid, prefix = self._positions(name, values)
+        chosen = self._chosen(name, prefix)
+        if won is None:
+            flat = record_names(of_values(y, chosen, prefix=prefix))
+        else:
+            flat = of_competition(y, won, chosen, prefix=prefix)
+            y = y * won
+        kept = self.top_images.get(name) or no_top_images(y.shape[1], grid, y.device)
+        said = UnitValues(flat[f"summary.{chosen[0]}"], flat.get(f"won.{chosen[0]}"))
+        return flat, with_batch(kept, image_range, said, y, grid)
+
+    def _maps(self, name: str, values: Tensor) -> LayerMaps:
+        y, won, grid, _ = self._positions(name, values)
+        return layer_maps(y, won, grid)
+
+    def _positions(self, name: str, values: Tensor) -> tuple[Tensor, Tensor | None, tuple[int, int] | None, int]:
+        """A layer's values (images, units, positions), where they won, the grid they form, and how many positions
+        before it are class tokens."""
         if not isinstance(values, Tensor) or values.ndim < 2:
             what = type(values).__name__ if not isinstance(values, Tensor) else tuple(values.shape)
             raise ValueError(f"Expected layer {name!r} to give one tensor (images, ..., units) but got {what}")
         axis, layer = self.axes[name] % values.ndim, self.model.get_submodule(name)
         tokens = values.ndim == 2 or (values.ndim == 3 and axis == 2)
         prefix = class_tokens(self.model) if tokens else 0
-        chosen = self._chosen(name, prefix)
-        y = positions(values, axis)
+        won = None
         if isinstance(layer, StochasticLWTA):
             won = positions(winner_mask(layer.winners(values), layer.groups), axis)
-            flat = of_competition(y, won, chosen, prefix=prefix)
-            y = y * won
-        else:
-            flat = record_names(of_values(y, chosen, prefix=prefix))
-        grid = grid_of(values.shape, axis, prefix if values.ndim == 3 else 0)
-        kept = self.top_images.get(name) or no_top_images(y.shape[1], grid, y.device)
-        said = UnitValues(flat[f"summary.{chosen[0]}"], flat.get(f"won.{chosen[0]}"))
-        return flat, with_batch(kept, image_range, said, y, grid)
+        return positions(values, axis), won, grid_of(values.shape, axis, prefix if values.ndim == 3 else 0), prefix
 
     def _chosen(self, layer: str, prefix: int) -> Sequence[str]:
         chosen = self.summaries or ["cls" if prefix and reads_class_token(self.model) else "mean"]

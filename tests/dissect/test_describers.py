@@ -94,6 +94,27 @@ def test_phrases_of_no_list_are_kept_with_their_embeddings(run):
     assert (dissection.folder / "describers" / "a" / "1.safetensors").is_file()
 
 
+def test_exemplars_are_collected_once_and_read_again(run, monkeypatch):
+    from dissect import describing
+
+    collected = []
+    whole = describing.collect_exemplars
+    monkeypatch.setattr(describing, "collect_exemplars", lambda *given: collected.append(given) or whole(*given))
+
+    class Looking(Fixed):
+        def propose(self, probed):
+            self.seen.append((probed.exemplars.images, probed.halves.choosing.tolist()))
+            return Proposals([()] * probed.units)
+
+    one, other = Looking("a", ()), Looking("b", ())
+    run(one, other)
+    later = Looking("c", ())
+    run(later)
+    assert len(collected) == 1
+    for images, choosing in (*one.seen, *other.seen, *later.seen):
+        assert torch.equal(images, one.seen[0][0]) and set(images.flatten().tolist()) <= {*choosing, -1}
+
+
 def test_a_phrase_that_the_encoder_does_not_read_is_left_out_and_told(run):
     dissection = run(Fixed("a", ("unheard of", "sun")))
     assert [c.description for c in dissection.description("1", 0).candidates] == ["sun"]

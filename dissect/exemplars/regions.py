@@ -1,0 +1,94 @@
+"""Regions of a picture where a unit answers: Otsu's threshold, connected regions, boxes, crops."""
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float
+from PIL import Image
+from torch import Tensor
+
+from ..naming.near_duplicates import joined
+
+Box = tuple[int, int, int, int]  # left, top, right, bottom, half open
+CROPS = 4  # a picture
+OVERLAP = 0.5  # intersection over union with a box that was kept, at most
+WHOLE = 0.8  # the same with the whole picture, below
+_BINS = 256
+
+
+def otsu_threshold(values: Float[Tensor, "height width"]) -> float:
+    """The level that parts values into two classes of greatest variance between them, of 256 levels (Otsu 1979).
+
+    >>> 1 < otsu_threshold(torch.tensor([[0.0, 1.0], [9.0, 10.0]])) < 9
+    True
+    """
+    low, high = float(values.min()), float(values.max())
+    counts, edges = np.histogram(values.double().numpy(), bins=_BINS, range=(low, high if high > low else low + 1))
+    centres = (edges[:-1] + edges[1:]) / 2
+    below, sums = counts.cumsum(), (counts * centres).cumsum()
+    above = below[-1] - below
+    with np.errstate(invalid="ignore", divide="ignore"):
+        between = below * above * (sums / below - (sums[-1] - sums) / above) ** 2
+    between = np.nan_to_num(between)
+    best = np.flatnonzero(between == between.max())  # a gap between the classes is one plateau: its middle
+    return float(edges[(best[0] + best[-1]) // 2 + 1])
+
+
+def connected_boxes(mask: Bool[Tensor, "height width"]) -> list[Box]:
+    """The boxes of the regions of a mask (8-connected), those of the largest box first.
+
+    >>> connected_boxes(torch.tensor([[True, True, False, False], [False, False, False, True]]))
+    [(0, 0, 2, 1), (3, 1, 4, 2)]
+    """
+    height, width = mask.shape
+    number = torch.full(mask.shape, -1).masked_scatter(mask, torch.arange(int(mask.sum())))
+    firsts, seconds = [], []
+    for down, right in ((0, 1), (1, 0), (1, 1), (1, -1)):
+        one = number[: height - down, max(0, -right) : width - max(0, right)]
+        other = number[down:, max(0, right) : width + min(0, right)]
+        both = (one >= 0) & (other >= 0)
+        firsts.append(one[both])
+        seconds.append(other[both])
+    region = joined(int(mask.sum()), torch.cat(firsts), torch.cat(seconds))
+    rows, columns = mask.nonzero(as_tuple=True)
+    boxes = []
+    for one in region.unique().tolist():
+        y, x = rows[region == one], columns[region == one]
+        boxes.append((int(x.min()), int(y.min()), int(x.max()) + 1, int(y.max()) + 1))
+    return sorted(boxes, key=lambda box: (-_area(box), box))
+
+
+def attended_boxes(stretched: Float[Tensor, "height width"], *, most: int = CROPS) -> list[Box]:
+    """The boxes of the regions above Otsu's threshold of a unit's map at the picture's size, the largest first.
+
+    A box is kept if it overlaps each kept one by at most .5 and the whole picture by less than .8 (intersection over
+    union; Bai et al. 2024, appendix: attention cropping). A map without contrast has none.
+    """
+    if float(stretched.max()) <= float(stretched.min()):
+        return []
+    height, width = stretched.shape
+    kept: list[Box] = []
+    for box in connected_boxes(stretched > otsu_threshold(stretched)):
+        if len(kept) < most and overlap(box, (0, 0, width, height)) < WHOLE:
+            kept += [box] * all(overlap(box, other) <= OVERLAP for other in kept)
+    return kept
+
+
+def overlap(one: Box, other: Box) -> float:
+    """Intersection over union.
+
+    >>> overlap((0, 0, 2, 2), (1, 0, 3, 2))
+    0.3333333333333333
+    """
+    wide = min(one[2], other[2]) - max(one[0], other[0])
+    high = min(one[3], other[3]) - max(one[1], other[1])
+    common = max(0, wide) * max(0, high)
+    return common / (_area(one) + _area(other) - common)
+
+
+def crops(picture: Image.Image, boxes: list[Box]) -> list[Image.Image]:
+    """The parts of a picture in the boxes, each stretched to the picture's size."""
+    return [picture.crop(box).resize(picture.size, Image.Resampling.BICUBIC) for box in boxes]
+
+
+def _area(box: Box) -> int:
+    return (box[2] - box[0]) * (box[3] - box[1])

@@ -1,0 +1,181 @@
+"""Exemplars: the top images of a unit, where in them it answers, and what of them describers are shown."""
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from competition_layers import StochasticLWTA
+from dissect import LayerReader, open_probe, record_activations
+from dissect.exemplars.collecting import collect_exemplars
+from dissect.exemplars.exemplar_set import QUANTILE, ExemplarSet, top_distinct
+from dissect.exemplars.milan_folder import MilanFolder, write_milan_folder
+from dissect.exemplars.quantiles import UpperQuantile
+from dissect.exemplars.regions import attended_boxes, connected_boxes, crops, otsu_threshold, overlap
+from dissect.naming.halves import Halves
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """40 dark pictures of 16 pixels with one bright red square each, in a known quarter."""
+    (tmp_path / "pictures").mkdir()
+    for i in range(40):
+        pixels = np.random.default_rng(i).integers(0, 40, (16, 16, 3)).astype(np.uint8)
+        y, x = 8 * (i // 2 % 2), 8 * (i % 2)
+        pixels[y + 1 : y + 6, x + 1 : x + 6, 0] = 150 + 2 * i
+        Image.fromarray(pixels).save(tmp_path / "pictures" / f"{i:02d}.png")
+    return open_probe(tmp_path / "pictures")
+
+
+def planted(competes):
+    """Unit 0 is how red a place is, unit 1 how little."""
+    convolution = nn.Conv2d(3, 2, 1)
+    with torch.no_grad():
+        convolution.weight.zero_()[:, 0, 0, 0] = torch.tensor([1.0, -1.0])
+        convolution.bias.zero_()
+    return nn.Sequential(
+        nn.AvgPool2d(2), convolution, StochasticLWTA(2, channel_dim=1) if competes else nn.ReLU()
+    ).eval()
+
+
+@pytest.fixture
+def collected(pictures, to_tensor):
+    def call(competes):
+        model, everything = planted(competes), torch.arange(40)
+        reader = LayerReader(model, "2", "max", to_tensor, batch_size=7)
+        record = record_activations(model, pictures, "2", summaries=["max"], transform=to_tensor)["2"]
+        halves = Halves(everything[:30], everything[30:], everything)
+        return model, reader, collect_exemplars(reader, pictures, record.unit_values("max"), halves)
+
+    return call
+
+
+def test_the_top_images_are_those_of_the_choosing_half_and_masks_show_where(collected):
+    _, _, found = collected(competes=False)
+    assert found.places(0) == list(range(29, 14, -1)), "30 to 39 are brighter, but names are judged on them"
+    assert (found.values[0].diff() <= 0).all()
+    masks = found.masks(0, (16, 16))
+    assert masks[0].any() and masks.float().mean() < 0.05
+    for place, mask in zip(found.places(0), masks, strict=True):
+        y, x = mask.nonzero(as_tuple=True)
+        assert not len(y) or (set((y // 8).tolist()) == {place // 2 % 2} and set((x // 8).tolist()) == {place % 2})
+
+
+def test_the_threshold_is_the_quantile_over_all_positions(collected, pictures, to_tensor):
+    model, _, found = collected(competes=False)
+    with torch.no_grad():
+        values = model(torch.stack([to_tensor(pictures[i]) for i in range(30)]))
+    for unit in range(2):
+        flat = values[:, unit].flatten().sort().values
+        assert found.thresholds[unit] == flat[int(np.ceil(QUANTILE * len(flat))) - 1]
+
+
+def test_a_competitions_mask_is_where_the_unit_won(collected):
+    _, _, found = collected(competes=True)
+    for place, red, other in zip(found.places(0), found.masks(0, (16, 16)), found.won[0], strict=True):
+        y, x = 8 * (place // 2 % 2), 8 * (place % 2)
+        assert red[y + 2 : y + 5, x + 2 : x + 5].all() and red.float().mean() < 0.3
+        assert other.shape == (8, 8)
+    assert (found.masks(0, (8, 8), by="quantile") <= found.masks(0, (8, 8))).all()
+
+
+def test_a_layer_of_vectors_has_maps_of_one_place(pictures, to_tensor):
+    model = nn.Sequential(nn.Flatten(), nn.Linear(768, 4), StochasticLWTA(2, channel_dim=1)).eval()
+    record = record_activations(model, pictures, "2", transform=to_tensor)["2"]
+    halves = Halves(torch.arange(20), torch.arange(20, 40), torch.arange(40))
+    found = collect_exemplars(LayerReader(model, "2", "mean", to_tensor), pictures, record.unit_values("mean"), halves)
+    assert found.maps.shape == (4, 15, 1, 1)
+    for unit in range(4):
+        assert found.masks(unit, (5, 5)).all() and all(record.won["mean"][place, unit] for place in found.places(unit))
+
+
+def test_near_duplicates_count_once_and_losers_never():
+    values = torch.tensor([[5.0, 0.0], [4.0, 3.0], [3.0, 2.0], [2.0, 9.0]])
+    counted = torch.tensor([[True, True], [True, True], [True, False], [False, True]])
+    found = top_distinct(values, counted, torch.tensor([0, 0, 1, 2]), keep=3)
+    assert found.tolist() == [[0, 2, -1], [3, 1, -1]]
+
+
+@pytest.mark.parametrize("budget", [2**26, 300])
+def test_a_quantile_is_exact_where_it_fits_else_near(budget):
+    """In whatever parts the values come."""
+    values = torch.rand(400, 3, 50, generator=torch.Generator().manual_seed(0))
+    whole = UpperQuantile(20_000, 3, 0.99, budget)
+    for at in range(0, 400, 64):
+        whole.add(values[at : at + 64], at)
+    exact = values.movedim(1, 0).flatten(1).sort(1).values[:, 19_799]
+    if budget == 300:
+        assert whole.stride > 1 and torch.allclose(whole.compute(), exact, atol=0.01)
+        other = UpperQuantile(20_000, 3, 0.99, budget)
+        other.add(values[200:], 200)
+        other.add(values[:200], 0)
+        assert torch.equal(other.compute(), whole.compute())
+    else:
+        assert whole.stride == 1 and torch.equal(whole.compute(), exact)
+
+
+def test_otsu_parts_two_classes():
+    values = torch.cat([torch.randn(300) * 0.3, 5 + torch.randn(100) * 0.3]).reshape(20, 20)
+    level = otsu_threshold(values)
+    assert (values > level).sum() == 100
+
+    def between(level):
+        low, high = values[values <= level], values[values > level]
+        return float(len(low) * len(high) * (low.mean() - high.mean()) ** 2)
+
+    by_hand = max(np.linspace(float(values.min()), float(values.max()), 257)[1:-1], key=between)
+    assert (values > by_hand).sum() == 100
+
+
+def test_regions_touch_by_corners_and_come_by_size():
+    mask = torch.zeros(6, 8, dtype=torch.bool)
+    mask[0, 0] = mask[1, 1] = mask[2, 0] = True
+    mask[4, 3:7] = True
+    assert connected_boxes(mask) == [(0, 0, 2, 3), (3, 4, 7, 5)]
+
+
+def test_attended_boxes_find_planted_blobs_and_not_the_whole():
+    heat = torch.zeros(40, 40)
+    heat[2:12, 3:13] = 1.0
+    heat[25:35, 20:38] = 0.9
+    assert attended_boxes(heat) == [(20, 25, 38, 35), (3, 2, 13, 12)]
+    assert attended_boxes(heat, most=1) == [(20, 25, 38, 35)]
+    assert attended_boxes(torch.ones(5, 5)) == [] and attended_boxes((heat >= 0).float() - torch.eye(40)) == []
+    (crop,) = crops(Image.new("RGB", (40, 40)), [(3, 2, 13, 12)])
+    assert crop.size == (40, 40)
+    assert overlap((0, 0, 4, 4), (0, 0, 4, 4)) == 1 and overlap((0, 0, 2, 2), (2, 2, 3, 3)) == 0
+
+
+def test_milans_layout_is_written_and_read(collected, pictures, tmp_path):
+    _, _, found = collected(competes=False)
+    read = MilanFolder.open(write_milan_folder(tmp_path / "layer", found, pictures, size=32))
+    assert read.images.shape == (2, 15, 3, 32, 32) and read.masks.shape == (2, 15, 1, 32, 32)
+    assert read.ids[0].tolist() == found.places(0) and read.units.tolist() == [0, 1]
+    assert read.activations[0] == pytest.approx(found.values[0].tolist(), rel=1e-4)
+    first = np.asarray(pictures[found.places(0)[0]])
+    assert (read.images[0, 0, :, ::2, ::2] == first.transpose(2, 0, 1)).all()
+    assert (read.masks[0, :, 0] == found.masks(0, (32, 32)).numpy()).all()
+
+
+@pytest.mark.parametrize(
+    ("name", "array", "told"),
+    [
+        ("images", np.zeros((2, 3, 3, 4, 4)), "Expected images.npy of uint8"),
+        ("masks", np.zeros((2, 3, 1, 5, 5), np.uint8), r"Expected masks.npy of uint8 \(2, 3, 1, 4, 4\)"),
+        ("images", np.array([object()]), "Expected a whole array in .*images.npy"),
+        ("units", np.zeros(3, np.int64), "Expected units.npy of 2 whole numbers"),
+    ],
+)
+def test_a_damaged_folder_is_told_and_nothing_is_unpickled(tmp_path, name, array, told):
+    np.save(tmp_path / "images.npy", np.zeros((2, 3, 3, 4, 4), np.uint8))
+    np.save(tmp_path / "masks.npy", np.zeros((2, 3, 1, 4, 4), np.uint8))
+    np.save(tmp_path / f"{name}.npy", array, allow_pickle=True)
+    with pytest.raises(ValueError, match=told):
+        MilanFolder.open(tmp_path)
+
+
+def test_a_mask_by_another_word_is_refused():
+    found = ExemplarSet(torch.zeros(1, 1).int(), torch.zeros(1, 1), torch.zeros(1, 1, 2, 2), torch.zeros(1))
+    with pytest.raises(ValueError, match=r"Expected masks by auto, quantile or .*won but got 'won'"):
+        found.masks(0, (4, 4), by="won")

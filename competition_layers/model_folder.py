@@ -1,7 +1,7 @@
 """A model on disk: weights, config.json, a card. What is written can be read; what others wrote can do no harm."""
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from .competition import Competition
 from .decision import DecisionLayer, add_decision
 from .files import write_folder
 from .foreign import plain_architecture, plain_model_args, plain_pretrained_cfg, read_config
+from .gates import add_gate, gates
 from .spec import ModelSpec, model_card, site_config, spec_of
 from .surgery import swap_activations
 from .wiring.sites import Site
@@ -63,6 +64,8 @@ def save_model(
             "left_out": dict(spec.left_out),
         },
         **({} if spec.decision is None else {"decision": asdict(spec.decision)}),
+        **({"gates": list(gates(model))} if gates(model) else {}),
+        **({"unit_names": {k: dict(v) for k, v in spec.unit_names.items()}} if spec.unit_names else {}),
         **notes,
     }
     with write_folder(folder, names=_FILES, ours=_is_ours) as temporary:
@@ -163,6 +166,7 @@ def _build(config: Mapping[str, Any]) -> nn.Module:
         sites=tuple(_of(Site, entry) for entry in entries),
         left_out=config["competition"].get("left_out", {}),
         decision=decision,
+        unit_names=_unit_names(config.get("unit_names", {})),
     )
     model = build(spec)
     if decision is not None:
@@ -171,8 +175,26 @@ def _build(config: Mapping[str, Any]) -> nn.Module:
         # format 1 wrote `noise` for `noise_scale`, and nothing of it for `competitors: 1`
         competition = _of(Competition, {"noise_scale" if key == "noise" else key: v for key, v in entry.items()})
         swap_activations(model, entry["competitors"], sites=[site], competition=competition)
+    for layer in _gated(config.get("gates", []), spec.sites):
+        add_gate(model, layer.name, layer.width or 0, channel_dim=layer.channel_dim)
     model.lwta = spec
     return model
+
+
+def _gated(names: Any, sites: Sequence[Site]) -> list[Site]:
+    """The sites that have a gate, by what a config.json says of them."""
+    known = {site.name: site for site in sites}
+    if not isinstance(names, list) or not set(map(str, names)) <= known.keys():
+        raise ValueError(f"Expected gates of config.json to be names of its sites but got {names!r}")
+    return [known[name] for name in names]
+
+
+def _unit_names(said: Any) -> dict[str, dict[str, str]]:
+    """Names of units that a person gave, by layer and number, by what a config.json says of them."""
+    layers = said.values() if isinstance(said, dict) else [None]
+    if not all(isinstance(units, dict) and all(isinstance(name, str) for name in units.values()) for units in layers):
+        raise ValueError(f"Expected unit_names of config.json to be names by layer and unit but got {said!r}")
+    return {layer: dict(units) for layer, units in said.items()}
 
 
 def _of(kind: Any, entry: Mapping[str, Any]) -> Any:

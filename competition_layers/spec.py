@@ -23,6 +23,7 @@ class ModelSpec:
     sites: tuple[Site, ...] = ()
     left_out: Mapping[str, str] = field(default_factory=dict)  # why other activations do not compete
     decision: DecisionLayer | None = None  # then the last of `sites` is its competition
+    unit_names: Mapping[str, Mapping[str, str]] = field(default_factory=dict)  # that a person gave: layer, unit, name
 
 
 def spec_of(model: nn.Module) -> ModelSpec:

@@ -1,11 +1,11 @@
-"""Who reads a competition: a Linear that is its only reader can read the winners alone (`winner_projection`)."""
+"""Who reads an activation: a Linear that alone reads a competition can read the winners alone (`winner_projection`)."""
 
 from dataclasses import dataclass
 
 from torch import Tensor, nn
 
 from ..layers import StochasticLWTA, competitions
-from .graph import OUTPUT, Value
+from .graph import OUTPUT, Node, Value
 from .trace import trace
 
 # Above so many weights (2 MB: no longer in a core's cache) half of the columns cost more than the dense product
@@ -39,6 +39,29 @@ def winner_pairs(model: nn.Module, example: Tensor | None = None) -> WinnerPairs
         else:
             linear[name] = readers[0].module
     return WinnerPairs(linear, left_alone)
+
+
+def linear_readers(model: nn.Module, layer: str, example: Tensor | None = None) -> list[str]:
+    """The Linear and Conv2d maps that read `layer` with nothing between; none where anything else reads it as well."""
+    graph = trace(model, example)
+    calls = graph.calls.get(layer, [])
+    values = [value for call in calls for value in call.gives]
+    readers = [node for value in values for node in value.readers]
+    if len(calls) != 1 or not readers:
+        return []
+    names = [node.module for node in readers]
+    fitting = (_reads_channels(node, model.get_submodule(node.module), values[0]) for node in readers)
+    once = len(set(names)) == len(names) and all(len(graph.calls.get(name, ())) == 1 for name in names)
+    return names if once and all(fitting) else []
+
+
+def _reads_channels(node: Node, module: nn.Module, value: Value) -> bool:
+    """Whether the call is that of a map whose weight has a column for each unit of `value`."""
+    if node.function == "linear" and type(module) is nn.Linear:
+        return value.axis == len(value.shape) - 1
+    if node.function == "conv2d" and type(module) is nn.Conv2d:
+        return value.axis == 1 and module.groups == 1
+    return False
 
 
 def _why_not(layer: StochasticLWTA, value: Value, linear: nn.Linear, runs: int) -> str:

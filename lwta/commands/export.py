@@ -126,6 +126,7 @@ def onnx_compatible(network: "nn.Module") -> "nn.Module":
     import torch
 
     from competition_layers import competitions, winner_mask
+    from competition_layers.gates import carry_gate
     from competition_layers.groups import grouped
 
     class Argmax(torch.nn.Module):
@@ -139,7 +140,7 @@ def onnx_compatible(network: "nn.Module") -> "nn.Module":
 
     plain = copy.deepcopy(network)
     for name, layer in competitions(plain).items():
-        plain.set_submodule(name, Argmax(layer))
+        plain.set_submodule(name, carry_gate(layer, Argmax(layer)))
     return plain
 
 

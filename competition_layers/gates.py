@@ -80,9 +80,7 @@ def scale_units(model: nn.Module, layer: str, factors: Float[Tensor, "units"]) -
 
 
 @torch.no_grad()
-def limit_units(
-    model: nn.Module, layer: str, low: Float[Tensor, "units"], high: Float[Tensor, "units"]
-) -> None:
+def limit_units(model: nn.Module, layer: str, low: Float[Tensor, "units"], high: Float[Tensor, "units"]) -> None:
     """Change `model` in place: what each unit of `layer` says stays between `low` and `high`, by a gate.
 
     Raises:

@@ -11,6 +11,8 @@ _HOMES = {
     "Describer": ".describers.describer",
     "Description": ".naming.description",
     "Dissection": ".folder.dissection",
+    "Edit": ".editing.edits",
+    "Edited": ".editing.editing",
     "Evidence": ".naming.evidence",
     "Explanation": ".explaining.explanation",
     "ImageTextEncoder": ".encoders.protocol",
@@ -28,6 +30,7 @@ _HOMES = {
     "contributions": "competition_layers.attribution",
     "default_transform": ".recording.subject",
     "describe": ".describing",
+    "edit_network": ".editing.editing",
     "explain": ".explaining.explain_image",
     "explanation_text": ".report",
     "find_units": ".explaining.find_units",
@@ -36,13 +39,16 @@ _HOMES = {
     "load_concepts": ".encoders.concepts",
     "load_encoder": ".encoders.loading",
     "logits_without": "competition_layers.attribution",
+    "model_fingerprint": ".fingerprints",
     "name_units": ".describers.concept_matching",
     "name_verified": ".describers.concept_matching",
     "open_probe": ".probe.probe_images",
+    "read_edits": ".editing.edit_file",
     "record_activations": ".recording.recording",
     "record_share": ".describing",
     "render_report": ".report",
     "score_units": ".describers.concept_matching",
+    "write_edits": ".editing.edit_file",
 }
 __all__ = list(_HOMES)
 __getattr__ = lazy_names(__name__, _HOMES)

@@ -31,6 +31,7 @@ COMMANDS = {
     "judge": ("lwta.commands.judge", "how good descriptions are: held-out images, controls, known objects"),
     "explain": ("lwta.commands.explain", "the few units that decided about an image, and what each did"),
     "compare": ("lwta.commands.compare", "networks against each other: a table and a page"),
+    "edit": ("lwta.commands.edit", 'units off, scaled, limited, renamed:  lwta edit MODEL --off "a name" --out DIR'),
     "export": ("lwta.commands.export", "the network as a torch.export or ONNX file, compared with the original"),
     "doctor": ("lwta.doctor", "what is installed, what is missing, and the command that mends it"),
 }

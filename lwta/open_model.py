@@ -111,7 +111,7 @@ def training_seconds(source: str) -> float | None:
     total, seen = 0.0, set[str]()
     while source not in seen:
         seen.add(source)
-        notes = _training_notes(Path(source.removeprefix("local-dir:")))
+        notes = training_notes(Path(source.removeprefix("local-dir:")))
         own, source = notes.get("seconds"), notes.get("converted_from") or ""
         if not isinstance(own, int | float) or not isinstance(source, str):
             return None
@@ -121,7 +121,7 @@ def training_seconds(source: str) -> float | None:
     return None  # a folder that says to come from itself
 
 
-def _training_notes(folder: Path) -> dict[str, Any]:
+def training_notes(folder: Path) -> dict[str, Any]:
     """What the config.json of a run or model folder says of its training; nothing where it cannot be read."""
     for config in (folder / "model" / "config.json", folder / "config.json"):
         if config.is_file():

@@ -18,7 +18,8 @@ T = TypeVar("T")
 def parse_call(function: Callable[..., T], argv: Sequence[str], *, prog: str, positionals: Sequence[str] = ()) -> T:
     """Call `function` with the options in `argv`, in the YAML files named by `-c`, or both (the later one counts).
 
-    A parameter is an option `--name`; those named in `positionals` stand without it, a list of them taking one or more.
+    A parameter is an option `--name` (one that Python calls `with_`: `--with`); those named in `positionals` stand
+    without it, a list of them taking one or more.
     `--print_config` prints all options as YAML.
 
     Raises:
@@ -40,7 +41,13 @@ def call_parser(function: Callable[..., Any], *, prog: str, positionals: Sequenc
         several = get_origin(hints[name]) is not None and issubclass(get_origin(hints[name]), Sequence)
         kind, nargs = (get_args(hints[name])[0], "+") if several else (hints[name], None)
         parser.add_argument(name, type=kind, nargs=nargs, help=meanings.get(name, ""))
-    parser.add_function_arguments(function, as_group=False, as_positional=False, skip=set(positionals))
+    keywords = [name for name in inspect.signature(function).parameters if name.endswith("_")]  # `with_`: --with
+    parser.add_function_arguments(function, as_group=False, as_positional=False, skip={*positionals, *keywords})
+    for name in keywords:
+        default = inspect.signature(function).parameters[name].default
+        parser.add_argument(
+            f"--{name.rstrip('_')}", dest=name, type=hints[name], default=default, help=meanings.get(name, "")
+        )
     return parser
 
 
@@ -80,7 +87,7 @@ def explain_unknown_keys(parser: ArgumentParser, message: str, moved: Mapping[st
     Args:
         moved: keys of older versions, and their new names.
     """
-    known = sorted({action.dest for action in _actions(parser)} - {"help", "print_config"})
+    known = sorted({action.dest.rstrip("_") for action in _actions(parser)} - {"help", "print_config"})
 
     def explain(key: str, dashes: str = "") -> str:
         return explain_key(key, known, moved or {}, dashes)

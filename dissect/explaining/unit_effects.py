@@ -1,6 +1,6 @@
 """What single units did for one image: their names, values, places, rivals, and the network without them."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import torch
@@ -12,6 +12,7 @@ from competition_layers.attribution import Contributions, logits_without
 from competition_layers.groups import grouped, winner_units
 
 from ..folder.dissection import Dissection
+from ..recording.subject import given_name
 from .explanation import Rival, SwitchOff, UnitEffect, UnitName
 from .places import grid_of, on_grid, place_of
 
@@ -83,14 +84,18 @@ def unit_effects(
                 unit=unit,
                 group=group,
                 competitor=competitor,
-                named=_named(dissection, layer, unit),
+                named=_named(model, dissection, layer, unit),
                 value=float(values[found.reaches[0] & won].mean()),
                 win_share=float(won.float().mean()) if found.won is not None else None,
                 to_logit=float(found.to_logit[0, unit]),
                 to_lead=float(found.to_margin[0, unit]),
                 off=off,
                 place="" if grid is None else place_of(found.margin_at[0, :, unit], grid),
-                rival=None if rivals is None else _second(rivals[won & found.reaches[0]], group, dissection, layer),
+                rival=None
+                if rivals is None
+                else _second(
+                    rivals[won & found.reaches[0]], group, lambda rival: _called(model, dissection, layer, rival)
+                ),
                 where=None if grid is None else on_grid(values, won, grid),
             )
         )
@@ -129,20 +134,28 @@ def _rivals(model: nn.Module, x: Tensor, layer: str, found: Contributions) -> Te
     return winner_units(others.argmax(axis).to(torch.uint8), last)
 
 
-def _second(rivals: Tensor, group: int | None, dissection: Dissection | None, layer: str) -> Rival | None:
+def _second(rivals: Tensor, group: int | None, name_of: Callable[[int], str]) -> Rival | None:
     """The unit that came second most often among `rivals`, the places where a unit won."""
     if not len(rivals) or group is None:
         return None
     units, counts = rivals[:, group].unique(return_counts=True)
     most = int(counts.argmax())
     unit = int(units[most])
-    name = "" if dissection is None else dissection.description(layer, unit).description
-    return Rival(unit, name, float(counts[most]) / len(rivals))
+    return Rival(unit, name_of(unit), float(counts[most]) / len(rivals))
 
 
-def _named(dissection: Dissection | None, layer: str, unit: int) -> UnitName:
-    if dissection is None:
-        return UnitName()
+def _named(model: nn.Module, dissection: Dissection | None, layer: str, unit: int) -> UnitName:
+    found = UnitName() if dissection is None else _found_name(dissection, layer, unit)
+    return replace(found, name=_called(model, dissection, layer, unit))
+
+
+def _called(model: nn.Module, dissection: Dissection | None, layer: str, unit: int) -> str:
+    """What a person called it (`lwta edit`), or else the dissection."""
+    described = "" if dissection is None else dissection.description(layer, unit).description
+    return given_name(model, layer, unit) or described
+
+
+def _found_name(dissection: Dissection, layer: str, unit: int) -> UnitName:
     description, strip = dissection.description(layer, unit), dissection.exemplars(layer, unit)
     exemplars = strip.read_bytes() if strip.is_file() else b""
     evidence = description.evidence

@@ -18,6 +18,12 @@ def label_names(model: nn.Module) -> tuple[str, ...]:
     return tuple(getattr(getattr(model, "lwta", None), "label_names", ()) or getattr(model, "label_names", ()))
 
 
+def given_name(model: nn.Module, layer: str, unit: int) -> str:
+    """The name that a person gave a unit (`lwta edit`), or nothing."""
+    names = getattr(getattr(model, "lwta", None), "unit_names", {})
+    return names.get(layer, {}).get(str(unit), "")
+
+
 def default_transform(model: nn.Module) -> Transform:
     """The transform that the model carries (`image_transform`), else timm's from its own data configuration.
 

@@ -16,7 +16,8 @@ MARK = "demo.json"  # says that a folder is a demo's, and of which settings
 LOCK = "demo.lock"
 FIGURES = "report.json"  # beside the page
 PAGE = "report.html"
-MADE = ("scenes", "dense", "sparse", "names-dense", "names-sparse", "table.txt", FIGURES, PAGE)
+LIVE = "live.html"  # the page in which the network runs
+MADE = ("scenes", "dense", "sparse", "names-dense", "names-sparse", "table.txt", FIGURES, PAGE, LIVE)
 
 
 def is_finished(out: Path, settings: Mapping[str, Any]) -> bool:

@@ -50,3 +50,12 @@ def chromium() -> str:
     if found is None:
         pytest.skip("needs a browser: no chromium on the PATH (Debian: apt-get install chromium)")
     return found
+
+
+@pytest.fixture(scope="session")
+def firefox() -> str:
+    """The path of a Firefox."""
+    found = next(filter(None, map(shutil.which, ("firefox-esr", "firefox"))), None)
+    if found is None:
+        pytest.skip("needs a second browser: no firefox on the PATH (Debian: apt-get install firefox-esr)")
+    return found

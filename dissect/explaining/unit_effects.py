@@ -84,7 +84,7 @@ def unit_effects(
                 unit=unit,
                 group=group,
                 competitor=competitor,
-                named=_named(model, dissection, layer, unit),
+                named=unit_name(model, dissection, layer, unit),
                 value=float(values[found.reaches[0] & won].mean()),
                 win_share=float(won.float().mean()) if found.won is not None else None,
                 to_logit=float(found.to_logit[0, unit]),
@@ -144,7 +144,8 @@ def _second(rivals: Tensor, group: int | None, name_of: Callable[[int], str]) ->
     return Rival(unit, name_of(unit), float(counts[most]) / len(rivals))
 
 
-def _named(model: nn.Module, dissection: Dissection | None, layer: str, unit: int) -> UnitName:
+def unit_name(model: nn.Module, dissection: Dissection | None, layer: str, unit: int) -> UnitName:
+    """What a person called it (`lwta edit`), and what a dissection says of it."""
     found = UnitName() if dissection is None else _found_name(dissection, layer, unit)
     return replace(found, name=_called(model, dissection, layer, unit))
 

@@ -23,8 +23,8 @@ def picture_uri(png: bytes) -> str:
     """Small pictures pixel by pixel, larger ones compressed: a page of eight stays below 3 MB."""
     image = Image.open(io.BytesIO(png))
     if max(image.size) <= CRISP:
-        return _data_uri(png, "png")
-    return _data_uri(_encoded(image, "WEBP", quality=84), "webp")
+        return data_uri(png, "png")
+    return data_uri(_encoded(image, "WEBP", quality=84), "webp")
 
 
 def strip_uri(jpeg: bytes) -> str:
@@ -35,7 +35,7 @@ def strip_uri(jpeg: bytes) -> str:
     row = Image.new("RGBA", (starts[-1] + side, side))
     for start in starts:
         row.paste(strip.crop((start, 0, start + side, side)), (start, 0))
-    return _data_uri(_encoded(row, "WEBP", quality=78), "webp")
+    return data_uri(_encoded(row, "WEBP", quality=78), "webp")
 
 
 def veil_uri(effect: UnitEffect) -> str:
@@ -44,7 +44,7 @@ def veil_uri(effect: UnitEffect) -> str:
     strongest = max((abs(value) for row in grid for value in row if value is not None), default=0) or 1
     image = Image.new("LA", (len(grid[0]), len(grid)))
     image.putdata([(0, _alpha(value, strongest)) for row in grid for value in row])
-    return _data_uri(_encoded(image, "PNG", optimize=True), "png")
+    return data_uri(_encoded(image, "PNG", optimize=True), "png")
 
 
 def regions_uri(explanation: Explanation) -> str:
@@ -52,7 +52,7 @@ def regions_uri(explanation: Explanation) -> str:
     grid = explanation.regions or ()
     image = Image.new("RGBA", (len(grid[0]), len(grid)))
     image.putdata([_colour(row) for line in grid for row in line])
-    return _data_uri(_encoded(image, "PNG", optimize=True), "png")
+    return data_uri(_encoded(image, "PNG", optimize=True), "png")
 
 
 def region_names(explanation: Explanation) -> list[dict[str, Any]]:
@@ -91,5 +91,6 @@ def _encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
     return buffer.getvalue()
 
 
-def _data_uri(data: bytes, kind: str) -> str:
+def data_uri(data: bytes, kind: str) -> str:
+    """The bytes of a picture as an address that needs no request."""
     return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"

@@ -3,8 +3,10 @@
 A new page is a template that extends `base.html.j2`, and a function that calls `render_page` with its values.
 """
 
+import base64
+import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -58,6 +60,7 @@ def render_report(
     return render_page(
         path,
         "report.html.j2",
+        scripts=("page.js", "numbers.js", "switches.js"),
         title=title or _title(explanations),
         pairs=[(explanation, twins[i] if twins else None) for i, explanation in enumerate(explanations)],
         comparison=comparison,
@@ -69,8 +72,11 @@ def render_report(
     )
 
 
-def render_page(path: str | Path, template: str, **values: Any) -> Path:
-    """Write a page of this folder's `template`, whole or not at all; every value is text in it, never markup."""
+def render_page(path: str | Path, template: str, *, scripts: Sequence[str] = (), **values: Any) -> Path:
+    """Write a page of this folder's `template`, whole or not at all; every value is text in it, never markup.
+
+    `scripts` are this folder's files that become the page's one script; its policy lets no other run.
+    """
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -96,10 +102,24 @@ def render_page(path: str | Path, template: str, **values: Any) -> Path:
         "stem": lambda name: Path(name).name or name,
     }
     environment.globals |= {"colours": COLOURS, "outcomes": OUTCOMES}
-    page = environment.get_template(template).render(**values)
+    page = environment.get_template(template).render(script=_script(scripts), **values)
     with write_file(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
     return Path(path)
+
+
+@dataclass(frozen=True)
+class Script:
+    """A page's code, and the hash by which its policy knows it."""
+
+    code: Markup
+    policy: Markup
+
+
+def _script(names: Sequence[str]) -> Script:
+    code = "\n".join(Path(__file__).with_name(name).read_text(encoding="utf-8") for name in names)
+    digest = base64.b64encode(hashlib.sha256(code.encode()).digest()).decode()
+    return Script(Markup(code), Markup(f"'sha256-{digest}'"))
 
 
 def switch_data(explanation: Explanation) -> Markup:

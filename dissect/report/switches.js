@@ -1,14 +1,5 @@
 // Switches of a decision layer: logits = bias + the votes that are on. No network is needed, so every figure follows at once.
 (() => {
-  const MINUS = "\u2212";
-  const signed = (value) => {
-    const text = Math.abs(value).toFixed(2);
-    return Number(text) ? (value > 0 ? "+" : MINUS) + text : text;
-  };
-  const percent = (share) => {
-    const value = 100 * share;
-    return value.toFixed(value >= 9.95 || value === 0 ? 0 : value >= 0.095 ? 1 : 2) + " %";
-  };
   for (const article of document.querySelectorAll(".explained")) {
     const data = article.querySelector(".network:not(.twin) script.switches");
     if (!data) continue;
@@ -38,14 +29,12 @@
         bars.innerHTML = original.bars;
         return;
       }
-      const top = Math.max(...logits), weights = logits.map((z) => Math.exp(z - top));
-      const sum = weights.reduce((a, b) => a + b, 0);
-      const order = logits.map((_, c) => c).sort((a, b) => logits[b] - logits[a]);
+      const shares = softmax(logits), order = bestFirst(logits);
       answer.textContent = labels[order[0]];
-      probability.textContent = percent(weights[order[0]] / sum);
+      probability.textContent = percent(shares[order[0]]);
       now.lastElementChild.textContent = signed(logits[target] - logits[runner_up]);
       [...bars.children].forEach((line, i) => {
-        const share = weights[order[i]] / sum;
+        const share = shares[order[i]];
         line.querySelector(".label").textContent = labels[order[i]];
         line.querySelector(".fill").style.width = (100 * share).toFixed(1) + "%";
         line.querySelector(".number").textContent = percent(share);

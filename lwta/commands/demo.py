@@ -11,7 +11,7 @@ from typing import Any
 
 from competition_layers.terminal import plain
 
-from ..demo_folder import FIGURES, PAGE, alone_in, is_finished, make_room, refuse_others
+from ..demo_folder import FIGURES, LIVE, PAGE, alone_in, is_finished, make_room, refuse_others
 from ..open_model import training_seconds
 from ..parsing import parse_call
 from .explain import how_named
@@ -60,16 +60,43 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def demo(out: Path = Path("demo"), quick: bool = False, overwrite: bool = False) -> None:
+def demo(
+    out: Path = Path("demo"),
+    quick: bool = False,
+    overwrite: bool = False,
+    live: bool = False,
+    runtime: Path | None = None,
+) -> None:
     """Paint scenes, train a sparse network and its dense twin, name their units, explain a few pictures.
 
     Args:
         out: the folder for all of it. One that holds this demo already is shown again, not made again.
         quick: smaller and faster, with worse networks.
         overwrite: make it anew; only what a demo writes is replaced, nothing else in the folder is touched.
+        live: also write live.html, a page in which the sparse network itself runs, for photos of one's own.
+        runtime: the npm archive of onnxruntime-web, which such a page carries; by default the one in the user's cache.
     """
+    from ..live.runtime import runtime_for
+
+    carried = runtime_for("--live", runtime) if live else None
+    settings = QUICK if quick else FULL
     with one_thread():
-        run_demo(out, QUICK if quick else FULL, overwrite=overwrite)
+        run_demo(out, settings, overwrite=overwrite)
+        if carried is not None:
+            print(f"The live page is {plain(add_live_page(out, carried, settings))}")
+
+
+def add_live_page(out: Path, runtime: Any, settings: Settings) -> Path:
+    """The page in which the sparse network of a finished demo runs."""
+    from competition_layers import load_model
+    from dissect import Dissection
+
+    from ..live.writing import write_live
+
+    pictures = to_explain(out / "scenes" / "test", settings.explained)
+    names = Dissection.open(out / "names-sparse")
+    network = load_model(str(out / "sparse"))
+    return write_live(out / LIVE, network, runtime, dissection=names, pictures=pictures, made=how_named(names))
 
 
 def run_demo(out: Path, settings: Settings, *, overwrite: bool = False) -> dict[str, Any]:

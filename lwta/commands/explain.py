@@ -27,6 +27,8 @@ def explain(
     top: int = 8,
     rule: Literal["argmax", "sample"] | None = None,
     out: Path | None = None,
+    live: bool = False,
+    runtime: Path | None = None,
 ) -> None:
     """Explain images by the units of a network: a table for each, a page, and its figures as JSON beside it.
 
@@ -41,6 +43,9 @@ def explain(
         top: so many units are shown and switched off.
         rule: how winners are picked; by default the rule saved with the network.
         out: the page; by default report.html in the dissection's folder, or explanation.html.
+        live: also write live.html beside it, a page in which the network itself runs, for photos of one's own. Of
+            networks that end in a decision layer.
+        runtime: the npm archive of onnxruntime-web, which such a page carries; by default the one in the user's cache.
     """
     if dissection is None and model is None:
         raise ValueError("Expected --dissection FOLDER or --model NETWORK but got neither")
@@ -51,11 +56,18 @@ def explain(
     from dissect.folder.layout import Layout
     from dissect.report import explanation_text
 
+    from ..live.network import refuse_others
+    from ..live.runtime import runtime_for
+    from ..live.writing import PAGE, write_live
+
+    carried = runtime_for("--live", runtime) if live else None
     described, network = open_subject(dissection, model)
     if described is not None:
         layer = layer or described.layers[-1]
         described.units(layer)  # an unknown layer or class is told before work starts
     class_index(network, target)
+    if carried is not None:
+        refuse_others(network)
     files = readable_images(images)
     beside = None
     if twin is not None:
@@ -75,6 +87,9 @@ def explain(
     made = {} if described is None else how_named(described)
     page = out or (Path("explanation.html") if described is None else described.layout.page)
     print(f"The page is {plain(render_report(page, explanations, twins=twins, made=made))}")
+    if carried is not None:
+        written = write_live(page.with_name(PAGE), network, carried, dissection=described, pictures=files, made=made)
+        print(f"The live page is {plain(written)}")
 
 
 def open_subject(dissection: Path | None, model: str | None) -> tuple[Any, Any]:

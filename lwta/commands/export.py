@@ -42,12 +42,8 @@ def export(
         overwrite: replace an older file.
         random_weights: a timm name without its weights.
     """
-    missing = [name for name in _ONNX if find_spec(name) is None] if format == "onnx" else []
-    if missing:
-        raise ImportError(
-            f"Expected {', '.join(_ONNX)} for --format onnx but {', '.join(missing)} is not installed; "
-            "pip install 'lwta[onnx]'"
-        )
+    if format == "onnx":
+        need_onnx("--format onnx")
     if out.exists() and not overwrite:
         raise FileExistsError(f"Expected a new file but {str(out)!r} exists; --overwrite replaces it")
 
@@ -69,6 +65,20 @@ def export(
             )
     print(f"largest difference from the network's logits on random images: {worst:.2g}")
     print(f"The export is in {out}")
+
+
+def need_onnx(what: str) -> None:
+    """Refuse `what` before any work where the packages are missing.
+
+    Raises:
+        ImportError: one is; says how to install it.
+    """
+    missing = [name for name in _ONNX if find_spec(name) is None]
+    if missing:
+        raise ImportError(
+            f"Expected {', '.join(_ONNX)} for {what} but {', '.join(missing)} is not installed; "
+            "pip install 'lwta[onnx]'"
+        )
 
 
 def metadata(network: "nn.Module", image_size: int | None = None) -> dict[str, Any]:

@@ -8,10 +8,11 @@ import os
 import sys
 from pathlib import Path
 
+from ..live.archive import default_archive
 from .finding import Finding
 from .packages import check_extras, check_malware, check_packages, installed_versions
 from .shadows import check_owners, check_shadows
-from .surroundings import cache_folder, check_cache, check_chromium, check_machine
+from .surroundings import cache_folder, check_cache, check_chromium, check_machine, check_runtime
 from .torches import check_torch
 
 
@@ -41,6 +42,7 @@ def examine() -> list[Finding]:
         *check_owners(),
         *check_extras(versions),
         check_chromium(),
+        check_runtime(default_archive()),
         check_cache(cache_folder(os.environ)),
         check_machine(),
     ]

@@ -6,6 +6,7 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from ..live.archive import how_to_get
 from .finding import Finding
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
@@ -17,6 +18,13 @@ def check_chromium(names: Sequence[str] = BROWSERS) -> Finding:
     if found:
         return Finding(True, f"{found}: the tests can look at the report")
     return Finding(False, "no Chromium: the tests of the report's page are skipped", "apt-get install chromium")
+
+
+def check_runtime(archive: Path) -> Finding:
+    """onnxruntime-web is carried by live pages alone."""
+    if archive.is_file():
+        return Finding(True, f"{archive}: `lwta explain --live` can write pages in which a network runs")
+    return Finding(False, "no onnxruntime-web: `lwta explain --live` cannot write its page", how_to_get(archive))
 
 
 def cache_folder(env: Mapping[str, str]) -> Path:

@@ -1,15 +1,12 @@
 """Claims about explanations of a decision layer: the few votes are the whole decision, and switches are arithmetic."""
 
-import html
-import json
 import re
-import subprocess
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from browser import open_browser
 from PIL import Image
 
 from competition_layers import create_model
@@ -130,18 +127,19 @@ def test_another_class_than_the_predicted_one_is_explained_by_its_votes(picture)
 def test_a_switch_changes_answer_lead_and_bars_at_once(picture, chromium, tmp_path):
     explanation = replace(explain(network("positions"), picture, top=3), truth="beach")
     page = render_report(tmp_path / "p.html", [explanation, replace(explanation, image="other")])
-    script = """<script>
-    const article = document.querySelector(".explained");
-    const say = () => [article.querySelector(".answer").textContent, article.querySelector(".probability").textContent,
-      article.querySelector(".now td").textContent, article.querySelector(".classes .label").textContent];
-    const inputs = [...article.querySelectorAll(".switch input")];
-    const told = [say()];
-    for (const input of inputs) { input.click(); told.push(say()); }
-    article.querySelector(".flip button").click(); told.push(say());
-    document.title = JSON.stringify(told);
-    </script>"""
-    page.write_text(page.read_text("utf-8").replace("</body>", script + "</body>"), "utf-8")
-    told = json.loads(html.unescape(re.search("<title>(.*?)</title>", _dom(page, chromium, tmp_path))[1]))
+    told = []
+    with open_browser(chromium, tmp_path / "browser") as tab:
+        tab.open(page.as_uri())
+        tab.evaluate("""globalThis.article = document.querySelector(".explained");
+            globalThis.say = () => [".answer", ".probability", ".now td", ".classes .label"].map(
+              (what) => article.querySelector(what).textContent)""")
+        told.append(tab.evaluate("say()"))
+        for number in range(tab.evaluate("article.querySelectorAll('.switch input').length")):
+            tab.evaluate(f"article.querySelectorAll('.switch input')[{number}].click()")
+            told.append(tab.evaluate("say()"))
+        tab.evaluate("article.querySelector('.flip button').click()")
+        told.append(tab.evaluate("say()"))
+    assert tab.console == []
     assert explanation.switches is not None
     bias, rows = np.array(explanation.switches.bias), np.array(explanation.switches.votes)
     target, runner_up = LABELS.index(explanation.target), LABELS.index(explanation.runner_up)
@@ -153,17 +151,6 @@ def test_a_switch_changes_answer_lead_and_bars_at_once(picture, chromium, tmp_pa
         assert answer == first == LABELS[logits.argmax()]
         assert abs(float(probability.split()[0]) - 100 * shares.max()) <= 0.51
         assert abs(float(lead.replace("\N{MINUS SIGN}", "-")) - (logits[target] - logits[runner_up])) <= 0.0051
-
-
-def _dom(page: Path, chromium: str, folder: Path) -> str:
-    command = [
-        *(chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking"),
-        *("--disable-component-update", "--disable-sync", "--no-first-run", "--virtual-time-budget=2000"),
-        *(f"--user-data-dir={folder / 'browser'}", "--enable-logging=stderr", "--v=0", "--dump-dom", page.as_uri()),
-    ]
-    result = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    assert [line for line in result.stderr.splitlines() if ":CONSOLE" in line] == []
-    return result.stdout
 
 
 def test_a_decision_layer_has_no_rest(picture):

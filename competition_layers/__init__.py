@@ -3,6 +3,7 @@
 from .lazy import lazy_names
 
 _HOMES = {
+    "AttributionGraph": ".graphs.graph",
     "Competition": ".competition",
     "DecisionHead": ".decision",
     "DecisionLayer": ".decision",
@@ -20,6 +21,7 @@ _HOMES = {
     "WinnerProjection": ".winner_projection",
     "activation_sites": ".surgery",
     "add_decision": ".decision",
+    "attribution_graph": ".graphs.building",
     "balance_loss": ".decision",
     "competition_kl": ".functional",
     "competitions": ".layers",

@@ -103,12 +103,12 @@ def first_order(
         for layer in layers:
             stack.enter_context(_hook(model, layer, keep(layer)))
         logits = logits_of(model, x.detach().requires_grad_())
-    chosen, runner_up = _classes(logits.detach(), target)
+    chosen, runner_up = explained_classes(logits.detach(), target)
     margin = (logits.gather(1, chosen[:, None]) - logits.gather(1, runner_up[:, None])).sum()
     slopes = torch.autograd.grad(margin, list(outputs.values()), materialize_grads=True)
     axes = channel_axes(model, layers, x)
     return {
-        layer: _positions((output * slope).detach(), axes[layer]).sum(1)
+        layer: flat_positions((output * slope).detach(), axes[layer]).sum(1)
         for (layer, output), slope in zip(outputs.items(), slopes, strict=True)
     }
 
@@ -162,9 +162,9 @@ def _attribute(model: nn.Module, x: Tensor, layer: str, target: int | None, meth
         raise ValueError(f"Expected a classifier of at least 2 classes but got logits of shape {tuple(logits.shape)}")
     output = seen[layer]
     axis = channel_axis(model, layer, x)
-    chosen, runner_up = _classes(logits.detach(), target)
+    chosen, runner_up = explained_classes(logits.detach(), target)
     by_target, by_runner_up = (_gradient(logits, label, output) for label in (chosen, runner_up))
-    a, by_target, by_margin = (_positions(t.detach(), axis) for t in (output, by_target, by_target - by_runner_up))
+    a, by_target, by_margin = (flat_positions(t.detach(), axis) for t in (output, by_target, by_target - by_runner_up))
     return Contributions(
         method=method,
         logits=logits.detach(),
@@ -176,13 +176,13 @@ def _attribute(model: nn.Module, x: Tensor, layer: str, target: int | None, meth
         to_margin=(a * by_margin).sum(1),
         margin_at=a * by_margin,
         output=a,
-        won=None if won[0] is None else _positions(won[0], axis),
+        won=None if won[0] is None else flat_positions(won[0], axis),
         reaches=(by_margin != 0).any(-1),
         places=tuple(output.movedim(axis, -1).shape[1:-1]),
     )
 
 
-def _classes(logits: Float[Tensor, "images classes"], target: int | None) -> tuple[Tensor, Tensor]:
+def explained_classes(logits: Float[Tensor, "images classes"], target: int | None) -> tuple[Tensor, Tensor]:
     """The class that is explained for each image, and the best of the others."""
     if target is None:
         chosen, runner_up = logits.topk(2, dim=1).indices.unbind(1)
@@ -223,7 +223,7 @@ def _hook(model: nn.Module, layer: str, hook: Callable) -> Iterator[None]:
         handle.remove()
 
 
-def _positions(t: Tensor, axis: int) -> Tensor:
+def flat_positions(t: Tensor, axis: int) -> Tensor:
     """[images, ..., units, ...] as [images, positions, units]."""
     t = t.movedim(axis, -1)
     return t.reshape(t.shape[0], -1, t.shape[-1])

@@ -1,0 +1,1 @@
+"""Why a unit fired: the exact graph of direct effects between winners."""

@@ -30,7 +30,7 @@ from torch import Tensor
 
 from .competition import Estimator
 from .groups import Groups, along, grouped
-from .noise import Key, gumbel_noise, uniform_noise
+from .noise import Key, exponential_noise, uniform_noise
 from .private_torch import in_forward_mode, softmax_backward
 
 
@@ -54,7 +54,7 @@ def lwta(
         temperature: tau; `math.inf` for the gradient of what is computed.
 
     >>> lwta(torch.tensor([1.0, -3.0, 2.0, -4.0]), Groups(2, channel_dim=0))
-    tensor([ 0., -3.,  2., -0.])
+    tensor([ 0., -3.,  2.,  0.])
     """
     return compete(h, groups, noise=noise, noise_scale=noise_scale, temperature=temperature, estimator=estimator)[0]
 
@@ -91,7 +91,7 @@ def winners(
     """
     z, axis = grouped(h, groups)
     noise = draw_noise(h, groups, noise, estimator=estimator)
-    return _one_winner(z, axis, noise, noise_scale, estimator)[1]
+    return _ranked(z, axis, noise, noise_scale, estimator)[1]
 
 
 def competition_kl(h: Float[Tensor, "*shape"], groups: Groups) -> Float[Tensor, ""]:
@@ -114,14 +114,16 @@ def draw_noise(
 ) -> Float[Tensor, "*drawn"] | None:
     """What an estimator needs: Gumbel noise in the shape of `h`, a uniform number a group for `softmax`, or nothing.
 
-    What is no key is given back as it is.
+    What is no key is given back as it is. Only differences of Gumbel noise within a group mean anything: in groups of
+    two they have its law, the two numbers have not.
     """
     if key is None or key.is_floating_point():
         return key
     if estimator == "argmax":
         return None
-    draw = uniform_noise if estimator == "softmax" else gumbel_noise
-    return draw(drawn_shape(h, groups, estimator), key, h.device)
+    if estimator == "softmax":
+        return uniform_noise(drawn_shape(h, groups, estimator), key, h.device)
+    return _arrivals(h, groups, key).log_().neg_().reshape(h.shape)
 
 
 def drawn_shape(h: Tensor, groups: Groups, estimator: Estimator) -> list[int]:
@@ -140,15 +142,12 @@ class _Competition(torch.autograd.Function):
     @staticmethod
     def forward(h, noise, groups, scale, temperature, estimator):
         z, axis = grouped(h, groups)
-        noise = draw_noise(h, groups, noise, estimator=estimator)
-        passed, index = _one_winner(z, axis, noise, scale, estimator)
+        behind, index = _ranked(z, axis, draw_noise(h, groups, noise, estimator=estimator), scale, estimator)
         if estimator == "relaxed":
-            passed = _soft(z, axis, noise, scale, temperature, estimator)
-        # in place: a fresh tensor of K units costs more than all that is computed on it
-        y = passed.mul_(z) if passed.dtype == z.dtype else z * passed.to(z.dtype)
-        y.nan_to_num_(0.0, math.inf, -math.inf)  # 0 times an infinity that lost
-        number = (groups.competitors - index).to(y.dtype)  # 0 in a group that holds a NaN, which is NaN after all
-        return y.mul_((number / number).unsqueeze(axis)).reshape(h.shape), index
+            y = _soft_values(z, axis, _soft(h, groups, noise, scale, temperature, estimator), index)
+        else:
+            y = _without_losers(z, behind)
+        return y.reshape(h.shape), index
 
     @staticmethod
     def setup_context(ctx, inputs, output):
@@ -165,8 +164,7 @@ class _Competition(torch.autograd.Function):
         grad_y = grad_y.reshape(z.shape)
         if temperature == math.inf and estimator != "relaxed":
             return grad_y.mul(_is_winner(index, axis, z)).reshape(h.shape), *_NO_GRADIENT
-        noise = draw_noise(h, groups, noise, estimator=estimator)
-        soft = _soft(z, axis, noise, scale, temperature, estimator)
+        soft = _soft(h, groups, noise, scale, temperature, estimator)
         grad_y = grad_y.to(soft.dtype)
         products = grad_y * z
         if torch.is_grad_enabled():  # to be differentiated once more: nothing in place
@@ -193,12 +191,12 @@ def _in_plain_operations(h, noise, groups, scale, temperature, estimator) -> tup
         )
     z, axis = grouped(h, groups)
     noise = draw_noise(h, groups, noise, estimator=estimator)
-    passed, index = (t.detach() for t in _one_winner(z.detach(), axis, noise, scale, estimator))
+    behind, index = _ranked(z.detach(), axis, noise, scale, estimator)
     if estimator == "relaxed":
-        passed = _soft(z, axis, noise, scale, temperature, estimator)
-    y = (z * passed.to(z.dtype)).nan_to_num(0.0, math.inf, -math.inf)
-    number = (groups.competitors - index).to(y.dtype)
-    return (y * (number / number).unsqueeze(axis)).reshape(h.shape), index
+        y = _soft_values(z, axis, _soft(h, groups, noise, scale, temperature, estimator), index)
+    else:
+        y = torch.where(behind < 0, z, 0.0)
+    return y.reshape(h.shape), index
 
 
 _NOISY_LOGITS = ("gumbel", "relaxed")  # estimators whose gradient meets the noise again
@@ -211,31 +209,74 @@ def _logits(z: Tensor, noise: Tensor | None, scale: float, estimator: Estimator)
     return torch.add(z, noise.reshape(z.shape), alpha=scale)
 
 
-def _soft(z: Tensor, axis: int, noise: Tensor | None, scale: float, temperature: float, estimator: Estimator) -> Tensor:
-    """m of the formula; half precision is widened: the softmax and its sums lose too much below fp32."""
-    logits = _logits(z, noise, scale, estimator)
-    logits = logits.to(torch.promote_types(z.dtype, torch.float32))
+def _soft(
+    h: Tensor, groups: Groups, noise: Tensor | None, scale: float, temperature: float, estimator: Estimator
+) -> Tensor:
+    """m of the formula, grouped; half precision is widened: the softmax and its sums lose too much below fp32."""
+    z, axis = grouped(h, groups)
+    wide = torch.promote_types(z.dtype, torch.float32)
+    noisy = noise is not None and estimator in _NOISY_LOGITS
+    if noisy and scale == temperature and not noise.is_floating_point():  # a race: no logarithm of the times is needed
+        rate = (z - z.amax(axis, keepdim=True)).to(wide).div_(temperature).exp_().div_(_arrivals(h, groups, noise))
+        return rate.div_(rate.sum(axis, keepdim=True))
+    logits = _logits(z, draw_noise(h, groups, noise) if noisy else None, scale, estimator).to(wide)
     return (logits if temperature == 1 else logits / temperature).softmax(axis)
 
 
-def _one_winner(
-    z: Tensor, axis: int, noise: Tensor | None, scale: float, estimator: Estimator
-) -> tuple[Tensor, Tensor]:
-    """The winners along `axis`, as a one-hot of 0 and 1 in floating point, and as uint8 indices without that axis.
+def _arrivals(h: Tensor, groups: Groups, key: Key) -> Tensor:
+    """Times E, grouped, of which -log E is Gumbel noise: argmax(z - log E) arrives first, softmax(z - log E) is exp(z) / E.
 
-    Written with `amax` over ranks U .. 1 given to the largest entries, and with comparisons in place, because `argmax`
-    over a strided axis and everything that meets booleans are five to ten times slower on CPU. A NaN leaves no largest
-    entry: its group gets the index U.
+    Only their ratios within a group mean anything. Of two numbers from Exp(1) the share of the first in their sum is
+    uniform, so a uniform number v makes such a group: (v, 1 - v).
+    """
+    z, axis = grouped(h, groups)
+    if groups.competitors > 2:
+        return exponential_noise(h.shape, key, h.device).view(z.shape)
+    v = uniform_noise(drawn_shape(h, groups, "softmax"), key, h.device)
+    return torch.stack([v, 1 - v], axis)
+
+
+def _ranked(z: Tensor, axis: int, noise: Tensor | None, scale: float, estimator: Estimator) -> tuple[Tensor, Tensor]:
+    """How far each unit along `axis` is behind the winner, -1/2 for the winner and at least 1/2 for the others; and the
+    winners as uint8 indices without that axis. A group that holds a NaN has the index U, and nobody in it is behind.
+
+    Written with `amin` over ranks -U .. -1 given to the largest entries, and with comparisons in place, because
+    `argmax` over a strided axis and everything that meets booleans are five to ten times slower on CPU. In place, since
+    a fresh tensor of K units costs more than all that is computed on it.
     """
     competitors = z.shape[axis]
     if estimator == "softmax" and noise is not None and scale > 0:
         index = _inverse_cdf((z.float() / scale).softmax(axis), noise, axis)
-        return _is_winner(index, axis, z), index
+        apart, right = ((t.unsqueeze(axis).to(z.dtype)) for t in (index, competitors - index))
+        number = along(torch.arange(competitors, dtype=z.dtype, device=z.device), axis, z.ndim)
+        return (number - apart).abs_().mul_(right).sub_(0.5), index
     logits = _logits(z, noise, scale, estimator)
-    rank = along(torch.arange(competitors, 0, -1, dtype=logits.dtype, device=z.device), axis, z.ndim)
+    rank = along(torch.arange(-competitors, 0, dtype=logits.dtype, device=z.device), axis, z.ndim)
     ranked = (logits.clone() if logits is z else logits).eq_(logits.amax(axis, keepdim=True)).mul_(rank)
-    best = ranked.amax(axis, keepdim=True)
-    return ranked.eq_(best), (competitors - best).squeeze(axis).to(torch.uint8)
+    best = ranked.amin(axis, keepdim=True)
+    return ranked.sub_(best + 0.5), (competitors + best).squeeze(axis).to(torch.uint8)
+
+
+def _without_losers(z: Tensor, behind: Tensor) -> Tensor:
+    """`z` where nobody is ahead, 0 elsewhere, whatever stands there (0 times an infinity is NaN).
+
+    By clearing bits: -1, which is all bits, is the sign of a winner's `behind`, carried through its integer.
+    """
+    if torch.compiler.is_compiling():
+        return torch.where(behind < 0, z, 0.0)
+    integers, bits = _INTEGERS[behind.itemsize], 8 * behind.itemsize
+    mask = behind.view(integers).bitwise_right_shift_(bits - 1).to(_INTEGERS[z.itemsize])
+    return mask.bitwise_and_(z.view(mask.dtype)).view(z.dtype)
+
+
+_INTEGERS = {2: torch.int16, 4: torch.int32, 8: torch.int64}  # by the bytes of an element
+
+
+def _soft_values(z: Tensor, axis: int, soft: Tensor, index: Tensor) -> Tensor:
+    """z m, 0 where m is 0 though z is infinite, NaN in a group that holds a NaN."""
+    y = (z * soft.to(z.dtype)).nan_to_num(0.0, math.inf, -math.inf)
+    number = (z.shape[axis] - index).to(y.dtype)
+    return y * (number / number).unsqueeze(axis)
 
 
 def _inverse_cdf(q: Tensor, uniform: Tensor, axis: int) -> Tensor:

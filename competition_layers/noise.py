@@ -12,20 +12,19 @@ Key = Int64[Tensor, ""]
 
 
 def gumbel_noise(shape: Sequence[int], key: Key, device: torch.device | str | None = None) -> Float[Tensor, "*shape"]:
-    """Standard Gumbel noise in fp32: -log(-log(1 - R)), R from `uniform_noise`.
+    """Standard Gumbel noise in fp32, finite (the published form overflows in fp16): -log of `exponential_noise`."""
+    return exponential_noise(shape, key, device).log_().neg_()
 
-    Finite (the published form overflows in fp16); by `log1p`, which is faster than `log` on CPU.
-    """
-    return _signed(shape, key, device).sub_(0.5).log1p_().add_(1).neg_().log1p_().neg_()
+
+def exponential_noise(
+    shape: Sequence[int], key: Key, device: torch.device | str | None = None
+) -> Float[Tensor, "*shape"]:
+    """Numbers from Exp(1) in fp32, neither 0 nor infinite: -log of `uniform_noise`."""
+    return uniform_noise(shape, key, device).log_().neg_()
 
 
 def uniform_noise(shape: Sequence[int], key: Key, device: torch.device | str | None = None) -> Float[Tensor, "*shape"]:
-    """Numbers from U(0, 1) in fp32, neither 0 nor 1, alike on every device."""
-    return _signed(shape, key, device).add_(0.5)
-
-
-def _signed(shape: Sequence[int], key: Key, device: torch.device | str | None) -> Float[Tensor, "*shape"]:
-    """Numbers from U(-1/2, 1/2), neither of the ends.
+    """Numbers from U(0, 1) in fp32, neither 0 nor 1, alike on every device.
 
     With axes 0 and 1 as rows i and the others as columns j: the upper 24 bits of q(a_i b_j + c_j) modulo 2^32; a, odd b
     and c are hashed from the key, and q(x) = x (2x + 1) is a bijection (Rivest et al. 1998, RC6). Within a row and
@@ -39,7 +38,7 @@ def _signed(shape: Sequence[int], key: Key, device: torch.device | str | None) -
     x = _q(x ^ (x >> 32))
     a, b, c = (x >> 32).to(torch.int32).split([rows, columns, columns])
     bits = _q(torch.addcmul(c, a.unsqueeze(1), b | 1))
-    return bits.to(torch.float32).mul_(2**-32 - 2**-55).view(shape)
+    return bits.to(torch.float32).mul_(2**-32 - 2**-55).add_(0.5).view(shape)
 
 
 def _q(x: Tensor) -> Tensor:

@@ -224,7 +224,7 @@ def _soft(
 
 
 def _arrivals(h: Tensor, groups: Groups, key: Key) -> Tensor:
-    """Times E, grouped, of which -log E is Gumbel noise: argmax(z - log E) arrives first, softmax(z - log E) is exp(z) / E.
+    """Times E, grouped, of which -log E is Gumbel noise: argmax(z - log E) comes first, softmax(z - log E) ~ exp(z) / E.
 
     Only their ratios within a group mean anything. Of two numbers from Exp(1) the share of the first in their sum is
     uniform, so a uniform number v makes such a group: (v, 1 - v).

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..folder.dissection import Dissection
 from ..naming.near_duplicates import block_means, near_duplicates
-from ..naming.permutation_test import benjamini_hochberg, permutation_p_values
+from ..naming.permutation_test import alike_in_size, benjamini_hochberg, permutation_p_values
 from ..naming.predictability import bootstrap, correlation, interval, prediction_targets, top_precision
 
 
@@ -54,7 +54,7 @@ def find_units(
         same = scores[:, None].expand(-1, answers.shape[1])
         r = correlation(answers, same)
         low, high = interval(r, bootstrap(answers, same))
-        p = permutation_p_values(answers, same)
+        p = permutation_p_values(answers, same, strata=alike_in_size(blocks.unique(return_counts=True)[1]))
         p_values.append(p)
         rows = torch.stack([r, low, high, top_precision(answers, same), p], 1).tolist()
         found += [

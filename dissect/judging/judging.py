@@ -112,7 +112,7 @@ def _control(
     values = halves.judged(targets[:, [unit.unit for unit in judged]])
     scores = halves.judged(space.image_embeddings) @ others.double().T
     r = correlation(values, scores)
-    q = benjamini_hochberg(permutation_p_values(values, scores))
+    q = benjamini_hochberg(permutation_p_values(values, scores, strata=halves.strata))
     own = torch.tensor([unit.evidence.predictability for unit in judged if unit.evidence], dtype=torch.float64)
     return Control(float(r.mean()), float((q <= FALSE_DISCOVERIES).double().mean()), float((own > r).double().mean()))
 

@@ -38,9 +38,17 @@ class Evidence:
         return self.q <= FALSE_DISCOVERIES
 
 
+@dataclass(frozen=True)
+class Observations:
+    """What names are judged by, one row a block of pictures; only blocks of one stratum are exchanged."""
+
+    targets: Float[Tensor, "observations units"]
+    image_embeddings: Float[Tensor, "observations dim"]
+    strata: Int[Tensor, "observations"]
+
+
 def evaluate_names(
-    targets: Float[Tensor, "observations units"],
-    image_embeddings: Float[Tensor, "observations dim"],
+    judged: Observations,
     concept_embeddings: Float[Tensor, "concepts dim"],
     *,
     chosen: Int[Tensor, "units"],
@@ -53,12 +61,12 @@ def evaluate_names(
     errors of the paired difference (in Fisher's z), and so is its precision. A unit whose rival is its own concept has
     none.
     """
-    own, others = (image_embeddings.double() @ concept_embeddings[at].double().T for at in (chosen, rivals))
-    targets = targets.double()
+    own, others = (judged.image_embeddings.double() @ concept_embeddings[at].double().T for at in (chosen, rivals))
+    targets = judged.targets.double()
     r, drawn = correlation(targets, own), bootstrap(targets, own)
     low, high = interval(r, drawn)
     precision = top_precision(targets, own)
-    p = permutation_p_values(targets, own)
+    p = permutation_p_values(targets, own, strata=judged.strata)
     lead = fisher(correlation(targets, others)) - fisher(r)
     outdone = lead > OUTDONE * (bootstrap(targets, others) - drawn).std(0)
     outdone &= (top_precision(targets, others) > precision) & (rivals != chosen)

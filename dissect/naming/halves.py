@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ..similarity.support import content_order
 from .near_duplicates import block_means, joined, near_duplicates
+from .permutation_test import alike_in_size
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,11 @@ class Halves:
     def judged(self, values: Float[Tensor, "images columns"]) -> Float[Tensor, "observations columns"]:
         """The judging half: one row a block, the mean over its images, since they are one observation."""
         return block_means(values[self.judging], self.blocks[self.judging])
+
+    @property
+    def strata(self) -> Int[Tensor, "observations"]:
+        """Which of the judging half's blocks may be exchanged: those of about as many images."""
+        return alike_in_size(self.blocks[self.judging].unique(return_counts=True)[1])
 
     def support(self, active: Bool[Tensor, "images units"]) -> tuple[Int[Tensor, "units"], Int[Tensor, "units"]]:
         """On how many blocks of the choosing half each unit says something, and of the judging half."""

@@ -1,13 +1,16 @@
 """How often a name would predict its unit as well by chance: permutations, and the false discoveries in a layer."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from math import ceil
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Complex, Float, Int
 from torch import Tensor
 
 DRAWS = 10_000
 _BUDGET = 2**22  # numbers at a time
+_LEAST_EXCHANGED = 10  # blocks in a stratum: fewer have too few permutations
 _TIE = 1e-9  # of a statistic: what double precision leaves
 
 
@@ -15,6 +18,7 @@ def permutation_p_values(
     activations: Float[Tensor, "images units"],
     scores: Float[Tensor, "images units"],
     *,
+    strata: Int[Tensor, "images"] | None = None,
     draws: int = DRAWS,
     seed: int = 0,
 ) -> Float[Tensor, "units"]:
@@ -32,31 +36,75 @@ def permutation_p_values(
     same distribution, so p is exact at any number of draws where the images are alike (Hemerik & Goeman 2018, theorem
     2). And the sums under all shifts are cross-correlations: Fourier transforms instead of a pass for each draw.
 
+    Args:
+        strata: which images may be exchanged: those of one stratum (`alike_in_size`). Each stratum is then shifted by a
+            number of its own, drawn anew for each permutation, since all shifts of all strata are too many.
+
     A constant column gives p = 1.
     """
     n, k = activations.shape
     generator = torch.Generator().manual_seed(seed)
-    orders = [torch.randperm(n, generator=generator).to(scores.device) for _ in range(max(1, ceil(draws / n)))]
+    within = (
+        [torch.arange(n)] if strata is None else [(strata.cpu() == s).nonzero()[:, 0] for s in strata.cpu().unique()]
+    )
+    permutations = [_random_permutations(within, n, generator) for _ in range(max(1, ceil(draws / n)))]
+    for shifts in permutations[0].shifts:
+        shifts[0] = 0  # the identity: as they stand
     p = torch.empty(k, dtype=torch.float64, device=scores.device)
     for units in torch.arange(k, device=scores.device).split(max(1, _BUDGET // max(n, 1))):
         s, a = (standardised(values[:, units]).T * n**0.5 for values in (scores, activations))
-        fixed = torch.fft.rfft(s[:, orders[0]]).conj(), torch.fft.rfft(s[:, orders[0]] ** 2).conj()
+        fixed = [_spectra(s[:, order])[[0, 1, 0]].conj() for order in permutations[0].orders]
         fourth = a.pow(4).sum(1, keepdim=True)
         observed, reached = None, torch.zeros(len(units), dtype=torch.int64, device=scores.device)
-        for order in orders:
-            turned = a[:, order]
-            spectrum = torch.fft.rfft(turned), torch.fft.rfft(turned**2), torch.fft.rfft(turned**3)
-            products = (spectrum[0] * fixed[0], spectrum[1] * fixed[1], spectrum[2] * fixed[0])
-            total, squares, cubes = (torch.fft.irfft(product, n=n) for product in products)
+        for permutation in permutations:
+            sums = torch.zeros(3, len(units), n, dtype=s.dtype, device=s.device)
+            for spectra, order, shifts in zip(fixed, permutation.orders, permutation.shifts, strict=True):
+                sums += torch.fft.irfft(_spectra(a[:, order]) * spectra, n=len(order))[..., shifts]
+            total, squares, cubes = sums
             r = total / n
             error = (squares - 2 * r * cubes + r * r * fourth).clamp(min=_TIE * n)
             statistic = total / error.sqrt()
             if observed is None:
-                observed = statistic[:, :1].clone()  # the first shift of the first order: as they stand
+                observed = statistic[:, :1].clone()
                 observed -= _TIE * (1 + observed.abs())
             reached += (statistic >= observed).sum(1)
-        p[units] = reached.double() / (n * len(orders))
+        p[units] = reached.double() / (n * len(permutations))
     return p
+
+
+def alike_in_size(sizes: Int[Tensor, "blocks"]) -> Int[Tensor, "blocks"]:
+    """Strata of blocks whose means are about as noisy: of 1 picture, of 2 to 3, of 4 to 7, ...; a stratum of fewer than
+    10 blocks joins the next smaller, the first one the next larger.
+
+    >>> alike_in_size(torch.tensor([1] * 10 + [2] * 3 + [5] * 9 + [30] * 10)).unique_consecutive(return_counts=True)
+    (tensor([0, 1, 4]), tensor([10, 12, 10]))
+    """
+    strata = sizes.double().log2().floor().long()
+    for stratum in strata.unique().flip(0).tolist():
+        own, others = strata == stratum, strata.unique()
+        if int(own.sum()) < _LEAST_EXCHANGED and len(others) > 1:
+            smaller = others[others < stratum]
+            strata = strata.where(~own, smaller[-1] if len(smaller) else others[1])
+    return strata
+
+
+@dataclass(frozen=True)
+class _Permutations:
+    """Permutations of the images within strata: an order of each, and how far it is turned in each of n draws."""
+
+    orders: tuple[Int[Tensor, "_"], ...]
+    shifts: tuple[Int[Tensor, "images"], ...]
+
+
+def _random_permutations(within: Sequence[Tensor], n: int, generator: torch.Generator) -> _Permutations:
+    orders = tuple(members[torch.randperm(len(members), generator=generator)] for members in within)
+    if len(within) == 1:
+        return _Permutations(orders, (torch.arange(n),))
+    return _Permutations(orders, tuple(torch.randint(len(order), (n,), generator=generator) for order in orders))
+
+
+def _spectra(values: Float[Tensor, "units images"]) -> Complex[Tensor, "3 units frequencies"]:
+    return torch.fft.rfft(torch.stack([values, values**2, values**3]))
 
 
 def benjamini_hochberg(p: Float[Tensor, "tests"]) -> Float[Tensor, "tests"]:

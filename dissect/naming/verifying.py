@@ -9,7 +9,7 @@ from torch import Tensor
 from ..recording.layer_record import LayerRecord
 from ..recording.unit_values import UnitValues
 from .description import Candidate, Description
-from .evidence import FALSE_DISCOVERIES, OUTDONE, Evidence, evaluate_names
+from .evidence import FALSE_DISCOVERIES, OUTDONE, Evidence, Observations, evaluate_names
 from .halves import Halves
 from .near_duplicates import NEAR_DUPLICATE
 from .permutation_test import DRAWS
@@ -30,6 +30,7 @@ VERIFYING = {
     "false_discoveries": FALSE_DISCOVERIES,
     "permutations": DRAWS,
     "statistic": "studentised",
+    "strata": "blocks of alike size",
     "resamples": RESAMPLES,
     "level": LEVEL,
     "top_share": TOP_SHARE,
@@ -78,8 +79,7 @@ def verified(
         rivals = best_predictors(targets[halves.choosing], space.image_embeddings[halves.choosing], phrases)
         same = same_names(chosen, rivals, space.names, phrases)
         found = evaluate_names(
-            halves.judged(targets),
-            halves.judged(space.image_embeddings),
+            Observations(halves.judged(targets), halves.judged(space.image_embeddings), halves.strata),
             phrases,
             chosen=chosen,
             rivals=torch.where(same, chosen, rivals),

@@ -11,7 +11,7 @@ from torch.nn.functional import normalize
 from dissect.naming.blocks import blocks_by
 from dissect.naming.halves import choosing_half, halve
 from dissect.naming.near_duplicates import block_means, near_duplicates
-from dissect.naming.permutation_test import benjamini_hochberg, permutation_p_values
+from dissect.naming.permutation_test import alike_in_size, benjamini_hochberg, permutation_p_values
 from dissect.naming.predictability import (
     auroc,
     average_precision,
@@ -70,6 +70,50 @@ def test_unequal_variances_are_no_correlation():
     a = torch.randn(200, 2000) * s.abs()
     p = permutation_p_values(a, s, draws=1000)
     assert float((p <= 0.05).double().mean()) < 0.075 and float((p <= 0.005).double().mean()) < 0.012
+
+
+def test_only_images_of_one_stratum_are_exchanged():
+    """The same permutations one by one: each stratum in a random order, turned by a number of its own."""
+    a, s, strata = torch.randn(12, 3), torch.randn(12, 3), torch.tensor([1, 0, 1, 1, 0, 1, 1, 0, 1, 0, 0, 1])
+    p = permutation_p_values(a, s, strata=strata, draws=36, seed=3)
+    generator, within = torch.Generator().manual_seed(3), [(strata == i).nonzero()[:, 0] for i in (0, 1)]
+    drawn = []
+    for _ in range(3):
+        orders = [own[torch.randperm(len(own), generator=generator)] for own in within]
+        drawn.append((orders, [torch.randint(len(own), (12,), generator=generator).tolist() for own in within]))
+    drawn[0][1][0][0] = drawn[0][1][1][0] = 0
+    for unit in range(3):
+        fixed, reached = s[torch.cat(drawn[0][0]), unit].double().numpy(), []
+        for orders, shifts in drawn:
+            for turns in zip(*shifts, strict=True):
+                moved = [np.roll(a[own, unit].double().numpy(), -by) for own, by in zip(orders, turns, strict=True)]
+                reached.append(studentised(np.concatenate(moved), fixed))
+        assert p[unit] == pytest.approx(np.mean(np.array(reached) >= reached[0] - 1e-6))
+
+
+def test_blocks_of_other_sizes_are_no_discovery():
+    """Bursts beside single pictures, in another part of the space and with units that are louder there by chance of the
+    network: within the bursts and within the singles no score predicts them."""
+    burst = torch.cat([torch.zeros(60), torch.ones(60)])[:, None]
+    s = torch.randn(120, 400) + burst
+    a = torch.randn(120, 400) * (1 - 0.8 * burst) + burst
+    sizes = torch.tensor([1] * 60 + [25] * 60)
+    share = [
+        float((permutation_p_values(a, s, strata=strata, draws=1000) <= 0.05).double().mean())
+        for strata in (None, alike_in_size(sizes))
+    ]
+    assert share[0] > 0.5 and share[1] < 0.1
+    found = a + s
+    assert float((permutation_p_values(found, s, strata=alike_in_size(sizes)) <= 0.01).double().mean()) > 0.99
+
+
+def test_strata_are_powers_of_two_with_enough_blocks_to_exchange():
+    sizes = torch.tensor([1] * 4 + [2] * 12 + [3] * 10 + [9] * 3 + [40] * 20 + [100] * 2)
+    strata = alike_in_size(sizes)
+    assert [strata[sizes == size].unique().tolist() for size in (1, 2, 3, 9, 40, 100)] == [[1], [1], [1], [1], [5], [5]]
+    assert alike_in_size(torch.ones(5, dtype=torch.long)).unique().numel() == 1
+    halves = halve(torch.cat([normalize(torch.randn(100, 16), dim=1)] * 2))
+    assert halves.strata.shape == (halves.observations["distinct"],)
 
 
 def test_units_of_few_images_are_still_found():

@@ -215,16 +215,17 @@ def _soft(
     """m of the formula, grouped; half precision is widened: the softmax and its sums lose too much below fp32."""
     z, axis = grouped(h, groups)
     wide = torch.promote_types(z.dtype, torch.float32)
-    noisy = noise is not None and estimator in _NOISY_LOGITS
-    if noisy and scale == temperature and not noise.is_floating_point():  # a race: no logarithm of the times is needed
+    if estimator not in _NOISY_LOGITS:
+        noise = None
+    if noise is not None and scale == temperature and not noise.is_floating_point():  # no logarithm of the times
         rate = (z - z.amax(axis, keepdim=True)).to(wide).div_(temperature).exp_().div_(_arrivals(h, groups, noise))
         return rate.div_(rate.sum(axis, keepdim=True))
-    logits = _logits(z, draw_noise(h, groups, noise) if noisy else None, scale, estimator).to(wide)
+    logits = _logits(z, draw_noise(h, groups, noise), scale, estimator).to(wide)
     return (logits if temperature == 1 else logits / temperature).softmax(axis)
 
 
 def _arrivals(h: Tensor, groups: Groups, key: Key) -> Tensor:
-    """Times E, grouped, of which -log E is Gumbel noise: argmax(z - log E) comes first, softmax(z - log E) ~ exp(z) / E.
+    """Times E, grouped, of which -log E is Gumbel noise: softmax(z - log E) = exp(z) / E, divided by its sum.
 
     Only their ratios within a group mean anything. Of two numbers from Exp(1) the share of the first in their sum is
     uniform, so a uniform number v makes such a group: (v, 1 - v).

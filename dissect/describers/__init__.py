@@ -5,12 +5,15 @@ from collections.abc import Callable, Sequence
 from competition_layers.names import nearest
 
 from .concept_matching import ConceptMatching
+from .describe_and_dissect import DescribeAndDissect
 from .describer import Describer, Probed, Proposals
 from .tools import Tools
 
 # a describer more is a file of this folder and a line here
 DESCRIBERS: dict[str, Callable[[Tools], Describer]] = {
     "clip-dissect": lambda tools: ConceptMatching(tools.naming),
+    "dnd": lambda tools: DescribeAndDissect(*tools.models.of_labels(), tools.scoring),
+    "dnd-coded": lambda tools: DescribeAndDissect(*tools.models.of_labels(), tools.scoring, coded=True),
 }
 DEFAULT_DESCRIBER = "clip-dissect"
 
@@ -26,6 +29,11 @@ def load_describers(names: str | Sequence[str], tools: Tools | None = None) -> t
     >>> [describer.method for describer in load_describers("clip-dissect")]
     ['clip-dissect']
     """
+    return tuple(DESCRIBERS[name](tools or Tools()) for name in describer_names(names))
+
+
+def describer_names(names: str | Sequence[str]) -> list[str]:
+    """The names in `a,b` or a list, checked; nothing is loaded."""
     asked = [name.strip() for name in names.split(",")] if isinstance(names, str) else list(names)
     for name in asked:
         if name not in DESCRIBERS:
@@ -33,4 +41,4 @@ def load_describers(names: str | Sequence[str], tools: Tools | None = None) -> t
             raise ValueError(f"Expected a describer among {known} but got {name!r}{nearest(name, DESCRIBERS)}")
     if not asked or len(set(asked)) < len(asked):
         raise ValueError(f"Expected describers, each once, but got {', '.join(asked) or 'none'}")
-    return tuple(DESCRIBERS[name](tools or Tools()) for name in asked)
+    return asked

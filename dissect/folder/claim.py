@@ -13,7 +13,7 @@ from .layout import Layout, read_json
 from .tensors import is_stamped
 
 _PATIENCE = 2.0  # seconds: shares hold the whole folder's lock for a moment each, while they start
-_LEFT_OVER = re.compile(r"\.[^/]+\.(json|csv|safetensors|jpg)\.\d+\.tmp")  # what `write_file` makes of our names
+_LEFT_OVER = re.compile(r"\.[^/]+\.(json|csv|safetensors|jpg|png)\.\d+\.tmp")  # what `write_file` makes of our names
 
 
 @contextmanager

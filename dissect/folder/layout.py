@@ -32,7 +32,15 @@ class Layout:
     """The paths of one dissection folder. `unfinished.json` stands there until `manifest.json` does."""
 
     folder: Path
-    PARTS: ClassVar = ("activations", "describers", "embeddings", "exemplar_sets", "exemplars", "tops")  # folders
+    PARTS: ClassVar = (
+        "activations",
+        "answers",
+        "describers",
+        "embeddings",
+        "exemplar_sets",
+        "exemplars",
+        "tops",
+    )  # folders
 
     @property
     def manifest(self) -> Path:
@@ -83,6 +91,11 @@ class Layout:
     def exemplar_set(self, layer: str) -> Path:
         """The layer's exemplars for describers: images, maps, thresholds."""
         return self.folder / "exemplar_sets" / f"{_inside(layer)}.safetensors"
+
+    @property
+    def answers(self) -> Path:
+        """What other models answered."""
+        return self.folder / "answers"
 
     def kept(self, layer: str, method: str) -> Path:
         """What a describer kept of a layer beside names."""

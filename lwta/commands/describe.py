@@ -1,6 +1,8 @@
 """`lwta describe`: name the units of a network."""
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -27,6 +29,10 @@ def describe(
     root: Path = Path("."),
     split: str = "",
     describer: str | list[str] = "clip-dissect",
+    captioner: str = "concepts",
+    language_model: str = "words",
+    text_to_image: str | None = None,
+    scoring: str = "topk-compare",
     similarity: str | None = None,
     least_r: float | None = None,
     blocks: str | None = None,
@@ -57,8 +63,15 @@ def describe(
         root: where wds/, torch/ and hfds/ sources lie.
         split: a folder in the probe's folder, a word in the names of shards, a split of a torch/ or hfds/ source (by
             default validation).
-        describer: who proposes names, one or several (a,b), which share the pass over the images: clip-dissect. The
-            first one's become the names; candidates.csv holds those of all.
+        describer: who proposes names, one or several (a,b), which share the pass over the images:
+            clip-dissect (matches concepts), dnd (Describe-and-Dissect; dnd-coded as its published code does). The first
+            one's become the names; candidates.csv holds those of all.
+        captioner: for dnd: concepts (the nearest ones), a transformers model or folder, or URL#MODEL of an
+            OpenAI-compatible endpoint (key in LWTA_API_KEY).
+        language_model: for dnd: words (counting, no model), a transformers model, folder or .gguf file, or URL#MODEL.
+        text_to_image: for dnd: painter (scenes only; default with the bundled encoder), found:SOURCE (held-out pictures
+            by the encoder), or a diffusers model.
+        scoring: of dnd: topk-compare, topk-sq-mean, mean, image-products.
         similarity: how activations are compared with concepts: claims (default), soft_wpmi, wpmi, cosine,
             cosine_cubed, rank_reorder, jensen_shannon.
         least_r: a name is written if it predicts its unit on other images with at least this correlation; by default
@@ -86,27 +99,24 @@ def describe(
         Naming,
         Tools,
         load_concepts,
-        load_describers,
         load_encoder,
         open_probe,
         record_share,
     )
     from dissect import describe as dissect_units
+    from dissect.backends.answers import AnswerStore
+    from dissect.backends.loading import Backends
+    from dissect.describers import describer_names, load_describers
     from dissect.describing import usable
+    from dissect.folder.layout import Layout
     from dissect.folder.sources import ModelSource, write_encoder
     from dissect.inputs import inference_rules
     from dissect.naming.verifying import LEAST_R
     from pictures import print_skipped
 
     naming = Naming(similarity or DEFAULT_SIMILARITY, LEAST_R if least_r is None else least_r, blocks)
-    options = DescribeOptions(
-        layers=layers,
-        summary=summary,
-        batch_size=batch_size,
-        naming=naming,
-        describers=load_describers(describer, Tools(naming)),
-        overwrite=overwrite,
-    )
+    options = DescribeOptions(layers=layers, summary=summary, batch_size=batch_size, naming=naming, overwrite=overwrite)
+    names = describer_names(describer)
     where = own_device(device)
     prompts = [templates] if isinstance(templates, str) else templates or ["{}"]
     words = None if concepts == "classes" else load_concepts(concepts, templates=prompts)
@@ -119,6 +129,11 @@ def describe(
         print(f"dropped {dropped} of {dropped + len(words)} concepts that the encoder does not read whole")
     images, words, without = usable(images, words, encoder)
     print_skipped((*images.skipped, *((name, "its row of embeddings is not finite") for name in without)))
+    asked = text_to_image or ("painter" if clip == "bundled" else "")
+    held_out = partial(open_probe, on_bad=on_bad, root=root, split=split)
+    store = AnswerStore(Layout(out).answers)
+    backends = Backends(captioner, language_model, asked, store, encoder, words, held_out, where)
+    options = replace(options, describers=load_describers(names, Tools(naming, backends, scoring)))
     if share is not None:
         record_share(network, images, encoder, out, share, options)
         print(f"Recorded share {share[0]}/{share[1]} into {out}", flush=True)

@@ -9,6 +9,9 @@ NEEDED = ("torch", "torchvision", "timm", "open_clip_torch", "lightning", "torch
 MALWARE = {"lightning": ("2.6.2", "2.6.3"), "pytorch-lightning": ("2.6.2", "2.6.3")}
 EXTRAS = {
     "onnx": (("onnx", "onnxruntime", "onnxscript"), "`lwta export --format onnx`"),
+    "captions": (("transformers",), "`lwta describe --captioner MODEL`"),
+    "llm": (("transformers", "accelerate", "gguf"), "`lwta describe --language_model MODEL`"),
+    "diffusion": (("diffusers",), "`lwta describe --text_to_image MODEL`"),
     "tensorboard": (("tensorboard",), "a log beside metrics.csv"),
 }
 _KNOWN = ("lwta", *NEEDED, "pytorch-lightning", *(name for names, _ in EXTRAS.values() for name in names))

@@ -54,7 +54,7 @@ def paint(split: str, index: int, *, seed: int = 0, size: int = 64) -> Scene:
     rng = np.random.Generator(np.random.Philox(entropy))
     for _ in range(ATTEMPTS):
         plan = draw_plan(split, rng)
-        image, things = _paint_plan(plan, size, rng)
+        image, things = paint_plan(plan, size, rng)
         if _is_telling(plan.label, split, things, size):
             break
     else:
@@ -71,8 +71,10 @@ def paint(split: str, index: int, *, seed: int = 0, size: int = 64) -> Scene:
     return Scene(image, plan.label, things, attributes, write_captions(plan.label, things, attributes, rng))
 
 
-def _paint_plan(plan: Plan, size: int, rng: np.random.Generator) -> tuple[Image.Image, tuple[Thing, ...]]:
-    """Paints at twice the size and reduces. Every pixel of `owner` holds the number of the last thing painted there."""
+def paint_plan(plan: Plan, size: int, rng: np.random.Generator) -> tuple[Image.Image, tuple[Thing, ...]]:
+    """The picture of a plan and the things that can be seen in it.
+
+    Paints at twice the size and reduces. Every pixel of `owner` holds the number of the last thing painted there."""
     side = 2 * size
     picture = paint_place(plan.place, side, rng)
     owner = Image.new("L", (side, side))

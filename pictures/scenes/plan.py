@@ -1,7 +1,7 @@
 """What stands where: a plan is drawn from the law in `vocabulary` before anything is painted."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import numpy as np
@@ -103,6 +103,44 @@ def draw_plan(split: str, rng: np.random.Generator) -> Plan:
     return Plan(label, place, layout, (*_sky(split, place, rng), *items))
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """What a picture must show; None and () leave it to the law. Things are kinds with a colour, or None for any."""
+
+    label: str | None = None
+    things: tuple[tuple[str, str | None], ...] = ()
+    weather: str | None = None
+    time: str | None = None
+    ground: str | None = None
+    backdrop: str | None = None
+    water: bool = False
+
+
+def draw_wanted_plan(wanted: Wanted, rng: np.random.Generator) -> Plan:
+    """A plan by the law of "val", but with what is `wanted`, larger than the companions that fill up."""
+    kinds = {kind for kind, _ in wanted.things}
+    at_home = [scene for scene in law.SCENES if kinds & {*law.TELLING[scene], *law.COMPANIONS[scene]}]
+    label = wanted.label or _pick(rng, at_home or law.SCENES)
+    more = [_pick(rng, law.TELLING[label])] if wanted.label else []
+    more += [_pick(rng, law.COMPANIONS[label]) for _ in range(int(rng.integers(0, 3)))]
+    place = _place(label, rng, afloat=wanted.water or not kinds.isdisjoint(law.AFLOAT))
+    asked = {name: getattr(wanted, name) for name in ("weather", "time", "ground", "backdrop")}
+    asked["ground"] = asked["ground"] or ("snow" if wanted.weather == "snowy" else None)
+    place = replace(place, **{name: value for name, value in asked.items() if value})
+    standing = [thing for thing in wanted.things if thing[0] not in law.SKY]
+    layout = _pick(rng, law.LAYOUTS)
+    slots = _slots(layout, len(standing) + len(more), rng) if standing or more else np.empty((0, 2))
+    items = [_stand(kind, "val", slot, place, rng) for kind, slot in zip(more, slots[len(standing) :], strict=True)]
+    for (kind, colour), slot in zip(standing, slots, strict=False):
+        item = _stand(kind, "val", slot, place, rng)
+        larger = replace(item, width=1.3 * item.width, height=1.3 * item.height)
+        items.append(replace(larger, colour=colour or item.colour))
+    aloft = [(_aloft(kind, "val", place, rng), colour) for kind, colour in wanted.things if kind in law.SKY]
+    above = [replace(item, colour=colour or item.colour) for item, colour in aloft]
+    items.sort(key=lambda item: item.foot)
+    return Plan(label, place, layout, (*_sky("val", place, rng), *above, *items))
+
+
 def _kinds(label: str, split: str, rng: np.random.Generator) -> list[str]:
     telling = [law.TELLING[label][n] for n in rng.permutation(3)[: _pick(rng, (1, 2, 3), (0.15, 0.5, 0.35))]]
     companions: Sequence[str] = law.COMPANIONS[label]
@@ -173,13 +211,13 @@ def _sky(split: str, place: Place, rng: np.random.Generator) -> list[Item]:
         "kite": rng.random() < 0.13,
         "balloon": rng.random() < 0.13,
     }
-    items = []
-    for kind, count in counts.items():
-        for _ in range(int(count)):
-            height = rng.uniform(0.55, 0.95) * place.horizon
-            scale = rng.uniform(0.8, 1.2)
-            items.append(_item(kind, split, (rng.uniform(0.08, 0.92), height), scale, 0.6, rng))
-    return items
+    return [_aloft(kind, split, place, rng) for kind, count in counts.items() for _ in range(int(count))]
+
+
+def _aloft(kind: str, split: str, place: Place, rng: np.random.Generator) -> Item:
+    height = rng.uniform(0.55, 0.95) * place.horizon
+    scale = rng.uniform(0.8, 1.2)
+    return _item(kind, split, (rng.uniform(0.08, 0.92), height), scale, 0.6, rng)
 
 
 def _item(kind: str, split: str, at: tuple[float, float], scale: float, depth: float, rng: np.random.Generator) -> Item:

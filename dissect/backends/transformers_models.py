@@ -1,0 +1,133 @@
+"""Models of the transformers library, by name or folder: captions, language, and how likely phrases are.
+
+Weights are safetensors or GGUF, never pickles; code of a model's author is never run.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+
+from ..fingerprints import digest
+from .endpoint import CAPTION, chat_messages
+from .optional import needed
+from .protocols import Request
+
+_TOKENS = 32  # of a caption or an answer
+_BATCH = 16
+
+
+class TransformersCaptioner:
+    """Any `AutoModelForImageTextToText`: encoder-decoders (BLIP) and chat models (SmolVLM, Qwen-VL), greedily."""
+
+    def __init__(self, name: str, *, device: torch.device | str = "cpu") -> None:
+        library = needed("transformers", "captions")
+        self.processor = _loaded(library.AutoProcessor, name)
+        self.model = _loaded(library.AutoModelForImageTextToText, name, use_safetensors=True).eval().to(device)
+        self.device = torch.device(device)
+        self.chats = bool(getattr(self.processor, "chat_template", None))
+        self.identity = f"transformers captioner {_weights(self.model)} {_TOKENS}"
+
+    @torch.no_grad()
+    def caption(self, pictures: Sequence[Image.Image]) -> list[str]:
+        said: list[str] = []
+        for at in range(0, len(pictures), _BATCH):
+            some = [picture.convert("RGB") for picture in pictures[at : at + _BATCH]]
+            if self.chats:
+                said += [self._chatted(picture) for picture in some]
+                continue
+            inputs = self.processor(images=some, return_tensors="pt").to(self.device)
+            written = self.model.generate(**inputs, max_new_tokens=_TOKENS, do_sample=False)
+            said += self.processor.batch_decode(written, skip_special_tokens=True)
+        return said
+
+    def _chatted(self, picture: Image.Image) -> str:
+        content = [{"type": "image", "image": picture}, {"type": "text", "text": CAPTION}]
+        inputs = self.processor.apply_chat_template(
+            [{"role": "user", "content": content}],
+            add_generation_prompt=True,
+            tokenize=True,
+            return_dict=True,
+            return_tensors="pt",
+        ).to(self.device)
+        written = self.model.generate(**inputs, max_new_tokens=_TOKENS, do_sample=False)
+        return str(self.processor.decode(written[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True))
+
+
+class TransformersLanguageModel:
+    """Any `AutoModelForCausalLM`, a GGUF file too: answers requests, and is a prior of phrases."""
+
+    def __init__(self, name: str, *, device: torch.device | str = "cpu") -> None:
+        library = needed("transformers", "llm")
+        where: dict[str, Any] = {}
+        if name.endswith(".gguf"):
+            needed("gguf", "llm")
+            needed("accelerate", "llm")
+            where["gguf_file"] = Path(name).name
+            name = str(Path(name).parent)
+        self.tokenizer = _loaded(library.AutoTokenizer, name, **where)
+        safe = {} if where else {"use_safetensors": True}
+        self.model = _loaded(library.AutoModelForCausalLM, name, **where, **safe).eval().to(device)
+        self.device = torch.device(device)
+        self.identity = f"transformers language model {_weights(self.model)} {_TOKENS}"
+
+    @torch.no_grad()
+    def answer(self, request: Request, *, temperature: float = 0.0, draw: int = 0) -> str:
+        """The answer to a request; sampled by the seed `draw` where the temperature is above 0."""
+        messages = chat_messages(request)
+        if getattr(self.tokenizer, "chat_template", None):
+            ids = self.tokenizer.apply_chat_template(
+                messages, add_generation_prompt=True, return_tensors="pt", return_dict=True
+            )["input_ids"]
+        else:
+            turns = "\n\n".join(str(message["content"]) for message in messages)
+            ids = self.tokenizer(f"{turns}\n\n", return_tensors="pt").input_ids
+        sampled = {"do_sample": True, "temperature": temperature} if temperature > 0 else {"do_sample": False}
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(draw)
+            written = self.model.generate(
+                ids.to(self.device),
+                attention_mask=torch.ones_like(ids).to(self.device),
+                max_new_tokens=_TOKENS,
+                pad_token_id=self.tokenizer.eos_token_id,
+                **sampled,
+            )
+        return str(self.tokenizer.decode(written[0, ids.shape[1] :], skip_special_tokens=True))
+
+    @torch.no_grad()
+    def log_probabilities(self, phrases: Sequence[str]) -> Float[Tensor, "phrases"]:
+        """Natural log-probabilities of phrases, summed over their tokens after the first mark (or first token)."""
+        found = []
+        for phrase in phrases:
+            ids = self.tokenizer(phrase, return_tensors="pt").input_ids
+            begin = self.tokenizer.bos_token_id
+            if begin is not None and int(ids[0, 0]) != begin:
+                ids = torch.cat([torch.tensor([[begin]]), ids], 1)
+            logits = self.model(ids.to(self.device)).logits[0, :-1].float().log_softmax(-1).cpu()
+            found.append(logits.gather(1, ids[0, 1:, None]).sum())
+        return torch.stack(found) if found else torch.empty(0)
+
+
+def _loaded(kind: Any, name: str, **options: Any) -> Any:
+    """What transformers finds under a name or in a folder.
+
+    Raises:
+        FileNotFoundError: nothing that it reads, in words.
+    """
+    try:
+        return kind.from_pretrained(name, trust_remote_code=False, **options)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        said = str(error).strip().partition("\n")[0]
+        raise FileNotFoundError(
+            f"Expected a model of transformers (a name, or a folder with safetensors) but got {name!r}: {said}"
+        ) from error
+
+
+def _weights(model: Any) -> str:
+    """The hash of a model's configuration and of its first and last weights: whole ones take minutes to hash."""
+    tensors = [tensor for _, tensor in sorted(model.state_dict().items())]
+    return digest(model.config.to_json_string(), len(tensors), [tensors[0].float(), tensors[-1].float()])

@@ -1,0 +1,190 @@
+"""Describe-and-Dissect (Bai et al. 2024, arXiv 2403.13771): captions of top images, summarised, tried on made pictures.
+
+1. The unit's ten strongest among its top images and crops around its regions. 2. A caption of each, simplified and
+summarised five times by a language model. 3. Ten pictures made of each summary; the unit ranks all of them together,
+and the three best labels come out with their scores.
+"""
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from PIL import Image
+from torch import Tensor
+from torch.nn.functional import interpolate
+from tqdm import tqdm
+
+from ..backends.protocols import Captioner, LanguageModel, Request, TextToImage
+from ..encoders.protocol import PixelEncoder
+from ..exemplars.regions import attended_boxes, crops
+from ..naming.description import Candidate
+from ..recording.unit_values import UnitValues
+from .describer import Probed, Proposals
+from .rank_scores import SCORINGS, image_products, joint_ranks, label_scores
+
+METHOD = "dnd"
+IMAGES = 10  # K: of a unit, before crops and after
+CANDIDATES = 5  # N
+MADE = 10  # Q: pictures a candidate
+LABELS = 3
+TEMPERATURE = 0.3
+CODED_PIXELS = 32  # the published code shrinks made pictures to this
+_UNITS = 16  # at a time
+_DESIGNS = ("design", "designs", "graphic", "graphics")
+
+SIMPLIFY = (
+    "Say in one short, coherent label what the description below shows. Leave out needless detail and repetition. "
+    "No full stop, no quotation marks, no numbering."
+)
+SUMMARISE = (
+    "These descriptions are of pictures that have something in common. Name what most of them, not necessarily all, "
+    "share, in one coherent label of one to five words. Do not repeat the descriptions. No full stop, no quotation "
+    "marks."
+)
+SIMPLIFIED = ((("a dark green leaf, green leaves and a green plant on a green green background",), "green leaves"),)
+SUMMARISED = (
+    (("a zebra on grass", "a striped shirt", "a street crossing", "bars of a window", "a barcode"), "striped patterns"),
+    (("yellow taxi", "a yellow flower", "a lemon", "a banana on a table", "yellow wall"), "yellow objects"),
+)
+
+
+@dataclass(frozen=True)
+class DescribeAndDissect:
+    """The describer.
+
+    Args:
+        scoring: how labels are ranked, of `SCORINGS`.
+        coded: as the published code does where it differs from the paper: maps become 8 bits by wrapping, made pictures
+            are shrunk to 32 px, an answer with commas is summarised again, "... design" is also tried as "... design
+            background".
+    """
+
+    captioner: Captioner
+    language_model: LanguageModel
+    text_to_image: TextToImage
+    scoring: str = "topk-compare"
+    coded: bool = False
+
+    def __post_init__(self) -> None:
+        if self.scoring not in SCORINGS:
+            raise ValueError(f"Expected a scoring among {', '.join(SCORINGS)} but got {self.scoring!r}")
+
+    @property
+    def method(self) -> str:
+        return f"{METHOD}-coded" if self.coded else METHOD
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        asked = [self.captioner.identity, self.language_model.identity, self.text_to_image.identity]
+        return {"asked": asked, "scoring": self.scoring, "prompts": [SIMPLIFY, SUMMARISE], "counts": [IMAGES, MADE]}
+
+    def propose(self, probed: Probed) -> Proposals:
+        """Three labels a unit with their scores.
+
+        Raises:
+            ValueError: the encoder sees no pixels: made pictures cannot be compared with the unit's own.
+            BackendError: a model gives no answer; what was answered is kept.
+        """
+        encoder = probed.encoder
+        if not isinstance(encoder, PixelEncoder):
+            raise ValueError(
+                f"Expected an encoder that sees pictures for {self.method}, which compares made ones with the unit's "
+                "own, but got precomputed embeddings; take --clip bundled, MODEL/TAG or MODEL/FILE"
+            )
+        found: dict[int, tuple[Candidate, ...]] = {}
+        units = [unit for unit in range(probed.units) if probed.exemplars.places(unit)]
+        with tqdm(
+            total=len(units), desc=f"{self.method} {probed.layer}", unit="unit", disable=None, leave=False
+        ) as bar:
+            for at in range(0, len(units), _UNITS):
+                some = units[at : at + _UNITS]
+                for unit, pictures in zip(some, self._strongest(probed, some), strict=True):
+                    labels = self._labels(pictures, unit)
+                    found[unit] = self._ranked(probed, encoder, unit, pictures, labels)
+                    bar.update()
+        return Proposals([found.get(unit, ()) for unit in range(probed.units)])
+
+    def _strongest(self, probed: Probed, units: Sequence[int]) -> list[list[Image.Image]]:
+        """Step 1: of each unit the ten pictures that it answers to most, of its top images and crops of them."""
+        of = [self._with_crops(probed, unit) for unit in units]
+        flat = [picture for pictures in of for picture in pictures]
+        values, start, kept = _answers(probed.reader.values(flat)), 0, []
+        for unit, pictures in zip(units, of, strict=True):
+            own = values[start : start + len(pictures), unit]
+            start += len(pictures)
+            best = own.sort(descending=True, stable=True).indices[:IMAGES]
+            kept.append([pictures[i] for i in best.tolist()])
+        return kept
+
+    def _with_crops(self, probed: Probed, unit: int) -> list[Image.Image]:
+        exemplars = probed.exemplars
+        originals = [probed.probe[place] for place in exemplars.places(unit)[:IMAGES]]
+        if exemplars.maps[unit, 0].numel() == 1:
+            return originals
+        pictures = list(originals)
+        for picture, heat in zip(originals, exemplars.maps[unit], strict=False):
+            heat = (heat.float() * 255).long().remainder(256).float() if self.coded else heat.float()
+            size = (picture.height, picture.width)
+            stretched = interpolate(heat[None, None], size=size, mode="bicubic", align_corners=False)[0, 0]
+            pictures += crops(picture, attended_boxes(stretched))
+        return pictures
+
+    def _labels(self, pictures: Sequence[Image.Image], unit: int) -> list[str]:
+        """Step 2: up to five labels (in an order that the seed, not a set's hashing, decides)."""
+        captions = [caption for caption in self.captioner.caption(pictures) if caption]
+        simple = [self._asked(Request(SIMPLIFY, (caption,), SIMPLIFIED)) for caption in captions]
+        texts, shuffled, labels = [text for text in simple if text], random.Random(unit), []
+        for draw in range(CANDIDATES if texts else 0):
+            label = self._asked(Request(SUMMARISE, tuple(texts), SUMMARISED), temperature=TEMPERATURE, draw=draw)
+            if self.coded and (parts := tuple(part.strip() for part in label.split(",") if part.strip()))[1:]:
+                label = self._asked(Request(SUMMARISE, parts), temperature=TEMPERATURE, draw=draw)
+            labels.append(label)
+            shuffled.shuffle(texts)
+        if self.coded:
+            labels += [f"{label} background" for label in labels if label.endswith(_DESIGNS)]
+        return [label for label in dict.fromkeys(labels) if label]
+
+    def _asked(self, request: Request, *, temperature: float = 0.0, draw: int = 0) -> str:
+        return tidy(self.language_model.answer(request, temperature=temperature, draw=draw))
+
+    def _ranked(
+        self, probed: Probed, encoder: PixelEncoder, unit: int, pictures: Sequence[Image.Image], labels: Sequence[str]
+    ) -> tuple[Candidate, ...]:
+        """Step 3: the best labels by the pictures made of them."""
+        made = [self._made(label) for label in labels]
+        flat = [picture for of in made for picture in of]
+        if not flat:
+            return ()
+        ranks = joint_ranks(_answers(probed.reader.values(flat))[:, unit]).split([len(of) for of in made])
+        own, shown = _embedded(encoder, pictures), _embedded(encoder, flat).split([len(of) for of in made])
+        products = [image_products(own, of, rank) for of, rank in zip(shown, ranks, strict=True)]
+        scores = label_scores(ranks, products, scoring=self.scoring)
+        best = sorted(range(len(labels)), key=lambda j: -scores[j])[:LABELS]
+        return tuple(Candidate(labels[j], scores[j], self.method) for j in best if made[j])
+
+    def _made(self, label: str) -> list[Image.Image]:
+        made = self.text_to_image.draw(label, MADE)
+        small = (CODED_PIXELS, CODED_PIXELS)
+        return [picture.resize(small, Image.Resampling.BICUBIC) for picture in made] if self.coded else made
+
+
+def tidy(answer: str) -> str:
+    """A label in plain form: what follows a colon, lower-case, without quotation marks and a final stop.
+
+    >>> tidy('Label: "Red-themed scenes."')
+    'red-themed scenes'
+    """
+    label = answer.partition(":")[2].strip() or answer
+    return label.strip().strip("\"'`*").rstrip(".").strip("\"'`*").strip().lower()
+
+
+def _answers(values: UnitValues) -> Float[Tensor, "pictures units"]:
+    """What the units say; where they lost, less than anything."""
+    return values.values if values.won is None else values.values.masked_fill(~values.won, -torch.inf)
+
+
+def _embedded(encoder: PixelEncoder, pictures: Sequence[Image.Image]) -> Float[Tensor, "pictures dim"]:
+    return encoder.encode_batch(torch.stack([encoder.preprocess(picture) for picture in pictures]))

@@ -1,0 +1,190 @@
+"""Describe-and-Dissect: its steps on planted units, its scores by hand, and that a killed run goes on."""
+
+import random
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from dissect import ConceptSet, DescribeOptions, describe, open_probe
+from dissect.backends.answers import AnswerStore, RememberedModel, picture_hash
+from dissect.backends.endpoint import BackendError
+from dissect.backends.word_statistics import WordStatistics
+from dissect.describers.describe_and_dissect import CODED_PIXELS, DescribeAndDissect, tidy
+from dissect.describers.rank_scores import SCORINGS, image_products, joint_ranks, label_scores, top_squares
+
+COLOURS = {"red": (200, 20, 20), "green": (20, 200, 20), "blue": (20, 20, 200)}
+
+
+def picture(colour, seed=0, side=16):
+    """Dark, with a square of a colour in one corner."""
+    pixels = np.random.default_rng(seed).integers(0, 30, (side, side, 3)).astype(np.uint8)
+    pixels[1 : side // 2, 1 : side // 2] = COLOURS[colour]
+    return Image.fromarray(pixels)
+
+
+class Colours:
+    """Encoder, captioner and text-to-image of a world of three colours; counts captions."""
+
+    identity = "colours"
+
+    def __init__(self):
+        self.captioned = []
+
+    def preprocess(self, image):
+        """The mean colour, and numbers of the picture's own: else all pictures of a colour were one."""
+        own = torch.Generator().manual_seed(int(picture_hash(image)[:8], 16))
+        return torch.cat([torch.from_numpy(np.array(image)).float().mean((0, 1)), torch.randn(16, generator=own)])
+
+    def encode_batch(self, x):
+        colour = x[:, :3] - x[:, :3].mean(1, keepdim=True)
+        return nn.functional.normalize(torch.cat([nn.functional.normalize(colour, dim=1), 0.2 * x[:, 3:]], 1), dim=1)
+
+    def encode_images(self, probe):
+        return self.encode_batch(torch.stack([self.preprocess(probe[i]) for i in range(len(probe))]))
+
+    def encode_texts(self, concepts):
+        rows = [[float(colour in name) for colour in COLOURS] for name in concepts.names]
+        return nn.functional.pad(nn.functional.normalize(torch.tensor(rows) + 0.01, dim=1), (0, 16))
+
+    def known(self, concepts):
+        return concepts, 0
+
+    def caption(self, pictures):
+        self.captioned += pictures
+        best = [np.array(one).mean((0, 1)).argmax() for one in pictures]
+        return [f"A {list(COLOURS)[at]} square on a dark ground" for at in best]
+
+    def draw(self, phrase, count):
+        colour = next((colour for colour in COLOURS if colour in phrase), None)
+        return [picture(colour, 100 + i) for i in range(count)] if colour else []
+
+
+@pytest.fixture
+def run(tmp_path, to_tensor):
+    """Three units, the first of which is redness: described by DnD with a language model."""
+    (tmp_path / "probe").mkdir()
+    for i in range(60):
+        picture(list(COLOURS)[i % 3], i).save(tmp_path / "probe" / f"{i:02d}.png")
+    convolution = nn.Conv2d(3, 3, 1)
+    with torch.no_grad():
+        convolution.weight.copy_(torch.eye(3)[:, :, None, None] - 0.5)
+        convolution.bias.zero_()
+    model = nn.Sequential(convolution, nn.ReLU()).eval()
+
+    def call(language_model, world=None, **options):
+        world = world or Colours()
+        describer = DescribeAndDissect(world, language_model, world, **options)
+        given = DescribeOptions(layers=["1"], transform=to_tensor, describers=[describer])
+        concepts = ConceptSet(("red", "green", "blue"), source="words")
+        return describe(model, open_probe(tmp_path / "probe"), concepts, world, tmp_path / "out", given)
+
+    return call
+
+
+@pytest.mark.parametrize("options", [{"scoring": scoring} for scoring in SCORINGS] + [{"coded": True}], ids=str)
+def test_planted_units_get_their_labels_and_scores(run, options):
+    world = Colours()
+    dissection = run(WordStatistics(), world, **options)
+    method = "dnd-coded" if options.get("coded") else "dnd"
+    for unit, colour in enumerate(COLOURS):
+        candidates = dissection.description("1", unit).candidates
+        assert colour in candidates[0].description and {c.method for c in candidates} == {method}
+        assert 1 <= len(candidates) <= 3 and [c.similarity for c in candidates] == sorted(
+            (c.similarity for c in candidates), reverse=True
+        )
+    assert len(world.captioned) == 30, "ten pictures a unit"
+    assert any(np.array(one)[4:12, 4:12].min(2).max() > 10 for one in world.captioned), "some are crops of the squares"
+
+
+def test_labels_without_pictures_are_left_out(run):
+    class Wordy:
+        identity = "wordy"
+
+        def answer(self, request, *, temperature=0.0, draw=0):
+            return ["Label: 'Red things.'", "justice", "red, square", "", "graphic"][draw] if temperature else "x"
+
+    described = run(Wordy()).description("1", 0)
+    assert [c.description for c in described.candidates] == ["red things", "red, square"]
+
+
+def test_a_killed_run_goes_on_where_it_stopped(run, tmp_path):
+    class Failing(WordStatistics):
+        calls, most = 0, 10
+
+        def answer(self, request, *, temperature=0.0, draw=0):
+            type(self).calls += 1
+            if self.calls > self.most:
+                raise BackendError("gone")
+            return super().answer(request, temperature=temperature, draw=draw)
+
+    store = AnswerStore(tmp_path / "out" / "answers")
+    with pytest.raises(BackendError, match="gone"):
+        run(RememberedModel(Failing(), store))
+    stopped = Failing.calls
+    Failing.most = 1000
+    run(RememberedModel(Failing(), store))
+    first = Failing.calls - stopped
+    whole = len(list((tmp_path / "out" / "answers").rglob("*.json")))
+    assert first == whole - 10, "what was answered is not asked again"
+
+
+def test_precomputed_embeddings_are_refused(run):
+    class Blind(Colours):
+        preprocess = encode_batch = property(lambda self: (_ for _ in ()).throw(AttributeError("no pixels")))
+
+        def encode_images(self, probe):
+            return nn.functional.normalize(torch.rand(len(probe), 19), dim=1)
+
+    with pytest.raises(ValueError, match="Expected an encoder that sees pictures for dnd"):
+        run(WordStatistics(), Blind())
+
+
+def test_scores_by_hand():
+    ranks = [torch.tensor([0, 1, 2, 3, 4, 30]), torch.tensor([5, 6, 7, 8, 9, 10])]
+    assert top_squares(ranks[0]) == 6 and top_squares(ranks[1]) == pytest.approx(51)
+    assert label_scores(ranks, [0.2, 0.5], scoring="mean") == pytest.approx([-40 / 6, -7.5])
+    assert label_scores(ranks, [0.2, 0.5], scoring="topk-sq-mean") == pytest.approx([-6, -51])
+    assert label_scores(ranks, [0.2, 0.5], scoring="image-products") == [0.2, 0.5]
+    assert label_scores(ranks, [0.2, 0.5]) == pytest.approx([2 * 0.2, 1 * 0.5])
+    with pytest.raises(ValueError, match=r"Expected a scoring among mean, .* but got 'median'"):
+        label_scores(ranks, [0.2, 0.5], scoring="median")
+
+
+def test_only_made_pictures_among_the_first_ten_are_compared():
+    own, made = torch.eye(3)[:2], torch.tensor([[1.0, 0, 0], [0, 0, 1.0], [0, 1.0, 0]])
+    assert image_products(own, made, torch.tensor([0, 10, 9])) == pytest.approx((1 + 0 + 0 + 1) / 4)
+    assert image_products(own, made, torch.tensor([10, 11, 12])) == -1
+
+
+def test_ranks_are_joint_and_losers_come_last():
+    values = [random.Random(0).random() for _ in range(20)] + [-float("inf")] * 2
+    ranks = joint_ranks(torch.tensor(values)).tolist()
+    assert sorted(ranks) == list(range(22)) and ranks[-2:] == [20, 21]
+    assert [values[i] for i in np.argsort(ranks)] == sorted(values, reverse=True)
+
+
+def test_answers_are_tidied():
+    assert [tidy(answer) for answer in ('"Red boats."', "Label: *blue*", "a: b: c", "")] == [
+        "red boats",
+        "blue",
+        "b: c",
+        "",
+    ]
+
+
+def test_the_coded_variant_shrinks_what_was_made(run):
+    shown = []
+
+    class Watching(Colours):
+        def encode_batch(self, x):
+            return super().encode_batch(x)
+
+        def preprocess(self, image):
+            shown.append(image.size)
+            return super().preprocess(image)
+
+    run(WordStatistics(), Watching(), coded=True)
+    assert (CODED_PIXELS, CODED_PIXELS) in shown

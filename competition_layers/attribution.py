@@ -119,17 +119,24 @@ def logits_without(
 ) -> Float[Tensor, "images classes"]:
     """The logits when the units of `off` give 0 at `layer`, image by image; no rival takes the place of a winner.
 
-    Noise is as `contributions` sees it.
+    Of one image with several rows of `off` all that lies before the layer is computed once. Noise is as `contributions`
+    sees it.
     """
 
     def switch_off(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
-        shape = [1] * output.ndim
+        shape = [1] * output.ndim  # one image's output is repeated for each row
         shape[0], shape[axis] = off.shape
         return output * (~off).view(shape)
 
     axis = channel_axis(model, layer, x)
     with fixed_noise(model), _hook(model, layer, switch_off):
-        return logits_of(model, x)
+        try:
+            return logits_of(model, x)
+        except RuntimeError:
+            if len(x) == len(off):
+                raise
+        # something after the layer writes into a tensor from before it, which has a single row
+        return logits_of(model, x.expand(len(off), *x.shape[1:]))
 
 
 def check_layer(model: nn.Module, layer: str) -> None:

@@ -16,10 +16,13 @@ from pictures.names import readable_name
 
 from ..folder.dissection import Dissection
 from ..recording.subject import architecture, competitors_of, default_layer, label_names
+from .checks import Checks
+from .curves import unit_curves
 from .decision_view import decides, decision_view, with_places
 from .explanation import EXPLAINS, ClassScore, ExplainedLayer, Explanation, LayerShare, Sum
 from .picture import as_seen, network_input
 from .places import grid_of, regions_of
+from .stability import stability
 from .unit_effects import lead_of, passed, switch_off, unit_effects
 
 CLASSES = 5  # shown with their probabilities
@@ -64,6 +67,7 @@ def explain(
         effects = effects if view is None else with_places(effects, view)
         lead = _sum(found.to_margin[0], units, lead_of(found.logits, found)[0], lead_of(found.without, found)[0])
         explains = bool(lead.total) and offs[-1].lead / lead.total >= EXPLAINS
+        checks = Checks(unit_curves(model, x, layer, found), stability(model, x, layer, found, units))
         instead = None if explains else _better_layer(model, x, layer, found, top)
     target_logits = (logits[0, found.target[0]].item() for logits in (found.logits, found.without))
     probability = found.logits[0].softmax(0)
@@ -89,6 +93,7 @@ def explain(
         switches=None if view is None else view.switches,
         sufficient=None if view is None else view.sufficient,
         necessary=None if view is None else view.necessary,
+        checks=checks,
         regions=None if grid is None or found.won is None else regions_of(found.margin_at[0], units, grid),
     )
 

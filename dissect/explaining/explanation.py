@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 
 from competition_layers.attribution import Method
 
+from .checks import Checks
+
 Grid = tuple[tuple[float | None, ...], ...]
 EXPLAINS = 0.5  # of the lead: units that carry less do not explain the decision
 
@@ -154,6 +156,7 @@ class Explanation:
     switches: Switches | None = field(default=None, repr=False)  # of a decision layer
     sufficient: int | None = None  # so many of its winners, the largest votes first, give the answer without the rest
     necessary: int | None = None  # and so many off change it; None: not asked, or nothing changes it
+    checks: Checks | None = field(default=None, repr=False)
 
     @property
     def label(self) -> str:

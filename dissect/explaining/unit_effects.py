@@ -44,7 +44,7 @@ def switch_off(
         off[row, unit] = off[len(units) + 1, unit] = True
     for row, drawn in enumerate(others, start=len(units) + 2):
         off[row, drawn] = True
-    logits = logits_without(model, x.expand(len(off), *x.shape[1:]), layer, off)
+    logits = logits_without(model, x[:1], layer, off)
     leads = lead_of(logits, found)
     target = found.target[0]
     results = []

@@ -10,6 +10,7 @@ from competition_layers.files import write_file
 
 from ..comparing.figures import Comparison
 from ..explaining.explanation import Explanation
+from .disagreements import disagreements
 from .sentence import other_layer, sentence_of
 from .sums import needed
 
@@ -29,6 +30,7 @@ def explanation_record(explanation: Explanation) -> dict[str, Any]:
         "sentence": sentence_of(explanation),
         "other_layer": other_layer(explanation),
         "needed": needed(explanation),
+        "disagreements": list(disagreements(explanation)),
     }
 
 

@@ -22,6 +22,7 @@ from competition_layers.terminal import plain
 from ..comparing.figures import Comparison
 from ..explaining.explanation import Explanation
 from ..naming.description import OUTCOMES
+from .disagreements import disagreements
 from .numbers import duration, percent, signed
 from .pictures import COLOURS, picture_uri, region_names, regions_uri, strip_uri, veil_uri
 from .record import write_record
@@ -98,6 +99,7 @@ def render_page(path: str | Path, template: str, *, scripts: Sequence[str] = (),
         "sentence": sentence_of,
         "other_layer": other_layer,
         "needed": needed,
+        "disagreements": disagreements,
         "switch_data": switch_data,
         "stem": lambda name: Path(name).name or name,
     }

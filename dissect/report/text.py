@@ -7,6 +7,7 @@ from competition_layers.terminal import aligned, plain
 from ..comparing.figures import Comparison, Decision
 from ..explaining.explanation import Explanation
 from ..naming.description import OUTCOMES
+from .disagreements import disagreements
 from .numbers import duration, percent, signed
 from .sentence import other_layer, sentence_of
 from .sums import lead_parts, needed
@@ -22,6 +23,7 @@ def explanation_text(explanation: Explanation) -> str:
     head = [
         f"{Path(explanation.image).name}: {best.label} {percent(best.probability)}{truth}{about}, "
         f"{abs(explanation.lead.total):.2f} {ahead} {explanation.runner_up}",
+        *(f"  Read with care: {each}." for each in disagreements(explanation)),
         f"  {sentence_of(explanation)}",
         f"  {other_layer(explanation)}",
         f"  {at.layer}: {at.width} units, {passed}{explanation.deciding} make 90 % of the contributions to that lead; "
@@ -50,6 +52,7 @@ def explanation_text(explanation: Explanation) -> str:
         + (f" (as many other winners, at random: {signed(drawn)})" if drawn is not None else "")
         + f", the network says {together.label} {percent(together.probability)}",
         f"  {needed(explanation)}",
+        f"  {checked(explanation)}",
     ]
     lines = [*map(plain, head), *aligned(rows, left=(1, 2, 8)), *map(plain, foot)]
     return "\n".join(line for line in lines if line.strip())
@@ -63,6 +66,22 @@ def parts_text(explanation: Explanation) -> str:
     if not at.exact:
         said.append(("missed by first order", parts.missed))
     return f"lead {signed(parts.total)} = " + ", ".join(f"{what} {signed(value)}" for what, value in said)
+
+
+def checked(explanation: Explanation) -> str:
+    """What the checks found, in a line; "" without them."""
+    if explanation.checks is None:
+        return ""
+    curves, again = explanation.checks.curves, explanation.checks.stability
+    areas = f"{percent(curves.deletion_area)} (in random order {percent(curves.random_deletion_area)})"
+    areas += f" and on: {percent(curves.insertion_area)} ({percent(curves.random_insertion_area)})"
+    text = f"mean probability as units are switched off: {areas}"
+    if again is not None:
+        noise, shifts = again.answer.noise, again.answer.shifts
+        text += (
+            f"; the answer stays in {percent(noise)} with a little noise, {percent(shifts)} with a few pixels' shift"
+        )
+    return text
 
 
 def comparison_text(comparison: Comparison) -> str:

@@ -1,0 +1,46 @@
+"""Which methods describe the units of a layer, and which units all of them describe."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from ..folder.dissection import Dissection
+from .controls import Proposals
+
+
+@dataclass(frozen=True)
+class Field:
+    """The methods of one layer on the units that all of them describe; `missing`: how many units each does not."""
+
+    layer: str
+    units: tuple[int, ...]
+    of: int
+    methods: tuple[Proposals, ...]
+    missing: Mapping[str, int]
+
+
+def field_of(dissections: Mapping[str, Dissection], layer: str) -> Field:
+    """Every method of every dissection of the same network, by the candidates that it proposes, named or not.
+
+    The first candidate of a unit is what it would be called if each had to have a name. A method is called by its name;
+    where two dissections have the same one, by the dissection's too.
+    """
+    proposed: dict[str, dict[int, tuple[str, ...]]] = {}
+    width = 0
+    for name, dissection in dissections.items():
+        width = dissection.units(layer)
+        for unit in range(width):
+            for candidate in dissection.description(layer, unit).candidates:
+                said = proposed.setdefault(f"{name}: {candidate.method}", {})
+                said[unit] = (*said.get(unit, ()), candidate.description)
+    short = _short(list(proposed))
+    units = tuple(unit for unit in range(width) if all(unit in said for said in proposed.values()))
+    methods = tuple(
+        Proposals(short[method], tuple(said[unit] for unit in units)) for method, said in proposed.items()
+    )
+    return Field(layer, units, width, methods, {short[m]: width - len(said) for m, said in proposed.items()})
+
+
+def _short(names: Sequence[str]) -> dict[str, str]:
+    """Without the dissection where the method says enough."""
+    methods = [name.partition(": ")[2] for name in names]
+    return {name: method if methods.count(method) == 1 else name for name, method in zip(names, methods, strict=True)}

@@ -12,6 +12,8 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from competition_layers import competitions
+
 from .describers.concept_matching import ConceptMatching, Naming
 from .describers.describer import Describer, Probed, Proposals
 from .encoders.concepts import ConceptSet
@@ -127,7 +129,8 @@ def describe(
             alike = alikeness_warnings(values, space.image_embeddings, probe.names, blocks)
             told += [f"{layer}: {warning}" for warning in alike]
             strips.draw(record, summary=summary)
-            made["layers"][layer] = {"units": probed.units, "summary": summary, "competes": record.won is not None}
+            about = {"units": probed.units, "summary": summary, "competes": record.won is not None}
+            made["layers"][layer] = about | _groups(model, layer)
         made["phrases"] = list(wide.names[len(space.names) :])
         found = wide.concept_embeddings[len(space.names) :]
         save_tensors(layout.phrase_embeddings, {"embeddings": found}, key=digest(made["phrases"]))
@@ -204,6 +207,12 @@ def _embed_concepts(inputs: Inputs, layout: Layout, concepts: ConceptSet) -> Flo
         layout.invalidate(inputs.fingerprint)
         save_tensors(layout.concept_embeddings, tensors, key=key)
     return tensors["embeddings"]
+
+
+def _groups(model: nn.Module, layer: str) -> dict[str, Any]:
+    """Which units of a layer compete with one another; nothing where it is no competition itself."""
+    found = competitions(model).get(layer)
+    return {} if found is None else {"competitors": found.groups.competitors, "layout": found.groups.layout}
 
 
 def _decisive(options: DescribeOptions) -> dict[str, Any]:

@@ -43,7 +43,7 @@ class Classes:
 
 @dataclass(frozen=True)
 class Bench:
-    """Some units of one layer on the held-out images. `views` hold what can be seen of labels, by what measures read."""
+    """Some units of one layer on the held-out images. `views` hold what can be seen of labels, by `Measure.reads`."""
 
     layer: str
     units: tuple[int, ...]

@@ -1,4 +1,4 @@
-"""What labels are worth that say nothing: the same for all units, another unit's, drawn at random, the best of several."""
+"""What labels must beat: one label for all units, another unit's, drawn at random, the best of several."""
 
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -15,7 +15,7 @@ Score = Callable[[Labels], Float[Tensor, "units"]]
 
 
 @dataclass(frozen=True)
-class Proposals:
+class Labelling:
     """What one method says of the judged units: labels, best first; for unit i `labels[i]`, at least one."""
 
     method: str
@@ -35,7 +35,7 @@ class Proposals:
 
 
 def controlled(
-    proposals: Proposals, vocabulary: Sequence[str], score: Score, *, seed: int = 0
+    labelling: Labelling, vocabulary: Sequence[str], score: Score, *, seed: int = 0
 ) -> dict[str, Float[Tensor, "units"]]:
     """The scores of a method's first labels, and of what they must beat, a number a unit.
 
@@ -46,18 +46,18 @@ def controlled(
       The best of several rises by itself, whatever they say.
     """
     generator = torch.Generator().manual_seed(seed)
-    count = len(proposals.labels)
+    count = len(labelling.labels)
 
     def random() -> Float[Tensor, "units"]:
         return score([vocabulary[i] for i in torch.randint(len(vocabulary), (count,), generator=generator).tolist()])
 
     def shuffled() -> Float[Tensor, "units"]:
-        return score([proposals.first[i] for i in torch.randperm(count, generator=generator).tolist()])
+        return score([labelling.first[i] for i in torch.randperm(count, generator=generator).tolist()])
 
-    (usual, _), *_ = Counter(proposals.first).most_common(1)
-    k = proposals.most
+    (usual, _), *_ = Counter(labelling.first).most_common(1)
+    k = labelling.most
     draws = [random() for _ in range(max(DRAWS, k))]
-    own = score(proposals.first)
+    own = score(labelling.first)
     found = {
         "": own,
         "constant": score([usual] * count),
@@ -65,7 +65,7 @@ def controlled(
         "random": torch.stack(draws).nanmean(0),
     }
     if k > 1:
-        found[f"best of {k}"] = _best([own, *(score(proposals.ranked(rank)) for rank in range(1, k))])
+        found[f"best of {k}"] = _best([own, *(score(labelling.ranked(rank)) for rank in range(1, k))])
         found[f"best of {k} random"] = _best(draws[:k])
     return found
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..folder.dissection import Dissection
-from .controls import Proposals
+from .controls import Labelling
 
 
 @dataclass(frozen=True)
@@ -14,33 +14,35 @@ class Field:
     layer: str
     units: tuple[int, ...]
     of: int
-    methods: tuple[Proposals, ...]
+    methods: tuple[Labelling, ...]
     missing: Mapping[str, int]
 
 
 def field_of(dissections: Mapping[str, Dissection], layer: str) -> Field:
     """Every method of every dissection of the same network, by the candidates that it proposes, named or not.
 
-    The first candidate of a unit is what it would be called if each had to have a name. A method is called by its name;
-    where two dissections have the same one, by the dissection's too.
+    The first candidate of a unit is what it would be called if each had to have a name. A row is called by the method;
+    where two dissections have the same one, by the dissection, or by both.
     """
-    proposed: dict[str, dict[int, tuple[str, ...]]] = {}
+    proposed: dict[tuple[str, str], dict[int, tuple[str, ...]]] = {}
     width = 0
     for name, dissection in dissections.items():
         width = dissection.units(layer)
         for unit in range(width):
             for candidate in dissection.description(layer, unit).candidates:
-                said = proposed.setdefault(f"{name}: {candidate.method}", {})
+                said = proposed.setdefault((name, candidate.method), {})
                 said[unit] = (*said.get(unit, ()), candidate.description)
     short = _short(list(proposed))
     units = tuple(unit for unit in range(width) if all(unit in said for said in proposed.values()))
-    methods = tuple(
-        Proposals(short[method], tuple(said[unit] for unit in units)) for method, said in proposed.items()
-    )
+    methods = tuple(Labelling(short[method], tuple(said[unit] for unit in units)) for method, said in proposed.items())
     return Field(layer, units, width, methods, {short[m]: width - len(said) for m, said in proposed.items()})
 
 
-def _short(names: Sequence[str]) -> dict[str, str]:
-    """Without the dissection where the method says enough."""
-    methods = [name.partition(": ")[2] for name in names]
-    return {name: method if methods.count(method) == 1 else name for name, method in zip(names, methods, strict=True)}
+def _short(pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
+    """What each (dissection, method) is called: the method where it says enough, or the dissection where that does."""
+    dissections, methods = ([pair[side] for pair in pairs] for side in (0, 1))
+    if len(set(methods)) == len(methods):
+        return dict(zip(pairs, methods, strict=True))
+    if len(set(dissections)) == len(dissections):
+        return dict(zip(pairs, dissections, strict=True))
+    return {pair: ": ".join(pair) for pair in pairs}

@@ -9,11 +9,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .bench import Bench, Labels
-from .controls import Proposals, controlled
+from .controls import Labelling, controlled
 from .measures import MEASURES, Measure
 
 RESAMPLES, LEVEL = 1000, 0.95
-_FEWEST = 0.5  # of the units: a method that a measure can judge on fewer stands aside there
+_FEWEST = 0.5  # of the units that the measure can judge of some method: with fewer a method stands aside there
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ class Lead:
 
 
 def verdicts(
-    bench: Bench, methods: Sequence[Proposals], vocabulary: Sequence[str], *, seed: int = 0
+    bench: Bench, methods: Sequence[Labelling], vocabulary: Sequence[str], *, seed: int = 0
 ) -> tuple[list[Verdict], list[Lead]]:
     """The verdicts on every method by every measure that the bench has a view for, and the leads of the first method.
 
@@ -63,9 +63,10 @@ def verdicts(
         score = partial(_score, bench, measure)
         tables = {each.method: controlled(each, vocabulary, score, seed=seed) for each in methods}
         judged = {method: ~table[""].isnan() for method, table in tables.items()}
-        kept = {method: mask for method, mask in judged.items() if mask.any() and mask.double().mean() >= _FEWEST}
-        if not kept:
+        most = max(int(mask.sum()) for mask in judged.values())
+        if not most:
             continue
+        kept = {method: mask for method, mask in judged.items() if mask.sum() >= _FEWEST * most}
         same = torch.stack(list(kept.values())).all(0)
         for method in kept:
             for control, scores in tables[method].items():
@@ -97,4 +98,6 @@ def by_cell(found: Sequence[Verdict]) -> Mapping[tuple[str, str, str, str], Verd
 
 
 def _score(bench: Bench, measure: Measure, labels: Labels) -> Float[Tensor, "units"]:
-    return measure.of(bench.views[measure.reads](labels))
+    """A number a unit; NaN where the label says nothing of any image."""
+    seen = bench.views[measure.reads](labels)
+    return measure.of(seen).masked_fill(seen.concept.isnan().all(0), torch.nan)

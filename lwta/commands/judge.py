@@ -1,16 +1,19 @@
-"""`lwta judge`: how good the descriptions of dissections are."""
+"""`lwta judge`: how good the descriptions of dissections are, and which to believe."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from competition_layers.terminal import aligned
+from competition_layers.terminal import aligned, plain
 
+from ..open_model import open_dissected
 from ..parsing import parse_call
 from .compare import short_names
 
 if TYPE_CHECKING:
-    from dissect.judging.judging import LayerQuality
+    from dissect import Dissection
+    from dissect.judging.judge import Sight
 
 
 def main(argv: Sequence[str]) -> int:
@@ -19,59 +22,143 @@ def main(argv: Sequence[str]) -> int:
     return 0
 
 
-def judge(dissections: list[str], truth: Path | None = None) -> None:
-    """Say of each layer how many units have a name, how well names predict units, and how often they are right.
+def judge(
+    dissections: list[str],
+    layers: str | list[str] | None = None,
+    truth: Path | None = None,
+    evaluator: str | None = None,
+    images: str | None = None,
+    untrained: str | list[str] | None = None,
+    effects: bool = False,
+    model: str | None = None,
+    out: Path | None = None,
+) -> None:
+    """Set the methods that describe units against one another, on images that chose no name: one table a layer.
+
+    Dissections of one network on the same images are judged together, on the units that all of them describe.
 
     Args:
         dissections: folders that `lwta describe` wrote.
+        layers: a name or glob of their layers, or a list of them; by default all.
         truth: the probe's pictures, SCENES/SPLIT of painted scenes, where it is known what they show.
+        evaluator: the encoder that judges, as --clip of `lwta describe`; by default the dissections' own, which gave
+            the names: better another one. It needs --images.
+        images: the pictures that were the probe, for --evaluator and --effects.
+        untrained: a dissection of the same network with random weights, on the same images; or a list of them.
+        effects: switch every unit off, and hold what that does to the classes against its label; needs --images.
+        model: the network, for --effects; by default the one that `lwta describe` was given.
+        out: the tables as a .json or .csv file.
     """
-    from dissect import Dissection, judge_descriptions
+    if (evaluator or effects) and images is None:
+        raise ValueError("Expected --images, the pictures that were the probe, with --evaluator or --effects")
+    if out is not None and out.suffix not in (".json", ".csv"):
+        raise ValueError(f"Expected --out to end in .json or .csv but got {str(out)!r}")
+    from competition_layers.names import match_names
+    from dissect import Dissection, judge_layer
+    from dissect.judging.measures import MEASURES
+    from dissect.judging.sanity import sanity
+    from dissect.report.verdict_table import write_verdicts
+    from dissect.report.verdict_text import measures_text, verdict_text
+
+    random_ones = [untrained] if isinstance(untrained, str) else untrained or []
+    opened, blind = (
+        {name: Dissection.open(folder) for name, folder in zip(short_names(some), some, strict=True)}
+        for some in (dissections, random_ones)
+    )
+    asked = Asked(truth, evaluator, images, effects, model)
+    print("\n".join(outcome_table(opened)))
+    tables = []
+    passed: dict[str, Any] = {}
+    for together in by_network(opened):
+        sight = sight_of(together, blind, asked)
+        print(f"\nJudged by {plain(_who(sight))}")
+        known = next(iter(together.values())).layers
+        for layer in match_names(layers, known, what="layer") if layers else known:
+            random = {name: each for name, each in blind.items() if layer in each.layers}
+            table = judge_layer(together, layer, sight, untrained=random)
+            for name in {each.measure for each in table.verdicts} - passed.keys():
+                passed[name] = sanity(MEASURES[name])
+            print(verdict_text(table, passed))
+            tables.append((", ".join(together), table))
+    print("\n".join([*measures_text([name for name in MEASURES if name in passed]), *FOOT]))
+    if out is not None:
+        write_verdicts(out, tables, passed)
+        print(f"The tables are in {plain(out)}")
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the user gives the judge to look at: see `judge`."""
+
+    truth: Path | None
+    evaluator: str | None
+    images: str | None
+    effects: bool
+    model: str | None
+
+
+def outcome_table(opened: "Mapping[str, Dissection]") -> list[str]:
+    """Of each layer how many units have a name, and why the others have none."""
+    rows = [("dissection", "layer", "units", "named", "weak", "chance", "rival", "too few", "distinct names")]
+    for name, dissection in opened.items():
+        for layer in dissection.layers:
+            counts = dissection.outcomes(layer)
+            names = {dissection.description(layer, unit).description for unit in range(dissection.units(layer))} - {""}
+            rows.append((name, layer, *map(str, (dissection.units(layer), *counts.values(), len(names)))))
+    return aligned(rows, left=(0, 1))
+
+
+def by_network(opened: "Mapping[str, Dissection]") -> "list[dict[str, Dissection]]":
+    """The dissections that can be set against one another: of the same network on the same images."""
+    found: dict[tuple[str, str], dict[str, Dissection]] = {}
+    for name, dissection in opened.items():
+        key = tuple(dissection.manifest[what]["fingerprint"] for what in ("model", "probe"))
+        found.setdefault(key, {})[name] = dissection
+    return list(found.values())
+
+
+def sight_of(together: "Mapping[str, Dissection]", blind: "Mapping[str, Dissection]", asked: Asked) -> "Sight":
+    """What the judge looks at for these dissections."""
+    from dissect import load_encoder, open_probe
+    from dissect.folder.sources import read_encoder
+    from dissect.judging.effects import class_effects
+    from dissect.judging.evaluators import other_evaluator, own_evaluator
+    from dissect.judging.judge import Sight
 
     from ..scene_truth import scene_truth
 
-    opened = {name: Dissection.open(folder) for name, folder in zip(short_names(dissections), dissections, strict=True)}
-    rows = [HEADER + (TRUTH if truth else ())]
-    for name, dissection in opened.items():
-        known = scene_truth(truth, dissection.images, dissection.concepts) if truth else None
-        rows += [_row(name, quality, known) for quality in judge_descriptions(dissection, truth=known)]
-    print("\n".join(aligned(rows, left=(0, 1))))
-    print("\n".join(FOOT + (TRUTH_FOOT if truth else ())))
+    every = [*together.values(), *blind.values()]
+    first = every[0]
+    probe = None if asked.images is None else open_probe(asked.images)
+    if asked.evaluator is not None:
+        assert probe is not None
+        evaluator = other_evaluator(load_encoder(asked.evaluator), probe, every)
+    else:  # a dissection may come from anybody: only the encoder that is in the package is loaded because it says so
+        bundled = read_encoder(first.folder) == "bundled"
+        evaluator = own_evaluator(every, load_encoder("bundled") if bundled else None)
+    truth = None
+    if asked.truth is not None:
+        phrases = {name for each in every for name in each.space().names}
+        truth = scene_truth(asked.truth, first.images, sorted(phrases))
+    effects = None
+    if asked.effects:
+        assert probe is not None
+        _, network = open_dissected(first.folder, asked.model)
+
+        def effects(layer: str, units: Sequence[int]) -> Any:
+            return class_effects(network, probe, layer, units, width=first.units(layer))
+
+    return Sight(evaluator, truth, effects)
 
 
-HEADER = (
-    *("dissection", "layer", "units", "named", "weak", "chance", "rival", "too few", "distinct", "r", "r named"),
-    *("precision", "mismatched r", "passes", "own better"),
-)
-TRUTH = ("checked", "right", "AUC", "AUPRC", "lift")
+def _who(sight: "Sight") -> str:
+    evaluator = sight.evaluator
+    return f"{evaluator.name}, which gave the names: better another one" if evaluator.own else evaluator.name
+
+
 FOOT = (
-    "r: mean correlation of a unit with the score of its best concept, on images that did not choose it, under the",
-    "same encoder; r named: of those that became names; precision: AUPRC of a unit's top 5 % of images (chance .05).",
-    "weak (r below --least_r), chance, rival, too few: units without a name, and why; of the named, 5 % at most are",
-    "expected to be chance.",
-    "mismatched: every judged unit with another's name: its r, how often the null alone would let that pass, and how",
-    "often the unit's own name predicts it better. Words that go together pass, so this is a control, not the test.",
+    "Each method stands by its first candidate, named or not, and what it must beat: one label for all units, the",
+    "units' labels exchanged, labels drawn from the list, the best of its candidates beside the best of as many drawn.",
+    "±: half of the 95 % bootstrap interval over units. Sanity tests: a measure that passes falls when a right label",
+    "loses half of its images (missing), and when it gets as many wrong ones (extra).",
 )
-TRUTH_FOOT = (
-    "right: names that correlate with what is in the pictures at least .7 times as much as the best known concept;",
-    "AUC, AUPRC: finding the pictures with the named thing by the unit; lift: AUPRC over their share.",
-)
-
-
-def _row(name: str, quality: "LayerQuality", known: object) -> tuple[str, ...]:
-    control, found = quality.control, quality.truth
-    row = [name, quality.layer, *map(str, (quality.units, *quality.outcomes.values(), quality.distinct))]
-    row += map(_number, (quality.predictability, quality.named_predictability, quality.precision))
-    if control:
-        row += [_number(control.predictability), f"{control.significant:.0%}", f"{control.own_is_better:.0%}"]
-    else:
-        row += [""] * 3
-    if found:
-        row += [str(found.units), f"{found.right:.0%}", *map(_number, (found.auc, found.precision, found.lift))]
-    elif known is not None:
-        row += ["0", *[""] * 4]
-    return tuple(row)
-
-
-def _number(value: float) -> str:
-    return "" if value != value else f"{value:.2f}"

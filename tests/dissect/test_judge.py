@@ -14,11 +14,9 @@ from dissect import (
     Space,
     describe,
     find_units,
-    judge_descriptions,
     open_probe,
     score_units,
 )
-from dissect.judging.judging import mismatch
 from dissect.judging.truth import agreement, overlap
 
 CONCEPTS = ConceptSet(("boat", "palm", "sun", "rock", "kite", "tent"), source="words")
@@ -95,14 +93,6 @@ def test_a_phrase_finds_the_unit_that_follows_it(dissection):
     assert find_units(dissection, torch.eye(48)[40])[0].q > 0.05
 
 
-def test_the_judgement_counts_names_and_sets_them_against_mismatched_ones(dissection):
-    (layer,) = judge_descriptions(dissection)
-    named = sum(dissection.description("1", unit).named for unit in range(UNITS))
-    assert layer.outcomes["named"] == named and layer.units == UNITS and layer.truth is None
-    assert layer.named_predictability > 0.6 and layer.named_predictability > layer.predictability
-    assert abs(layer.control.predictability) < 0.1 and layer.control.significant < 0.3
-
-
 def test_right_names_are_told_from_wrong_ones(dissection):
     answers = dissection.record("1").summaries["mean"]
     present = {
@@ -133,10 +123,3 @@ def test_the_overlap_is_that_of_places():
     half = torch.zeros(3, 8, 8)
     half[1, :2, :4] = 1
     assert overlap(half, masks, share=8 / 192) == 0.5
-
-
-def test_a_mismatched_name_is_another_name():
-    names = ["boat", "sun", "boats", "kite", "sun"]
-    others = mismatch(names, seed=3)
-    assert all(names[o].rstrip("s") != n.rstrip("s") for n, o in zip(names, others, strict=True))
-    assert mismatch(["boat", "a boat"]) == [0, 1]

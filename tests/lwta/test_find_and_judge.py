@@ -1,12 +1,13 @@
 """`lwta find` and `lwta judge` on a dissection of painted scenes by the bundled encoder."""
 
+import csv
 import json
 
 import pytest
 from torch import nn
 
 from competition_layers import create_model
-from dissect import Dissection, describe, load_concepts, load_encoder, open_probe
+from dissect import DescribeOptions, Dissection, Naming, describe, load_concepts, load_encoder, open_probe
 from dissect.folder.sources import write_encoder
 from lwta.commands import find, judge
 from lwta.scene_truth import scene_truth
@@ -86,13 +87,42 @@ def test_an_encoder_that_a_dissection_names_is_not_fetched_by_its_word(place, ca
     assert capsys.readouterr().out.count("  name\n") == 2
 
 
-def test_judge_prints_a_row_a_layer_and_says_what_it_means(place, capsys):
-    assert judge.main([str(place / "names"), "--truth", str(place / "scenes" / "probe")]) == 0
-    header, row, *foot = capsys.readouterr().out.splitlines()
-    assert header.split()[:7] == ["dissection", "layer", "units", "named", "weak", "chance", "rival"]
-    assert header.split()[-5:] == ["checked", "right", "AUC", "AUPRC", "lift"]
-    assert row.split()[0] == "names" and int(row.split()[2]) == sum(map(int, row.split()[3:8]))
-    assert any("under the" in line for line in foot) and any("mismatched" in line for line in foot)
+def test_judge_prints_a_table_a_layer_and_says_what_it_means(place, tmp_path, capsys):
+    out = tmp_path / "verdicts.json"
+    probe = str(place / "scenes" / "probe")
+    assert judge.main([str(place / "names"), "--truth", probe, "--images", probe, "--effects", "--out", str(out)]) == 0
+    printed = capsys.readouterr().out
+    columns = "r AUPRC rivals CoSy AUC CoSy MAD true r true AUPRC F1 IoU effect"
+    assert columns.split() in [line.split() for line in printed.splitlines()]
+    assert "sanity tests" in printed and "which gave the names" in printed
+    (layer,) = json.loads(out.read_text())["layers"]
+    rows = {(row["control"], row["measure"]): row for row in layer["verdicts"]}
+    assert {control for control, _ in rows} == {"", "constant", "shuffled", "random", "best of 5", "best of 5 random"}
+    assert rows["", "r"]["low"] < rows["", "r"]["mean"] < rows["", "r"]["high"]
+    assert len(layer["units"]) + layer["not_described"]["clip-dissect"] == layer["of"]
+
+
+def test_two_methods_are_judged_on_the_same_units_beside_random_weights(place, tmp_path, capsys):
+    scenes, model = place / "scenes", create_model("resnet10t", competitors=4, num_classes=10, image_size=32)
+    options = DescribeOptions(naming=Naming("wpmi"))
+    described = (load_concepts("scenes"), load_encoder("bundled"))
+    describe(model, open_probe(scenes / "probe"), *described, tmp_path / "wpmi", options)
+    out = tmp_path / "verdicts.csv"
+    judge.main([str(tmp_path / "wpmi"), "--untrained", str(place / "names"), "--out", str(out)])
+    rows = list(csv.DictReader(out.open()))
+    assert [row["control"] for row in rows if row["measure"] == "r"][-1] == "random weights"
+    assert "random weights" in capsys.readouterr().out
+
+
+def test_what_judge_cannot_do_is_refused_before_it_works(place, tmp_path):
+    folder = str(place / "names")
+    with pytest.raises(ValueError, match="Expected --images, the pictures that were the probe"):
+        judge.main([folder, "--effects"])
+    with pytest.raises(ValueError, match=r"Expected --out to end in .json or .csv but got 'table.txt'"):
+        judge.main([folder, "--out", "table.txt"])
+    pictures = write_scenes(tmp_path / "scenes", splits={"val": 12}, size=64, processes=1, progress=False) / "val"
+    with pytest.raises(ValueError, match=r"Expected the 40 images of the dissection but .* has no"):
+        judge.main([folder, "--images", str(pictures), "--evaluator", "bundled"])
 
 
 def test_the_truth_of_scenes_is_what_was_painted(place):

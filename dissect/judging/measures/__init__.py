@@ -38,7 +38,9 @@ MEASURES: dict[str, Measure] = {
     "rivals": Measure(rivals, "score", "of the judged units of a group, which one wins: 1 in as many by chance"),
     "CoSy AUC": Measure(cosy_auc, "pictures", "the unit is higher on a picture of the label than on another"),
     "CoSy MAD": Measure(cosy_mad, "pictures", "by how many standard deviations"),
-    "true r": Measure(correlation_with_truth, "truth", "correlation of the unit with what is known to be in the images"),
+    "true r": Measure(
+        correlation_with_truth, "truth", "correlation of the unit with what the images are known to show"
+    ),
     "true AUPRC": Measure(unit_finds_label, "truth", "finding the images with the named thing by the unit"),
     "F1": Measure(f1, "truth", "the unit's top 5 % of the images against those with the named thing"),
     "IoU": Measure(iou, "truth", "the same, both over either"),

@@ -1,4 +1,4 @@
-"""Measures of classes: is the label like the unit's own class, and does switching the unit off hurt what it speaks of?"""
+"""Of classes: is the label like the unit's own class, and does switching the unit off hurt what it speaks of?"""
 
 from jaxtyping import Float
 from torch import Tensor
@@ -13,5 +13,5 @@ def text_similarity(seen: Seen) -> Float[Tensor, "units"]:
 
 
 def ablation(seen: Seen) -> Float[Tensor, "units"]:
-    """Pearson's r over the classes of what a class's logit loses without the unit, and the cosine of label and class."""
+    """Pearson's r over the classes: what a class's logit loses without the unit, and how alike label and class are."""
     return correlation(seen)

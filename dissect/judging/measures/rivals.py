@@ -13,8 +13,8 @@ def rivals(seen: Seen) -> Float[Tensor, "units"]:
 
     Labels are compared by their scores, each standardised over the images: how large a score is does not say who
     wins. The winner is the unit with the group's highest value; images where two have it do not count. Labels that tie
-    share the point. The mean over a group of U judged units that all won something is 1/U for labels that say nothing of
-    the winner, for a constant one too. NaN for a unit without judged rivals, or that never won.
+    share the point. The mean over a group of U judged units that all won something is 1/U for labels that say nothing
+    of the winner, for a constant one too. NaN for a unit without judged rivals, or that never won.
     """
     share = torch.full((seen.values.shape[1],), torch.nan, dtype=torch.float64)
     if seen.group is None:

@@ -98,7 +98,7 @@ def groups_of(dissection: Dissection, layer: str, units: Sequence[int]) -> Int[T
     return at % (width // competitors) if about.get("layout") == "strided" else at // competitors
 
 
-def _presence(truth: Mapping[str, Int[Tensor, "images"]], halves: Halves) -> dict[str, Float[Tensor, "images"]]:
+def _presence(truth: Mapping[str, Int[Tensor, "images"]], halves: Halves) -> dict[str, Float[Tensor, "held"]]:
     """Of every phrase on the held-out images; NaN where it is not known of some image of a block."""
     table = torch.stack(list(truth.values()), 1).double()
     held = halves.judged(table.where(table >= 0, torch.nan))

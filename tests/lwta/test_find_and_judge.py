@@ -6,7 +6,7 @@ import json
 import pytest
 from torch import nn
 
-from competition_layers import create_model
+from competition_layers import create_model, save_model
 from dissect import DescribeOptions, Dissection, Naming, describe, load_concepts, load_encoder, open_probe
 from dissect.folder.sources import write_encoder
 from lwta.commands import find, judge
@@ -20,6 +20,7 @@ def place(tmp_path_factory):
     place = tmp_path_factory.mktemp("named")
     scenes = write_scenes(place / "scenes", splits={"probe": 40}, size=64, processes=1, progress=False)
     model: nn.Module = create_model("resnet10t", competitors=4, num_classes=10, image_size=32)
+    save_model(model, place / "model")
     describe(model, open_probe(scenes / "probe"), load_concepts("scenes"), load_encoder("bundled"), place / "names")
     return place
 
@@ -90,7 +91,8 @@ def test_an_encoder_that_a_dissection_names_is_not_fetched_by_its_word(place, ca
 def test_judge_prints_a_table_a_layer_and_says_what_it_means(place, tmp_path, capsys):
     out = tmp_path / "verdicts.json"
     probe = str(place / "scenes" / "probe")
-    assert judge.main([str(place / "names"), "--truth", probe, "--images", probe, "--effects", "--out", str(out)]) == 0
+    effects = ["--effects", "--images", probe, "--model", str(place / "model")]
+    assert judge.main([str(place / "names"), "--truth", probe, *effects, "--out", str(out)]) == 0
     printed = capsys.readouterr().out
     columns = "r AUPRC rivals CoSy AUC CoSy MAD true r true AUPRC F1 IoU effect"
     assert columns.split() in [line.split() for line in printed.splitlines()]
@@ -109,7 +111,7 @@ def test_two_methods_are_judged_on_the_same_units_beside_random_weights(place, t
     describe(model, open_probe(scenes / "probe"), *described, tmp_path / "wpmi", options)
     out = tmp_path / "verdicts.csv"
     judge.main([str(tmp_path / "wpmi"), "--untrained", str(place / "names"), "--out", str(out)])
-    rows = list(csv.DictReader(out.open()))
+    rows = list(csv.DictReader(out.read_text().splitlines()))
     assert [row["control"] for row in rows if row["measure"] == "r"][-1] == "random weights"
     assert "random weights" in capsys.readouterr().out
 

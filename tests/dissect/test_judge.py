@@ -17,6 +17,7 @@ from dissect import (
     open_probe,
     score_units,
 )
+from dissect.judging.effects import class_effects
 from dissect.judging.truth import agreement, overlap
 
 CONCEPTS = ConceptSet(("boat", "palm", "sun", "rock", "kite", "tent"), source="words")
@@ -123,3 +124,15 @@ def test_the_overlap_is_that_of_places():
     half = torch.zeros(3, 8, 8)
     half[1, :2, :4] = 1
     assert overlap(half, masks, share=8 / 192) == 0.5
+
+
+def test_the_effect_of_a_unit_on_a_class_is_its_weight_times_its_mean(dissection, tmp_path):
+    images = torch.randint(0, 256, (30, 4, 4, 3), dtype=torch.uint8, generator=torch.Generator().manual_seed(5))
+    save_file({"images": images}, tmp_path / "probe.safetensors")
+    probe = open_probe(tmp_path / "probe.safetensors")
+    model = nn.Sequential(nn.Linear(48, 6), nn.ReLU(), nn.Linear(6, 3)).eval()
+    model.image_transform = pixels
+    found = class_effects(model, probe, "1", [4, 2], width=6)
+    with torch.no_grad():
+        means = model[:2](torch.stack([pixels(probe[i]) for i in range(30)])).mean(0)
+    assert found.allclose((model[2].weight.detach() * means)[:, [4, 2]].double(), atol=1e-5)

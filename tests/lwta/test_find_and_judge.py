@@ -6,7 +6,7 @@ import json
 import pytest
 from torch import nn
 
-from competition_layers import create_model, save_model
+from competition_layers import create_model
 from dissect import DescribeOptions, Dissection, Naming, describe, load_concepts, load_encoder, open_probe
 from dissect.folder.sources import write_encoder
 from lwta.commands import find, judge
@@ -20,7 +20,6 @@ def place(tmp_path_factory):
     place = tmp_path_factory.mktemp("named")
     scenes = write_scenes(place / "scenes", splits={"probe": 40}, size=64, processes=1, progress=False)
     model: nn.Module = create_model("resnet10t", competitors=4, num_classes=10, image_size=32)
-    save_model(model, place / "model")
     describe(model, open_probe(scenes / "probe"), load_concepts("scenes"), load_encoder("bundled"), place / "names")
     return place
 
@@ -91,10 +90,9 @@ def test_an_encoder_that_a_dissection_names_is_not_fetched_by_its_word(place, ca
 def test_judge_prints_a_table_a_layer_and_says_what_it_means(place, tmp_path, capsys):
     out = tmp_path / "verdicts.json"
     probe = str(place / "scenes" / "probe")
-    effects = ["--effects", "--images", probe, "--model", str(place / "model")]
-    assert judge.main([str(place / "names"), "--truth", probe, *effects, "--out", str(out)]) == 0
+    assert judge.main([str(place / "names"), "--truth", probe, "--out", str(out)]) == 0
     printed = capsys.readouterr().out
-    columns = "r AUPRC rivals CoSy AUC CoSy MAD true r true AUPRC F1 IoU effect"
+    columns = "r AUPRC rivals CoSy AUC CoSy MAD true r true AUPRC F1 IoU"
     assert columns.split() in [line.split() for line in printed.splitlines()]
     assert "sanity tests" in printed and "which gave the names" in printed
     (layer,) = json.loads(out.read_text())["layers"]

@@ -1,7 +1,7 @@
 """Networks against each other on the same images: accuracy, sparsity, cost, names."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Int
@@ -14,9 +14,14 @@ from competition_layers.decision import has_decision
 from ..folder.dissection import Dissection
 from ..probe.probe_images import ProbeImages
 from ..recording.subject import architecture, competitors_of, default_layer, label_names
+from .calibration import measure_calibration
 from .decisions import measure_decision
 from .figures import Comparison, Names, NetworkFigures
-from .measuring import device_name, inputs_of, measure_accuracy, measure_milliseconds, measure_sparsity
+from .findings import PerPicture, paired_findings
+from .measuring import device_name, inputs_of, measure_answers, measure_milliseconds, measure_sparsity
+from .monosemanticity import measure_alike
+from .robustness import measure_robustness
+from .seeds import kinds_of, seed_figures, seed_findings
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,25 @@ class Compared:
     dissection: Dissection | None = None
 
 
+@dataclass(frozen=True)
+class Asked:
+    """What a comparison measures, and how.
+
+    Args:
+        layer: where sparsity is measured; by default each network's last site.
+        samples: draws that are averaged over; every draw is seeded.
+        batch_size: images a step, and in each timed run.
+        robustness: also corrupted pictures and an attack, on up to 500 pictures: some 50 passes over them.
+        seeds: networks whose names differ in their last number alone are seeds of one kind.
+    """
+
+    layer: str | None = None
+    samples: int = 8
+    batch_size: int = 64
+    robustness: bool = False
+    seeds: bool = False
+
+
 def compare(
     networks: Mapping[str, nn.Module | Compared],
     data: ProbeImages,
@@ -35,52 +59,39 @@ def compare(
     layer: str | None = None,
     samples: int = 8,
     batch_size: int = 64,
+    robustness: bool = False,
+    seeds: bool = False,
 ) -> Comparison:
     """The figures of `networks` (by name) on the labelled images `data`, each by the same method at the same layer.
 
-    Where layers or methods differ all the same, `Comparison.remarks` says so.
+    Where layers or methods differ all the same, `Comparison.remarks` says so; `Comparison.findings` says what is ahead,
+    paired over pictures, or over seeds.
 
     Args:
-        layer: where sparsity is measured; by default each network's last site.
-        samples: draws that are averaged over; every draw is seeded.
+        layer, samples, batch_size, robustness, seeds: see `Asked`.
 
     Raises:
         ValueError: no network, an unknown layer, images without labels, or a label that a network does not know (the
-            nearest is offered).
+            nearest is offered); with `seeds` a name that does not end in a number.
     """
     if not networks:
         raise ValueError("Expected at least one network to compare but got none")
+    asked = Asked(layer, samples, batch_size, robustness, seeds)
     known = {name: each if isinstance(each, Compared) else Compared(each) for name, each in networks.items()}
     models = {name: each.model.eval() for name, each in known.items()}
+    if seeds:
+        kinds_of(models)
     targets = {name: class_indices(name, model, data) for name, model in models.items()}
     layers = {name: layer or default_layer(model, next(inputs_of(model, data, 1))) for name, model in models.items()}
     for name, model in models.items():
         check_layer(model, layers[name])
     milliseconds = measure_milliseconds(models, data, batch_size)
-    figures = []
+    figures, pictures = [], {}
     for name, each in known.items():
-        model, shown_as = each.model, f"compare {name}"
-        rules = sorted({layer.competition.inference for layer in competitions(model).values()})
-        passes = inputs_of(model, data, batch_size, shown_as=shown_as)
-        figures.append(
-            NetworkFigures(
-                name=name,
-                architecture=architecture(model),
-                competitors=competitors_of(model.get_submodule(layers[name])),
-                rule=" and ".join(rules) or "nothing competes",
-                accuracy=measure_accuracy(model, passes, targets[name], samples),
-                sparsity=measure_sparsity(model, data, batch_size, layers[name], shown_as=shown_as),
-                parameters=sum(parameter.numel() for parameter in model.parameters()),
-                milliseconds=milliseconds[name],
-                training_seconds=each.training_seconds,
-                names=() if each.dissection is None else count_names(each.dissection),
-                decision=measure_decision(
-                    model, inputs_of(model, data, batch_size, shown_as=shown_as), label_names(model), each.dissection
-                )
-                if has_decision(model)
-                else None,
-            )
+        one, pictures[name] = _figures_of(
+            name, each, data, targets[name], replace(asked, layer=layers[name]), milliseconds[name]
         )
+        figures.append(one)
     return Comparison(
         networks=tuple(figures),
         data=data.source,
@@ -89,7 +100,42 @@ def compare(
         batch=min(batch_size, len(data)),
         device=device_name(next(iter(models.values()))),
         names_differ=_different([each.dissection for each in known.values() if each.dissection is not None]),
+        findings=seed_findings(figures) if seeds else paired_findings(pictures),
+        seeds=seed_figures(figures) if seeds else (),
     )
+
+
+def _figures_of(
+    name: str, each: Compared, data: ProbeImages, targets: Int[Tensor, "images"], asked: Asked, milliseconds: float
+) -> tuple[NetworkFigures, PerPicture]:
+    """One network's figures, and what it did on each picture."""
+    model, shown_as, batch_size, layer = each.model, f"compare {name}", asked.batch_size, asked.layer or ""
+    rules = sorted({layer.competition.inference for layer in competitions(model).values()})
+    passes = inputs_of(model, data, batch_size, shown_as=shown_as)
+    accuracy, logits = measure_answers(model, passes, targets, asked.samples)
+    figures = NetworkFigures(
+        name=name,
+        architecture=architecture(model),
+        competitors=competitors_of(model.get_submodule(layer)),
+        rule=" and ".join(rules) or "nothing competes",
+        accuracy=accuracy,
+        calibration=measure_calibration(logits, targets),
+        sparsity=measure_sparsity(model, data, batch_size, layer, shown_as=shown_as),
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        milliseconds=milliseconds,
+        training_seconds=each.training_seconds,
+        names=() if each.dissection is None else count_names(each.dissection),
+        decision=measure_decision(
+            model, inputs_of(model, data, batch_size, shown_as=shown_as), label_names(model), each.dissection
+        )
+        if has_decision(model)
+        else None,
+        robustness=measure_robustness(model, data, targets, batch_size=batch_size, draws=asked.samples)
+        if asked.robustness
+        else None,
+    )
+    nll = torch.nn.functional.cross_entropy(logits, targets, reduction="none")
+    return figures, PerPicture(logits.argmax(1) == targets, nll)
 
 
 def class_indices(name: str, model: nn.Module, data: ProbeImages) -> Int[Tensor, "images"]:
@@ -113,7 +159,7 @@ def count_names(dissection: Dissection) -> tuple[Names, ...]:
     for layer in dissection.layers:
         units = (dissection.description(layer, unit) for unit in range(dissection.units(layer)))
         distinct = len({unit.description for unit in units if unit.named})
-        found.append(Names(layer, dissection.outcomes(layer), distinct))
+        found.append(Names(layer, dissection.outcomes(layer), distinct, measure_alike(dissection, layer)))
     return tuple(found)
 
 

@@ -17,6 +17,64 @@ class Accuracy:
 
 
 @dataclass(frozen=True)
+class Calibration:
+    """How far probabilities by the saved rule can be believed: negative log-likelihood in nats, and expected
+    calibration error; `scaled`: after temperature scaling fitted on the other half of the pictures."""
+
+    nll: float
+    error: float
+    temperature: float  # below 1: the network was too careful, above: too sure
+    nll_scaled: float
+    error_scaled: float
+
+
+@dataclass(frozen=True)
+class Attack:
+    """Right answers on pictures changed by at most `epsilon` of full scale to make them wrong."""
+
+    epsilon: float
+    draws: int
+    argmax: float  # gradients and answers by argmax (the one figure where nothing competes)
+    sample: float | None  # gradients averaged over `draws`, and so the answers
+
+
+@dataclass(frozen=True)
+class Robustness:
+    """Right answers under each common corruption, at strengths 1 to 5, and under attack (None: not measured)."""
+
+    images: int
+    corrupted: Mapping[str, tuple[float, ...]]
+    attack: Attack | None
+
+    @property
+    def mean_corrupted(self) -> float:
+        """Over all corruptions and strengths."""
+        shares = [share for shares in self.corrupted.values() for share in shares]
+        return sum(shares) / len(shares)
+
+
+@dataclass(frozen=True)
+class Alike:
+    """How alike the pictures are that a unit answers to (MS score): the median and the best unit of a layer.
+
+    `chance` is the score of a unit that answers to all pictures alike: the mean cosine of two of them.
+    """
+
+    median: float | None  # None: no unit's activation varies
+    best: float | None
+    chance: float
+
+
+@dataclass(frozen=True)
+class SeedFigures:
+    """Of one kind of network the mean over its seeds, and half of its 95 % interval (None: one seed)."""
+
+    name: str
+    seeds: int
+    figures: Mapping[str, tuple[float, float | None]]
+
+
+@dataclass(frozen=True)
 class Sparsity:
     """How many units of one layer a decision rests on.
 
@@ -44,6 +102,7 @@ class Names:
     layer: str
     outcomes: Mapping[str, int]
     distinct: int
+    alike: Alike | None = None
 
     @property
     def units(self) -> int:
@@ -96,6 +155,8 @@ class NetworkFigures:
     training_seconds: float | None  # None where it is not known
     names: tuple[Names, ...] = ()  # of each layer of its dissection, where there is one
     decision: Decision | None = None  # of a network that ends in a decision layer
+    calibration: Calibration | None = None
+    robustness: Robustness | None = None  # where it was asked for
 
 
 @dataclass(frozen=True)
@@ -109,6 +170,8 @@ class Comparison:
     batch: int  # images in a timed run
     device: str
     names_differ: str = ""  # what the dissections differ in: their counts are then no comparison
+    findings: tuple[str, ...] = ()  # a sentence each
+    seeds: tuple[SeedFigures, ...] = ()  # where networks are seeds of one another
 
     @property
     def remarks(self) -> tuple[str, ...]:

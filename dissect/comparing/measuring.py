@@ -13,7 +13,7 @@ from competition_layers import StochasticLWTA, competitions, predict
 from competition_layers.attribution import METHODS, contributions, logits_without
 from competition_layers.metrics import deciding_units, effective_density
 
-from ..probe.passes import shared_batches
+from ..probe.passes import Transform, shared_batches
 from ..probe.probe_images import ProbeImages
 from ..recording.subject import default_transform
 from .figures import Accuracy, Sparsity
@@ -26,34 +26,47 @@ Batch = Float[Tensor, "images channels height width"]
 
 
 def inputs_of(
-    model: nn.Module, data: ProbeImages, batch_size: int, *, limit: int | None = None, shown_as: str = ""
+    model: nn.Module,
+    data: ProbeImages,
+    batch_size: int,
+    *,
+    limit: int | None = None,
+    shown_as: str = "",
+    transform: Transform | None = None,
 ) -> Iterator[Batch]:
-    """The network's inputs, batch by batch, of `limit` evenly spread images; a bar shows progress under a name."""
+    """The network's inputs, batch by batch, of `limit` evenly spread images; a bar shows progress under a name.
+
+    Args:
+        transform: from a picture to an input; by default the network's own.
+    """
     chosen = range(0, len(data), max(1, len(data) // (limit or len(data))))[:limit]
     runs = [chosen[at : at + batch_size] for at in range(0, len(chosen), batch_size)]
     device = next(model.parameters()).device
     with tqdm(total=len(chosen), desc=shown_as, unit="image", disable=None if shown_as else True, leave=False) as steps:
-        for _, (x,) in shared_batches(data, [default_transform(model)], runs):
+        for _, (x,) in shared_batches(data, [transform or default_transform(model)], runs):
             yield x.to(device)
             steps.update(len(x))
 
 
-def measure_accuracy(
+def measure_answers(
     model: nn.Module, passes: Iterable[Batch], targets: Int[Tensor, "images"], samples: int
-) -> Accuracy:
-    """The share of right answers by each rule; every draw is seeded."""
+) -> tuple[Accuracy, Float[Tensor, "images classes"]]:
+    """The share of right answers by each rule, and the logits by the saved one (on the CPU); every draw is seeded."""
     asked: dict[str, int | None] = {"saved": None}
     if competitions(model):
         asked |= {"argmax": 0, "sample": 1, "samples": samples}
     right = dict.fromkeys(asked, 0)
     generator, done = torch.Generator().manual_seed(0), 0
+    saved: list[Tensor] = []
     for x in passes:
         here = targets[done : done + len(x)]
         done += len(x)
         for which, draws in asked.items():
-            logits = predict(model, x, samples=draws, generator=generator)
-            right[which] += int((logits.argmax(1).cpu() == here).sum())
-    return Accuracy(**{which: count / done for which, count in right.items()})
+            logits = predict(model, x, samples=draws, generator=generator).float().cpu()
+            right[which] += int((logits.argmax(1) == here).sum())
+            if which == "saved":
+                saved.append(logits)
+    return Accuracy(**{which: count / done for which, count in right.items()}), torch.cat(saved)
 
 
 def measure_sparsity(model: nn.Module, data: ProbeImages, batch_size: int, layer: str, *, shown_as: str) -> Sparsity:

@@ -23,6 +23,7 @@ from ..comparing.figures import Comparison
 from ..explaining.explanation import Explanation
 from ..naming.description import OUTCOMES
 from .disagreements import disagreements
+from .figure_tables import figure_tables
 from .numbers import duration, percent, signed
 from .pictures import COLOURS, picture_uri, region_names, regions_uri, strip_uri, veil_uri
 from .record import write_record
@@ -101,9 +102,10 @@ def render_page(path: str | Path, template: str, *, scripts: Sequence[str] = (),
         "needed": needed,
         "disagreements": disagreements,
         "switch_data": switch_data,
+        "heading": lambda name: name[:1].upper() + name[1:],
         "stem": lambda name: Path(name).name or name,
     }
-    environment.globals |= {"colours": COLOURS, "outcomes": OUTCOMES}
+    environment.globals |= {"colours": COLOURS, "outcomes": OUTCOMES, "figure_tables": figure_tables}
     page = environment.get_template(template).render(script=_script(scripts), **values)
     with write_file(path) as temporary:
         temporary.write_text(page, encoding="utf-8")

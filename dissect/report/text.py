@@ -8,6 +8,7 @@ from ..comparing.figures import Comparison, Decision
 from ..explaining.explanation import Explanation
 from ..naming.description import OUTCOMES
 from .disagreements import disagreements
+from .figure_tables import figure_tables
 from .numbers import duration, percent, signed
 from .sentence import other_layer, sentence_of
 from .sums import lead_parts, needed
@@ -130,6 +131,9 @@ def comparison_text(comparison: Comparison) -> str:
             *("named", "distinct names", "name is the class"),
         )
         lines += ["", *aligned([columns, *(_decision_row(*each) for each in decisions)], left=(0,))]
+    for table in figure_tables(comparison):
+        lines += ["", f"  {table.title}", *aligned([table.columns, *table.rows], left=(0,))]
+    lines += ["", *(f"  {plain(said)}" for said in comparison.findings)] if comparison.findings else []
     return "\n".join([*lines, *(f"  {plain(remark)}" for remark in comparison.remarks)])
 
 

@@ -20,6 +20,8 @@ def compare(
     data: Path,
     layer: str | None = None,
     samples: int = 8,
+    robustness: bool = False,
+    seeds: bool = False,
     limit: int | None = None,
     batch_size: int = 64,
     device: str | None = None,
@@ -33,6 +35,9 @@ def compare(
         data: a folder of test images, one folder a class.
         layer: where densities are measured; by default each network's last site.
         samples: draws to average over, where units compete.
+        robustness: also corrupted pictures (seven kinds, five strengths) and an attack, on up to 500 images: long.
+        seeds: runs whose names differ in their last number alone (sparse-0, sparse-1) are seeds of one network: means
+            with intervals over them.
         limit: so many images only, evenly spread.
         batch_size: images a step, and in each timed run.
         device: cpu, cuda, ...; by default an accelerator where there is one.
@@ -59,7 +64,9 @@ def compare(
         else:
             network = open_model(run)
         networks[name] = Compared(network.to(where), training_seconds(run), dissection)
-    comparison = compare_networks(networks, images, layer=layer, samples=samples, batch_size=batch_size)
+    comparison = compare_networks(
+        networks, images, layer=layer, samples=samples, batch_size=batch_size, robustness=robustness, seeds=seeds
+    )
     print(comparison_text(comparison))
     print(f"The page is {plain(render_report(out, comparison=comparison))}")
 

@@ -1,0 +1,240 @@
+"""Do competing units behave like features? Planted shortcuts, found by name, switched off, the head refitted.
+
+    python benchmarks/shortcuts.py [--out DIR] [--seeds 5] [--table] [--quick]
+
+Painted scenes of two classes. In 95 % of the training pictures something accompanies the class that does not make it:
+a balloon in the sky (class 1 has it), the ground (sand or grass), a written mark in a corner. In the other splits all
+four groups, class times shortcut, are equally large. Four networks that differ in their last activation alone are
+trained on the biased pictures. Then, on the test pictures, accuracy and the worst of the four groups for
+
+    biased[, refit]     the network as it is; its last map fitted anew to the biased training pictures
+    by name             units whose verified name is the shortcut, off      (names: bundled CLIP, 600 balanced pictures)
+    by name, refit      the same, the last map fitted anew to the biased training pictures
+    at random, refit    as many other units off (mean of 10 draws): what switching off alone does
+    by truth[, refit]   units that follow the shortcut (|r| > .3, and more than they follow the class), off
+    oracle              nothing off, the last map fitted anew to 600 balanced pictures (deep feature reweighting)
+
+The word list knows balloons and grounds. The mark has no word: its concept is given by 100 pairs of pictures with and
+without it (the mean difference of their embeddings). Every network is a JSON file: what is finished is not done again.
+"""
+
+import argparse
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image, ImageDraw
+from runs import interval
+from safetensors.torch import load_file, save_file
+from small_networks import KINDS, build, train
+from torch import Tensor
+
+from competition_layers.files import write_file
+from dissect import LayerRecord, PixelEncoder, Space, load_concepts, load_encoder, name_verified
+from dissect.editing.refitting import head_inputs, refit_head
+from dissect.naming.halves import halve
+from pictures.scenes import COLOURS, Item, Plan, draw_plan, is_telling, paint_plan
+
+CLASSES = ("park", "village")
+SHORTCUTS = ("object", "ground", "mark")
+WORDS = {"object": ("balloon",), "ground": ("sand", "grass"), "mark": ("the written mark",)}  # in a name: it is the one
+ROWS = (
+    "biased",
+    "biased, refit",
+    "by name",
+    "by name, refit",
+    "at random, refit",
+    "by truth",
+    "by truth, refit",
+    "oracle",
+)
+SPLITS = {"train": 2000, "balanced": 600, "probe": 600, "test": 1000}
+BIAS, FOLLOWS, EPOCHS, RANDOM_DRAWS, PAIRS = 0.95, 0.3, 8, 10, 100
+
+
+def paint_one(shortcut: str, label: int, there: bool, rng: np.random.Generator) -> Image.Image:
+    """A picture of 64 px of a class, with the shortcut or without (ground: sand or grass)."""
+    while True:
+        plan = draw_plan("train", rng)
+        if plan.label == CLASSES[label]:
+            picture, things = paint_plan(_with(plan, shortcut, there, rng), 64, rng)
+            if is_telling(plan.label, "train", things, 64):
+                break
+    if shortcut == "mark" and there:
+        canvas = ImageDraw.Draw(picture)
+        canvas.rectangle([40, 52, 63, 63], fill=(20, 20, 24))
+        canvas.text((42, 52), "SALE", fill=(255, 240, 120), font_size=9)
+    return picture
+
+
+def _with(plan: Plan, shortcut: str, there: bool, rng: np.random.Generator) -> Plan:
+    if shortcut == "ground":
+        place = replace(plan.place, ground="sand" if there else "grass", weather="clear")
+        return replace(plan, place=place)
+    items = tuple(item for item in plan.items if item.kind != "balloon")
+    if shortcut == "object" and there:
+        colour = list(COLOURS)[rng.integers(len(COLOURS))]
+        x, foot = rng.uniform(0.15, 0.85), rng.uniform(0.28, 0.36)
+        items = (*items, Item("balloon", colour, x, foot, 0.2, 0.27, 0.6, False))
+    return replace(plan, items=items)
+
+
+def painted(shortcut: str, split: str, count: int) -> dict[str, Tensor]:
+    """Pictures of 64 px, their classes, and whether the shortcut is there."""
+    rng = np.random.default_rng([SHORTCUTS.index(shortcut), list(SPLITS).index(split)])
+    label = rng.permutation(np.arange(count) % 2)
+    alike = rng.random(count) < BIAS if split == "train" else (np.arange(count) // 2) % 2 == 0
+    if split != "train":  # four groups of one size
+        label = np.arange(count) % 2
+    there = np.where(alike, label, 1 - label).astype(bool)
+    images = [np.asarray(paint_one(shortcut, int(c), bool(t), rng)) for c, t in zip(label, there, strict=True)]
+    return {
+        "images": torch.from_numpy(np.stack(images)),
+        "label": torch.from_numpy(label),
+        "there": torch.from_numpy(there),
+    }
+
+
+def prepared(shortcut: str, sizes: dict[str, int], out: Path) -> dict[str, Tensor]:
+    """All splits of a shortcut and the embeddings of its probe pictures, made once."""
+    path = out / f"{shortcut}.safetensors"
+    if not path.is_file():
+        encoder, found = load_encoder("bundled"), {}
+        for split, count in sizes.items():
+            found |= {f"{split}.{key}": value for key, value in painted(shortcut, split, count).items()}
+        found["probe.embeddings"] = _embedded(encoder, found["probe.images"])
+        rng = np.random.default_rng(9)
+        pairs = [torch.from_numpy(np.stack([np.asarray(paint_one(shortcut, i % 2, there, rng)) for i in range(PAIRS)]))
+                 for there in (True, False)]  # fmt: skip
+        with_it, without = (_embedded(encoder, images).mean(0) for images in pairs)
+        found["example"] = F.normalize(with_it - without, dim=0)
+        with write_file(path) as temporary:
+            save_file({key: value.contiguous() for key, value in found.items()}, temporary)
+    return load_file(path)
+
+
+@torch.no_grad()
+def _embedded(encoder: PixelEncoder, images: Tensor) -> Tensor:
+    made = [encoder.preprocess(Image.fromarray(image.numpy())) for image in images]
+    return torch.cat([encoder.encode_batch(part) for part in torch.stack(made).split(100)])
+
+
+def network_input(images: Tensor) -> Tensor:
+    """32 px, in the networks' range."""
+    x = images.permute(0, 3, 1, 2).float() / 255
+    return (F.interpolate(x, size=32, mode="area") - 0.5) / 0.25
+
+
+def rows_of(shortcut: str, kind: str, seed: int, data: dict[str, Tensor], epochs: int) -> dict[str, dict[str, float]]:
+    """One network trained, edited in every way, measured: accuracy, worst group, units off."""
+    x = {split: network_input(data[f"{split}.images"]) for split in SPLITS}
+    y = {split: data[f"{split}.label"] for split in SPLITS}
+    model = train(build(kind, CLASSES, seed), x["train"], y["train"], epochs=epochs, seed=seed)
+    said = {split: head_inputs(model, x[split].split(250)) for split in SPLITS}
+    named = units_by_name(shortcut, said["probe"], kind, data)
+    true = units_by_truth(said["probe"], y["probe"], data["probe.there"])
+    head, kept = model.decision_votes, {k: v.clone() for k, v in model.decision_votes.state_dict().items()}
+
+    def figures(off: Sequence[int], fit_on: str = "") -> dict[str, float]:
+        head.load_state_dict(kept)
+        with torch.no_grad():
+            head.weight[:, list(off)] = 0
+        if fit_on:
+            refit_head(model, said[fit_on], y[fit_on])
+        with torch.no_grad():
+            right = head(said["test"]).argmax(1) == y["test"]
+        groups = y["test"] * 2 + data["test.there"].long()
+        worst = min(right[groups == group].float().mean().item() for group in range(4))
+        return {"accuracy": right.float().mean().item(), "worst": worst, "units": len(off)}
+
+    others = [unit for unit in range(said["test"].shape[1]) if unit not in named]
+    generator = torch.Generator().manual_seed(seed)
+    drawn = [
+        [others[i] for i in torch.randperm(len(others), generator=generator)[: len(named)]] for _ in range(RANDOM_DRAWS)
+    ]
+    at_random = [figures(off, "train") for off in drawn]
+    return {
+        "biased": figures([]),
+        "biased, refit": figures([], "train"),
+        "by name": figures(named),
+        "by name, refit": figures(named, "train"),
+        "at random, refit": {key: float(np.mean([one[key] for one in at_random])) for key in at_random[0]},
+        "by truth": figures(true),
+        "by truth, refit": figures(true, "train"),
+        "oracle": figures([], "balanced"),
+    }
+
+
+def units_by_name(shortcut: str, said: Tensor, kind: str, data: dict[str, Tensor]) -> list[int]:
+    """Units whose name, verified on pictures that did not choose it, has a word of the shortcut."""
+    concepts = load_concepts("scenes")
+    vectors = load_encoder("bundled").encode_texts(concepts)
+    names = concepts.names
+    if shortcut == "mark":
+        vectors, names = torch.cat([vectors, data["example"][None]]), (*names, WORDS["mark"][0])
+    space = Space(data["probe.embeddings"], vectors, tuple(names))
+    won = {"mean": said != 0} if kind in ("competing", "top-k") else None
+    described, _ = name_verified(
+        LayerRecord("decision", {"mean": said}, won), "mean", space, halve(space.image_embeddings)
+    )
+    return [unit.unit for unit in described if any(word in unit.description for word in WORDS[shortcut])]
+
+
+def units_by_truth(said: Tensor, label: Tensor, there: Tensor) -> list[int]:
+    """Units that follow the shortcut, and more than the class; the two are uncorrelated on the probe pictures."""
+    by_shortcut, by_class = (_correlation(said, of.float()).abs() for of in (there, label))
+    return ((by_shortcut > FOLLOWS) & (by_shortcut > by_class)).nonzero()[:, 0].tolist()
+
+
+def _correlation(values: Tensor, with_: Tensor) -> Tensor:
+    a, b = values - values.mean(0), with_ - with_.mean()
+    return (a * b[:, None]).sum(0) / (a.norm(dim=0) * b.norm()).clamp_min(1e-9)
+
+
+def tell(out: Path, seeds: int) -> None:
+    """The tables: accuracy and worst group, mean over seeds with the half width of the 95 % interval."""
+    for shortcut in SHORTCUTS:
+        print(
+            f"\n### {shortcut}\n\n| units off | "
+            + " | ".join(f"{k}: accuracy | worst group | units" for k in KINDS)
+            + " |"
+        )
+        print("|---|" + "---:|" * (3 * len(KINDS)))
+        for row in ROWS:
+            cells = []
+            for kind in KINDS:
+                paths = [out / f"{shortcut}-{kind}-{seed}.json" for seed in range(seeds)]
+                found = [json.loads(path.read_text())[row] for path in paths if path.is_file()]
+                cells += [interval([100 * one[key] for one in found]) for key in ("accuracy", "worst")]
+                cells.append(f"{np.mean([one['units'] for one in found]):.1f}" if found else "")
+            print(f"| {row} | " + " | ".join(cells) + " |")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--out", type=Path, default=Path("benchmarks-shortcuts"))
+    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--table", action="store_true", help="train nothing, print what is finished")
+    parser.add_argument("--quick", action="store_true", help="few pictures, one seed")
+    asked = parser.parse_args()
+    sizes, epochs = dict(SPLITS), EPOCHS
+    if asked.quick:
+        asked.out, asked.seeds, sizes, epochs = asked.out / "quick", 1, dict.fromkeys(SPLITS, 120), 1
+    torch.set_num_threads(1)
+    jobs = [(shortcut, kind, seed) for seed in range(asked.seeds) for shortcut in SHORTCUTS for kind in KINDS]
+    for shortcut, kind, seed in [] if asked.table else jobs:
+        path = asked.out / f"{shortcut}-{kind}-{seed}.json"
+        if not path.is_file():
+            rows = rows_of(shortcut, kind, seed, prepared(shortcut, sizes, asked.out), epochs)
+            with write_file(path) as temporary:
+                temporary.write_text(json.dumps(rows, indent=1))
+            print(f"{path.name}: " + "; ".join(f"{row} {one['worst']:.2f}" for row, one in rows.items()), flush=True)
+    tell(asked.out, asked.seeds)
+
+
+if __name__ == "__main__":
+    main()

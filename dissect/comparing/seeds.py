@@ -1,0 +1,88 @@
+"""Networks that are seeds of one another: means with intervals over seeds, and what is ahead, paired over them."""
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+from statistics import mean, stdev
+
+from .figures import NetworkFigures, SeedFigures
+from .findings import sentence
+
+# 97.5 % points of Student's t for 1 .. 20 degrees of freedom; beyond, the normal's serves
+_T = (12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160, 2.145, 2.131,
+      2.120, 2.110, 2.101, 2.093, 2.086)  # fmt: skip
+
+
+def kinds_of(names: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Names that differ in their last number alone are seeds of one kind: kind, that number, name.
+
+    >>> kinds_of(["sparse-0", "sparse-1", "dense_seed1"])
+    {'sparse': {'0': 'sparse-0', '1': 'sparse-1'}, 'dense': {'1': 'dense_seed1'}}
+
+    Raises:
+        ValueError: a name without a number at its end.
+    """
+    found: dict[str, dict[str, str]] = {}
+    for name in names:
+        parts = re.fullmatch(r"(.*?)[-_. ]*(?:seed)?[-_ ]?(\d+)", name)
+        if parts is None:
+            raise ValueError(
+                f"Expected names that end in the number of a seed (sparse-0, sparse-1, dense-0) but got {name!r}"
+            )
+        found.setdefault(parts[1] or name, {})[parts[2]] = name
+    return found
+
+
+def seed_figures(networks: Sequence[NetworkFigures]) -> tuple[SeedFigures, ...]:
+    """Means over the seeds of each kind, with half of their 95 % interval (Student's t)."""
+    of = {network.name: _figures(network) for network in networks}
+    rows = []
+    for kind, seeds in kinds_of(of).items():
+        runs = [of[name] for name in seeds.values()]
+        shared = [figure for figure in runs[0] if all(figure in run for run in runs)]
+        means = {figure: _with_interval([run[figure] for run in runs]) for figure in shared}
+        rows.append(SeedFigures(kind, len(runs), means))
+    return tuple(rows)
+
+
+def seed_findings(networks: Sequence[NetworkFigures]) -> tuple[str, ...]:
+    """Each kind of network against the first: differences in accuracy, paired where both have the seed."""
+    accuracy = {network.name: network.accuracy.saved for network in networks}
+    (first, base), *others = kinds_of(accuracy).items()
+    said = []
+    for kind, seeds in others:
+        apart = [100 * (accuracy[seeds[s]] - accuracy[base[s]]) for s in seeds if s in base]
+        middle, half = _with_interval(apart) if apart else (0.0, None)
+        if half is None:
+            said.append(f"{kind} and {first} share {len(apart)} seeds: too few to say which is ahead.")
+        else:
+            said.append(
+                sentence(
+                    (kind, first), "points of accuracy", (middle, middle - half, middle + half),
+                    f"paired over {len(apart)} seeds",
+                )
+            )  # fmt: skip
+    return tuple(said)
+
+
+def _figures(network: NetworkFigures) -> dict[str, float]:
+    """What is averaged over seeds, by its heading."""
+    calibration, robustness = network.calibration, network.robustness
+    found = {"accuracy": network.accuracy.saved}
+    if calibration is not None:
+        found["log-loss"] = calibration.nll
+        found["calibration error"] = calibration.error
+        found["the same, scaled"] = calibration.error_scaled
+    if robustness is not None:
+        found["accuracy, corrupted"] = robustness.mean_corrupted
+        if robustness.attack is not None:
+            found["accuracy, attacked"] = robustness.attack.argmax
+    return found
+
+
+def _with_interval(values: Sequence[float]) -> tuple[float, float | None]:
+    """The mean, and half of its 95 % interval; none for one value."""
+    if len(values) < 2:
+        return mean(values), None
+    t = _T[len(values) - 2] if len(values) - 2 < len(_T) else 1.96
+    return mean(values), t * stdev(values) / math.sqrt(len(values))

@@ -1,0 +1,126 @@
+"""Further figures of compared networks as plain tables, the same for a page and a terminal."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from ..comparing.figures import Alike, Calibration, Comparison, NetworkFigures, Robustness
+from .numbers import percent
+
+NONE = "\N{EN DASH}"  # in a cell
+
+
+@dataclass(frozen=True)
+class Table:
+    """Words in rows and columns; the first column names the row. `note` says how the figures were made."""
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    note: str
+
+
+def figure_tables(comparison: Comparison) -> Iterator[Table]:
+    """Seeds, calibration, likeness of pictures, robustness: those that were measured."""
+    if comparison.seeds:
+        yield _seeds(comparison)
+    measured = [(network.name, network.calibration) for network in comparison.networks]
+    believed = [(name, *_calibration(calibration)) for name, calibration in measured if calibration]
+    if believed:
+        yield Table(
+            "How far its probabilities can be believed",
+            (
+                "network",
+                "log-loss",
+                "calibration error",
+                "temperature",
+                "log-loss, scaled",
+                "calibration error, scaled",
+            ),
+            tuple(believed),
+            "Log-loss: mean negative logarithm of the probability of the true class. Calibration error: mean gap of "
+            "confidence and accuracy over 15 bins of confidence. Scaled: logits divided by a temperature that was "
+            "fitted on the other half of the images; above 1 the network was too sure.",
+        )
+    layers = [(network.name, names) for network in comparison.networks for names in network.names]
+    alike = [(name, names.layer, *_alike(names.alike)) for name, names in layers if names.alike]
+    if alike:
+        yield Table(
+            "How alike the pictures are that a unit answers to",
+            ("network", "layer", "median unit", "best unit", "a unit that answers to all"),
+            tuple(alike),
+            "MS score (Pach et al. 2025): mean cosine of two pictures' embeddings, by the dissection's encoder, "
+            "weighted by how strongly the unit answers to both. People who were asked which of two units is of one "
+            "meaning agreed with it in 83 % of pairs, with another encoder.",
+        )
+    robust = [(network, network.robustness) for network in comparison.networks if network.robustness]
+    if robust:
+        yield _corrupted(robust)
+        yield _attacked(robust)
+
+
+def _seeds(comparison: Comparison) -> Table:
+    columns = dict.fromkeys(name for kind in comparison.seeds for name in kind.figures)
+    rows = []
+    for kind in comparison.seeds:
+        cells = []
+        for name in columns:
+            mean, half = kind.figures.get(name, (None, None))
+            digits = 3 if name == "log-loss" else 1
+            scale = 1 if name == "log-loss" else 100
+            spread = "" if half is None else f" ± {scale * half:.{digits}f}"
+            cells.append(NONE if mean is None else f"{scale * mean:.{digits}f}{spread}")
+        rows.append((kind.name, str(kind.seeds), *cells))
+    return Table(
+        "Over seeds",
+        ("network", "seeds", *columns),
+        tuple(rows),
+        "Means over seeds in percent (log-loss in nats), with half of the 95 % interval (Student's t).",
+    )
+
+
+def _calibration(calibration: Calibration) -> tuple[str, ...]:
+    return (
+        f"{calibration.nll:.3f}",
+        percent(calibration.error, 1),
+        f"{calibration.temperature:.2f}",
+        f"{calibration.nll_scaled:.3f}",
+        percent(calibration.error_scaled, 1),
+    )
+
+
+def _alike(alike: Alike) -> tuple[str, ...]:
+    return tuple(NONE if value is None else f"{value:.3f}" for value in (alike.median, alike.best, alike.chance))
+
+
+def _corrupted(robust: list[tuple[NetworkFigures, Robustness]]) -> Table:
+    kinds = list(robust[0][1].corrupted)
+    rows = [
+        (network.name, *(f"{percent(one.corrupted[kind][0])} … {percent(one.corrupted[kind][-1])}" for kind in kinds),
+         percent(one.mean_corrupted, 1))
+        for network, one in robust
+    ]  # fmt: skip
+    return Table(
+        "Right answers on corrupted pictures",
+        ("network", *kinds, "mean"),
+        tuple(rows),
+        f"{robust[0][1].images} images at the network's input size; the weakest … the strongest of five strengths, and "
+        "the mean over all kinds and strengths.",
+    )
+
+
+def _attacked(robust: list[tuple[NetworkFigures, Robustness]]) -> Table:
+    attacks = [(network.name, one.attack) for network, one in robust]
+    rows = []
+    for name, attack in attacks:
+        shares = (None, None) if attack is None else (attack.argmax, attack.sample)
+        rows.append((name, *(NONE if share is None else percent(share, 1) for share in shares)))
+    told = next((attack for _, attack in attacks if attack is not None), None)
+    epsilon = 0.0 if told is None else 255 * told.epsilon
+    return Table(
+        "Right answers under attack",
+        ("network", "strongest wins", "winners drawn"),
+        tuple(rows),
+        f"Each value of each picture moved by at most {epsilon:g} of 255, in ten steps along the gradient (PGD). "
+        f"Winners drawn: gradients averaged over {told.draws if told else 0} draws at every step, and so the answers. "
+        "One attack of one strength: no proof of robustness.",
+    )

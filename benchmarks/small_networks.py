@@ -1,18 +1,20 @@
-"""What two benchmarks share: a small ResNet at 32 px whose last units compete, and its twins, trained by a plain loop.
+"""What two benchmarks share: a small ResNet at 32 px, and five sets of units on its frozen features.
 
-The four networks differ in one layer, the activation of the units that the answer is read from (one set of units at
-each of 4 x 4 places, the answer is the mean of their votes); backbone, data, batches and recipe are the same.
+The backbone is trained with its own linear head. On its last map (4 x 4 places, 48 features) the sets of units differ
+in their activation alone: 64 units that compete in groups of 16, ReLU, top-k with as many active, GELU; the answer is
+the mean over places of their votes. `features` is the network as it was trained but for the head: its own features.
 """
 
 import math
-from collections.abc import Iterator
+from functools import partial
 
 import torch
 import torch.nn.functional as F
-from decision import TopK
+from decision import TopK, dense_head, linear_head
 from torch import Tensor, nn
 
-from competition_layers import DecisionLayer, StochasticLWTA, balance_loss, create_model, seed_noise
+from competition_layers import DecisionHead, DecisionLayer, create_model
+from training.decision.fitting import Fitting, fit_heads
 
 PLAN = {
     "layers": (1, 1, 1, 1),
@@ -21,62 +23,53 @@ PLAN = {
     "stem_width": 8,
     "output_stride": 8,
 }
-UNITS, COMPETITORS = 64, 16
-LAYER = DecisionLayer(UNITS, COMPETITORS, at="positions", noise_scale=0.3)
-KINDS = ("competing", "ReLU", "top-k", "GELU")
+LAYER = DecisionLayer(64, 16, at="positions", noise_scale=0.3)
+KINDS = ("competing", "top-k", "ReLU", "GELU", "features")
 
 
-def build(kind: str, labels: tuple[str, ...], seed: int) -> nn.Module:
-    """An untrained network of a kind; with one seed all kinds start from the same weights."""
+def trained_backbone(x: Tensor, y: Tensor, labels: tuple[str, ...], *, epochs: int, seed: int) -> nn.Module:
+    """AdamW, one cycle, batches of 64, mirrored at random."""
     torch.manual_seed(seed)
-    model = create_model(
-        "resnet18",
-        competitors=1,
-        image_size=32,
-        num_classes=len(labels),
-        label_names=labels,
-        include="layer4.0.act2",
-        decision=LAYER,
-        **PLAN,
-    )
-    twins = {"ReLU": nn.ReLU(), "top-k": TopK(UNITS // COMPETITORS), "GELU": nn.GELU()}
-    if kind in twins:
-        model.decision = twins[kind]
-    seed_noise(model, seed)
-    return model
-
-
-def train(model: nn.Module, x: Tensor, y: Tensor, *, epochs: int, seed: int, lr: float = 4e-3) -> nn.Module:
-    """AdamW, one cycle, batches of 64, mirrored at random; the competing layer with its balance term."""
-    heard: list[Tensor] = []
-    handle = model.decision.register_forward_pre_hook(lambda module, inputs: heard.append(inputs[0]))
-    steps = epochs * math.ceil(len(x) / 64)
+    model = create_model("resnet18", competitors=1, image_size=32, num_classes=len(labels), label_names=labels, **PLAN)
+    model = model.to(memory_format=torch.channels_last).train()
+    steps, lr = epochs * math.ceil(len(x) / 64), 4e-3
     optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps, pct_start=0.2)
-    model.train()
-    for batch, mirrored in _batches(len(x), epochs, seed):
-        pictures = torch.where(mirrored[:, None, None, None], x[batch].flip(-1), x[batch])
-        heard.clear()
-        loss = F.cross_entropy(model(pictures), y[batch])
-        if isinstance(model.decision, StochasticLWTA):
-            loss = loss + balance_loss(heard[0], model.decision.groups)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-    handle.remove()
+    generator = torch.Generator().manual_seed(seed)
+    for _ in range(epochs):
+        for batch in torch.randperm(len(x), generator=generator).split(64):
+            mirrored = torch.rand(len(batch), generator=generator) < 0.5
+            pictures = torch.where(mirrored[:, None, None, None], x[batch].flip(-1), x[batch])
+            loss = F.cross_entropy(model(pictures.contiguous(memory_format=torch.channels_last)), y[batch])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
     return model.eval()
 
 
 @torch.no_grad()
-def answers(model: nn.Module, x: Tensor) -> Tensor:
-    """The logits, batch by batch."""
-    return torch.cat([model(part) for part in x.split(256)])
+def features_of(model: nn.Module, x: Tensor) -> Tensor:
+    """Images x places x features."""
+    return torch.cat([model.forward_features(part).flatten(2).transpose(1, 2) for part in x.split(256)])
 
 
-def _batches(size: int, epochs: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
-    generator = torch.Generator().manual_seed(seed)
-    for _ in range(epochs):
-        order = torch.randperm(size, generator=generator)
-        for batch in order.split(64):
-            yield batch, torch.rand(len(batch), generator=generator) < 0.5
+def fitted_heads(
+    features: Tensor, labels: Tensor, classes: int, *, seed: int, epochs: int = 20
+) -> dict[str, DecisionHead]:
+    """Every kind of units, by the same recipe on the same batches."""
+    width = features.shape[-1]
+    makers = {
+        "competing": partial(DecisionHead, width, classes, LAYER),
+        "top-k": partial(dense_head, width, classes, LAYER, TopK(LAYER.groups)),
+        "ReLU": partial(dense_head, width, classes, LAYER, nn.ReLU()),
+        "GELU": partial(dense_head, width, classes, LAYER, nn.GELU()),
+        "features": partial(linear_head, width, classes, LAYER),
+    }
+    heads = []
+    for make in makers.values():
+        torch.manual_seed(seed)
+        heads.append(make())
+    return dict(
+        zip(makers, fit_heads(heads, features, labels, Fitting(epochs=epochs, batch_size=128, seed=seed)), strict=True)
+    )

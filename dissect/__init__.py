@@ -32,6 +32,7 @@ _HOMES = {
     "describe": ".describing",
     "edit_network": ".editing.editing",
     "explain": ".explaining.explain_image",
+    "explain_graph": ".explaining.graph_view",
     "explanation_text": ".report",
     "find_units": ".explaining.find_units",
     "judge_layer": ".judging.judge",

@@ -109,8 +109,9 @@ def class_index(model: nn.Module, target: str | int | None) -> int | None:
     labels = label_names(model)
     if target in labels:
         return labels.index(target)
-    if target.isdecimal():
-        return int(target)
+    number = target if labels else target.removeprefix("class ")  # as classes without names are called
+    if number.isdecimal():
+        return int(number)
     shown = ", ".join(labels[:8]) + (", ..." if len(labels) > 8 else "")
     raise ValueError(f"Expected a class of the network ({shown}) but got {target!r}{nearest(target, labels)}")
 

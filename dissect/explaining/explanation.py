@@ -1,8 +1,10 @@
 """What is said about one image: frozen values, no tensors. `explain` makes them; table, page and JSON show them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from competition_layers.attribution import Method
+from competition_layers.graphs.graph import AttributionGraph, GraphNode
 
 from .checks import Checks
 
@@ -134,6 +136,27 @@ class Switches:
 
 
 @dataclass(frozen=True)
+class GraphView:
+    """A graph, and the names of its units by the ids of their nodes."""
+
+    graph: AttributionGraph
+    target: str
+    over: str  # the class whose logit is subtracted; "" without one
+    names: Mapping[str, UnitName]
+
+    def label(self, node: GraphNode) -> str:
+        """What to call a node."""
+        if node.kind == "target":
+            return f"{self.target} over {self.over}" if self.over else self.target
+        if node.kind == "unit":
+            return self.names[node.id].name or f"unit {node.unit}"
+        if node.kind == "patch" and node.position is not None:
+            row, column = divmod(node.position, self.graph.grid[1])
+            return f"patch in row {row + 1}, column {column + 1}"
+        return {"other units": "other units", "other patches": "other patches"}.get(node.kind, "biases")
+
+
+@dataclass(frozen=True)
 class Explanation:
     """One image, one layer: the prediction and the units behind it."""
 
@@ -157,6 +180,7 @@ class Explanation:
     sufficient: int | None = None  # so many of its winners, the largest votes first, give the answer without the rest
     necessary: int | None = None  # and so many off change it; None: not asked, or nothing changes it
     checks: Checks | None = field(default=None, repr=False)
+    graph: GraphView | None = field(default=None, repr=False)  # why the units fired, where that was asked for
 
     @property
     def label(self) -> str:

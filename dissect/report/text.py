@@ -13,6 +13,8 @@ from .numbers import duration, percent, signed
 from .sentence import other_layer, sentence_of
 from .sums import lead_parts, needed
 
+WHY = 4  # sources that a line names
+
 
 def explanation_text(explanation: Explanation) -> str:
     """One image: the prediction, what decided in one sentence, a line for each unit, and what they add up to."""
@@ -55,6 +57,7 @@ def explanation_text(explanation: Explanation) -> str:
         f"  {needed(explanation)}",
         f"  {checked(explanation)}",
     ]
+    foot += why(explanation)
     lines = [*map(plain, head), *aligned(rows, left=(1, 2, 8)), *map(plain, foot)]
     return "\n".join(line for line in lines if line.strip())
 
@@ -83,6 +86,28 @@ def checked(explanation: Explanation) -> str:
             f"; the answer stays in {percent(noise)} with a little noise, {percent(shifts)} with a few pixels' shift"
         )
     return text
+
+
+def why(explanation: Explanation) -> list[str]:
+    """What fed the answer, and what fed the strongest of that; nothing without a graph."""
+    view = explanation.graph
+    if view is None:
+        return []
+
+    def line(id: str) -> str:
+        node = view.graph[id]
+        fed = view.graph.into(id)[:WHY]
+        sources = [view.graph[edge.source] for edge in fed]
+        names = [f"{view.label(source)}{f' of {source.layer}' if source.layer else ''}" for source in sources]
+        parts = ", ".join(f"{name} {signed(edge.effect)}" for name, edge in zip(names, fed, strict=True))
+        return f"{view.label(node)} {signed(node.value)}: fed by {parts}"
+
+    strongest = [edge.source for edge in view.graph.into("target") if view.graph[edge.source].kind == "unit"][:WHY]
+    said = [f"  why: {line('target')}", *(f"    {line(id)}" for id in strongest)]
+    return [
+        *said,
+        "    (direct effects, exact with winners, norm scales and attention held; attention is not explained)",
+    ]
 
 
 def comparison_text(comparison: Comparison) -> str:

@@ -1,14 +1,18 @@
 """`lwta explain`: the few units that decided about an image, and what each of them did."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
+from competition_layers.files import write_file
 from competition_layers.terminal import plain
 
 from ..open_model import open_dissected, open_model
 from ..parsing import parse_call
+
+GRAPH_UNITS = 6  # of each layer
 
 
 def main(argv: Sequence[str]) -> int:
@@ -27,6 +31,7 @@ def explain(
     top: int = 8,
     rule: Literal["argmax", "sample"] | None = None,
     out: Path | None = None,
+    graph: bool = False,
     live: bool = False,
     runtime: Path | None = None,
 ) -> None:
@@ -43,6 +48,8 @@ def explain(
         top: so many units are shown and switched off.
         rule: how winners are picked; by default the rule saved with the network.
         out: the page; by default report.html in the dissection's folder, or explanation.html.
+        graph: also say why the units fired: what fed each of the strongest, layer by layer, down to the picture; beside
+            the page the same in Neuronpedia's schema, NAME-graph-1.json and so on. Some 10 s a picture of 224 pixels.
         live: also write live.html beside it, a page in which the network itself runs, for photos of one's own. Of
             networks that end in a decision layer.
         runtime: the npm archive of onnxruntime-web, which such a page carries; by default the one in the user's cache.
@@ -51,7 +58,7 @@ def explain(
         raise ValueError("Expected --dissection FOLDER or --model NETWORK but got neither")
     from competition_layers import inference_rule
     from dissect import explain as explain_image
-    from dissect import render_report
+    from dissect import explain_graph, render_report
     from dissect.explaining.explain_image import class_index
     from dissect.folder.layout import Layout
     from dissect.report import explanation_text
@@ -77,6 +84,10 @@ def explain(
     for file in files:
         with inference_rule(network, rule):
             found = explain_image(network, file, dissection=described, layer=layer, target=target, top=top)
+            if graph:
+                lead = (found.target, found.runner_up)
+                why = explain_graph(network, file, dissection=described, target=lead, units=GRAPH_UNITS)
+                found = replace(found, graph=why)
         explanations.append(replace(found, truth=class_of(file, network)))
         print(explanation_text(explanations[-1]), end="\n\n")
         if beside is not None:
@@ -87,9 +98,26 @@ def explain(
     made = {} if described is None else how_named(described)
     page = out or (Path("explanation.html") if described is None else described.layout.page)
     print(f"The page is {plain(render_report(page, explanations, twins=twins, made=made))}")
+    for path in write_graphs(page, explanations):
+        print(f"A graph in Neuronpedia's schema is {plain(path)}")
     if carried is not None:
         written = write_live(page.with_name(PAGE), network, carried, dissection=described, pictures=files, made=made)
         print(f"The live page is {plain(written)}")
+
+
+def write_graphs(page: Path, explanations: Sequence[Any]) -> list[Path]:
+    """Each explanation's graph beside the page, numbered from 1."""
+    from dissect.explaining.neuronpedia import neuronpedia_graph
+
+    written = []
+    for number, each in enumerate(explanations, start=1):
+        if each.graph is not None:
+            path = page.with_name(f"{page.stem}-graph-{number}.json")
+            found = neuronpedia_graph(each.graph, slug=path.stem, scan=each.at.architecture)
+            with write_file(path) as temporary:
+                temporary.write_text(json.dumps(found, ensure_ascii=False) + "\n", encoding="utf-8")
+            written.append(path)
+    return written
 
 
 def open_subject(dissection: Path | None, model: str | None) -> tuple[Any, Any]:

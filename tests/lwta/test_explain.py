@@ -48,6 +48,16 @@ def test_units_have_numbers_without_a_dissection_and_folders_say_what_is_right(r
     assert said.count("(it shows: ") == 3 - right
 
 
+def test_why_units_fired_is_written_in_a_viewer_s_schema_beside_the_page(room, tmp_path, capsys):
+    out = tmp_path / "page.html"
+    explain.main([str(room / "p" / "city"), "--model", str(room / "model"), "--graph", "--out", str(out)])
+    assert "  why: " in capsys.readouterr().out
+    graph = json.loads((tmp_path / "page-graph-1.json").read_text("utf-8"))
+    found = json.loads(out.with_suffix(".json").read_text("utf-8"))["explanations"][0]
+    assert {node["node_id"] for node in graph["nodes"]} == {node["id"] for node in found["graph"]["graph"]["nodes"]}
+    assert (found["graph"]["target"], found["graph"]["over"]) == (found["target"], found["runner_up"])
+
+
 def test_a_class_can_be_asked_for_and_a_slip_is_answered(room, tmp_path, capsys):
     picture, model = str(room / "p" / "city" / "0.png"), str(room / "model")
     out = tmp_path / "page.html"

@@ -29,6 +29,7 @@ COMMANDS = {
     "describe": ("lwta.commands.describe", "name the units of a network with a vision-language model"),
     "find": ("lwta.commands.find", 'the units that answer to a phrase:  lwta find "a red boat" --dissection DIR'),
     "judge": ("lwta.commands.judge", "how good descriptions are: held-out images, controls, known objects"),
+    "units": ("lwta.commands.units", "a page of all units of a dissection, to search and to look at"),
     "explain": ("lwta.commands.explain", "the few units that decided about an image, and what each did"),
     "compare": ("lwta.commands.compare", "networks against each other: a table and a page"),
     "edit": ("lwta.commands.edit", 'units off, scaled, limited, renamed:  lwta edit MODEL --off "a name" --out DIR'),

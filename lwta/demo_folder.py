@@ -17,7 +17,13 @@ LOCK = "demo.lock"
 FIGURES = "report.json"  # beside the page
 PAGE = "report.html"
 LIVE = "live.html"  # the page in which the network runs
-MADE = ("scenes", "dense", "sparse", "names-dense", "names-sparse", "table.txt", FIGURES, PAGE, LIVE)
+UNITS, NETWORKS = "units.html", "networks.html"
+PAGES = {"Pictures": PAGE, "Units": UNITS, "Networks": NETWORKS, "Your own photo": LIVE}  # link to one another
+MADE = (
+    *("scenes", "dense", "sparse", "names-dense", "names-sparse", "table.txt", FIGURES),
+    *PAGES.values(),
+    *("units.json", "networks.json"),
+)
 
 
 def is_finished(out: Path, settings: Mapping[str, Any]) -> bool:

@@ -67,6 +67,10 @@ class Layout:
         return self.folder / "report.html"
 
     @property
+    def units_page(self) -> Path:
+        return self.folder / "units.html"
+
+    @property
     def concept_embeddings(self) -> Path:
         return self.folder / "embeddings" / "concepts.safetensors"
 

@@ -82,6 +82,7 @@ def render_live(
     examples: Sequence[tuple[str, bytes]] = (),
     top: int = 8,
     made: Mapping[str, str] | None = None,
+    pages: Mapping[str, str] | None = None,
 ) -> Path:
     """Write the page, whole or not at all.
 
@@ -92,6 +93,7 @@ def render_live(
     return render_page(
         path,
         "live.html.j2",
+        pages=pages,
         scripts=("numbers.js", "resize.js", "live.js"),
         title="What would it say of yours?",
         network=network,
@@ -105,6 +107,12 @@ def render_live(
         examples=[(plain(name), data_uri(content, _kind_of(content) or "png")) for name, content in examples],
         made=made or {},
     )
+
+
+def render_live_how(path: str | Path, commands: Sequence[str], *, pages: Mapping[str, str] | None = None) -> Path:
+    """In the live page's place, where nothing can run in it yet: the commands that make it."""
+    values = {"title": "What would it say of yours?", "commands": commands, "made": {}}
+    return render_page(path, "live_how.html.j2", pages=pages, **values)
 
 
 def is_web_picture(content: bytes) -> bool:

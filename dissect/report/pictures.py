@@ -2,14 +2,15 @@
 
 import base64
 import io
+from dataclasses import dataclass
 from typing import Any
 
+from markupsafe import Markup
 from PIL import Image
 
 from ..explaining.explanation import Explanation, UnitEffect
 from ..folder.strips import GAP
 
-SHOWN_TILES = 6  # of an exemplar strip
 CRISP = 96  # pixels of a side up to which a picture is kept without loss
 VEIL = 0.82  # how dark a place is where the unit lost
 REGION_ALPHA = 140  # of 255
@@ -19,23 +20,40 @@ COLOURS = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#c
 OTHERS = "#8a8f98"
 
 
+@dataclass(frozen=True)
+class Tiles:
+    """How much of a strip of exemplars is shown: so many tiles, of so many pixels a side at most, how well."""
+
+    count: int = 6
+    side: int = 64
+    quality: int = 78
+
+
 def picture_uri(png: bytes) -> str:
     """Small pictures pixel by pixel, larger ones compressed: a page of eight stays below 3 MB."""
     image = Image.open(io.BytesIO(png))
     if max(image.size) <= CRISP:
         return data_uri(png, "png")
-    return data_uri(_encoded(image, "WEBP", quality=84), "webp")
+    return data_uri(encoded(image, "WEBP", quality=84), "webp")
 
 
-def strip_uri(jpeg: bytes) -> str:
+def strip_uri(jpeg: bytes, tiles: Tiles = Tiles()) -> str:  # frozen
     """The first tiles of an exemplar strip, without its white gaps, in fewer bytes."""
     strip = Image.open(io.BytesIO(jpeg))
     side, step = strip.height, strip.height + GAP  # tiles are square
-    starts = range(0, strip.width, step)[:SHOWN_TILES]
-    row = Image.new("RGBA", (starts[-1] + side, side))
-    for start in starts:
-        row.paste(strip.crop((start, 0, start + side, side)), (start, 0))
-    return data_uri(_encoded(row, "WEBP", quality=78), "webp")
+    starts = range(0, strip.width, step)[: tiles.count]
+    row = Image.new("RGB", (len(starts) * side, side))
+    for at, start in enumerate(starts):
+        row.paste(strip.crop((start, 0, start + side, side)), (at * side, 0))
+    if side > tiles.side:
+        row = row.resize((len(starts) * tiles.side, tiles.side), Image.Resampling.BILINEAR)
+    return data_uri(encoded(row, "WEBP", quality=tiles.quality), "webp")
+
+
+def tile_count(jpeg: bytes, tiles: Tiles) -> int:
+    """How many tiles of a strip are shown."""
+    strip = Image.open(io.BytesIO(jpeg))
+    return min(tiles.count, len(range(0, strip.width, strip.height + GAP)))
 
 
 def veil_uri(effect: UnitEffect) -> str:
@@ -44,7 +62,7 @@ def veil_uri(effect: UnitEffect) -> str:
     strongest = max((abs(value) for row in grid for value in row if value is not None), default=0) or 1
     image = Image.new("LA", (len(grid[0]), len(grid)))
     image.putdata([(0, _alpha(value, strongest)) for row in grid for value in row])
-    return data_uri(_encoded(image, "PNG", optimize=True), "png")
+    return data_uri(encoded(image, "PNG", optimize=True), "png")
 
 
 def regions_uri(explanation: Explanation) -> str:
@@ -52,7 +70,7 @@ def regions_uri(explanation: Explanation) -> str:
     grid = explanation.regions or ()
     image = Image.new("RGBA", (len(grid[0]), len(grid)))
     image.putdata([_colour(row) for line in grid for row in line])
-    return data_uri(_encoded(image, "PNG", optimize=True), "png")
+    return data_uri(encoded(image, "PNG", optimize=True), "png")
 
 
 def region_names(explanation: Explanation) -> list[dict[str, Any]]:
@@ -85,12 +103,13 @@ def _alpha(value: float | None, strongest: float) -> int:
     return round(255 * VEIL * (1 - lifted))
 
 
-def _encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
+def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:
+    """The picture as a file of this kind."""
     buffer = io.BytesIO()
     image.save(buffer, kind, **options)
     return buffer.getvalue()
 
 
-def data_uri(data: bytes, kind: str) -> str:
-    """The bytes of a picture as an address that needs no request."""
-    return f"data:image/{kind};base64,{base64.b64encode(data).decode()}"
+def data_uri(data: bytes, kind: str) -> Markup:
+    """The bytes of a picture as an address that needs no request; letters that are safe anywhere on a page."""
+    return Markup(f"data:image/{kind};base64,{base64.b64encode(data).decode()}")

@@ -26,6 +26,7 @@ from .disagreements import disagreements
 from .figure_tables import figure_tables
 from .numbers import duration, percent, signed
 from .pictures import COLOURS, picture_uri, region_names, regions_uri, strip_uri, veil_uri
+from .plots import comparison_svg
 from .record import write_record
 from .sentence import other_layer, sentence_of
 from .sums import lead_parts, needed
@@ -39,6 +40,7 @@ def render_report(
     comparison: Comparison | None = None,
     title: str | None = None,
     made: Mapping[str, str] | None = None,
+    pages: Mapping[str, str] | None = None,
 ) -> Path:
     """Write the page to `path` and its figures as JSON beside it (`.json`), each whole or not at all.
 
@@ -48,6 +50,8 @@ def render_report(
         comparison: the networks' figures, for the table.
         title: by default "What decided?", where the units shown do explain the decisions.
         made: more lines for "How these numbers were made": what, and how.
+        pages: titles and file names of the pages beside it; where units are among them, units link there, and where
+            networks are, their tables are left to that page.
 
     Raises:
         ValueError: nothing to show, or twins that do not match.
@@ -63,6 +67,7 @@ def render_report(
         path,
         "report.html.j2",
         scripts=("page.js", "numbers.js", "switches.js"),
+        pages=pages,
         title=title or _title(explanations),
         pairs=[(explanation, twins[i] if twins else None) for i, explanation in enumerate(explanations)],
         comparison=comparison,
@@ -74,10 +79,18 @@ def render_report(
     )
 
 
-def render_page(path: str | Path, template: str, *, scripts: Sequence[str] = (), **values: Any) -> Path:
+def render_page(
+    path: str | Path,
+    template: str,
+    *,
+    scripts: Sequence[str] = (),
+    pages: Mapping[str, str] | None = None,
+    **values: Any,
+) -> Path:
     """Write a page of this folder's `template`, whole or not at all; every value is text in it, never markup.
 
-    `scripts` are this folder's files that become the page's one script; its policy lets no other run.
+    `scripts` are this folder's files that become the page's one script; its policy lets no other run. `pages` are
+    titles and file names of the pages beside it, itself among them.
     """
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -93,6 +106,7 @@ def render_page(path: str | Path, template: str, *, scripts: Sequence[str] = (),
         "duration": duration,
         "picture": cache(picture_uri),  # the same picture stands in three places, a unit's strip in several pictures
         "strip": cache(strip_uri),
+        "plot": comparison_svg,
         "veil": veil_uri,
         "regions": regions_uri,
         "region_names": region_names,
@@ -106,7 +120,9 @@ def render_page(path: str | Path, template: str, *, scripts: Sequence[str] = (),
         "stem": lambda name: Path(name).name or name,
     }
     environment.globals |= {"colours": COLOURS, "outcomes": OUTCOMES, "figure_tables": figure_tables}
-    page = environment.get_template(template).render(script=_script(scripts), **values)
+    page = environment.get_template(template).render(
+        script=_script(scripts), pages=pages or {}, here=Path(path).name, **values
+    )
     with write_file(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
     return Path(path)

@@ -11,10 +11,12 @@ from typing import Any
 
 from competition_layers.terminal import plain
 
-from ..demo_folder import FIGURES, LIVE, PAGE, alone_in, is_finished, make_room, refuse_others
+from ..demo_folder import FIGURES, LIVE, NETWORKS, PAGE, PAGES, UNITS, alone_in, is_finished, make_room, refuse_others
+from ..live.archive import how_to_run_in_a_page
 from ..open_model import training_seconds
 from ..parsing import parse_call
 from .explain import how_named
+from .units import write_units
 
 # ResNet-18's plan with one block a stage; its last map has 8 x 8 places
 BACKBONE = "resnet18"
@@ -96,7 +98,9 @@ def add_live_page(out: Path, runtime: Any, settings: Settings) -> Path:
     pictures = to_explain(out / "scenes" / "test", settings.explained)
     names = Dissection.open(out / "names-sparse")
     network = load_model(str(out / "sparse"))
-    return write_live(out / LIVE, network, runtime, dissection=names, pictures=pictures, made=how_named(names))
+    return write_live(
+        out / LIVE, network, runtime, dissection=names, pictures=pictures, made=how_named(names), pages=PAGES
+    )
 
 
 def run_demo(out: Path, settings: Settings, *, overwrite: bool = False) -> dict[str, Any]:
@@ -121,6 +125,7 @@ def make_demo(out: Path, settings: Settings) -> None:
     from dissect.comparing.comparing import Compared
     from dissect.folder.sources import ModelSource
     from dissect.report import comparison_text, explanation_text
+    from dissect.report.live import render_live_how
     from dissect.report.numbers import duration
 
     step(1, "painting scenes: what is in each picture is known")
@@ -146,11 +151,15 @@ def make_demo(out: Path, settings: Settings) -> None:
     comparison = compare(known, open_probe(scenes / "test"))
     table = f"{explanation_text(explanations['sparse'][0])}\n\n{comparison_text(comparison)}\n"
     (out / "table.txt").write_text(table, encoding="utf-8")
+    render_report(out / NETWORKS, comparison=comparison, pages=PAGES)
+    write_units(out / UNITS, dissections["sparse"], networks["sparse"], PAGES)
+    render_live_how(out / LIVE, [*how_to_run_in_a_page(), f"lwta demo --out {out} --live"], pages=PAGES)
     page = render_report(
         out / PAGE,
         explanations["sparse"],
         twins=explanations["dense"],
         comparison=comparison,
+        pages=PAGES,
         made={**how_named(dissections["sparse"]), "Training": how_trained(settings)},
     )
     print(f"\n{table}\nDone in {duration(time.perf_counter() - started)}. The page is {plain(page)}")

@@ -11,6 +11,7 @@ from competition_layers.terminal import plain
 from ..open_model import class_names, open_model
 from ..parsing import parse_call
 from ..processes import first_after_all, own_device, own_share
+from .units import write_units
 
 
 def main(argv: Sequence[str]) -> int:
@@ -143,6 +144,7 @@ def describe(
     ModelSource.of(out, model, random_weights=random_weights).write(out)  # `lwta explain` needs the network again
     write_encoder(out, clip)  # and `lwta find` the encoder
     print("\n".join(map(plain, summarise(dissection, inference_rules(network)))))
+    print(f"The page of its units is {plain(write_units(dissection.layout.units_page, dissection, network))}")
 
 
 def summarise(dissection, rules: dict[str, str]) -> list[str]:

@@ -1,6 +1,7 @@
 """`lwta explain`: the few units that decided about an image, and what each of them did."""
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -97,11 +98,13 @@ def explain(
                 twins.append(explain_image(other, file, dissection=names, layer=where, target=target, top=top))
     made = {} if described is None else how_named(described)
     page = out or (Path("explanation.html") if described is None else described.layout.page)
-    print(f"The page is {plain(render_report(page, explanations, twins=twins, made=made))}")
+    pages = pages_beside(page, described, live=live)
+    print(f"The page is {plain(render_report(page, explanations, twins=twins, made=made, pages=pages))}")
     for path in write_graphs(page, explanations):
         print(f"A graph in Neuronpedia's schema is {plain(path)}")
     if carried is not None:
-        written = write_live(page.with_name(PAGE), network, carried, dissection=described, pictures=files, made=made)
+        beside_it = {"dissection": described, "pictures": files, "made": made, "pages": pages}
+        written = write_live(page.with_name(PAGE), network, carried, **beside_it)
         print(f"The live page is {plain(written)}")
 
 
@@ -118,6 +121,16 @@ def write_graphs(page: Path, explanations: Sequence[Any]) -> list[Path]:
                 temporary.write_text(json.dumps(found, ensure_ascii=False) + "\n", encoding="utf-8")
             written.append(path)
     return written
+
+
+def pages_beside(page: Path, dissection: Any, *, live: bool) -> dict[str, str]:
+    """Titles and addresses, as seen from `page`, of the pages that are there: itself, the units', the live one."""
+    from ..live.writing import PAGE
+
+    pages = {"Pictures": page.name}
+    if dissection is not None and dissection.layout.units_page.is_file():
+        pages["Units"] = os.path.relpath(dissection.layout.units_page, page.parent)
+    return pages | ({"Your own photo": PAGE} if live else {})
 
 
 def open_subject(dissection: Path | None, model: str | None) -> tuple[Any, Any]:

@@ -17,3 +17,8 @@ def how_to_get(archive: Path) -> str:
     """The command that puts it there."""
     folder = archive.parent
     return f"mkdir -p {folder} && npm pack onnxruntime-web@{VERSION} --pack-destination {folder}"
+
+
+def how_to_run_in_a_page() -> list[str]:
+    """The commands that install what a live page needs."""
+    return [how_to_get(default_archive()), "pip install 'lwta[onnx]'"]

@@ -24,6 +24,7 @@ def write_live(
     dissection: Any = None,
     pictures: Iterable[Path] = (),
     made: Mapping[str, str] | None = None,
+    pages: Mapping[str, str] | None = None,
 ) -> Path:
     """Write the page to `path`, whole or not at all.
 
@@ -34,7 +35,7 @@ def write_live(
         warnings.simplefilter("ignore")  # the exporter's: hints for its own developers
         live = live_network(network, dissection)
     examples = [(picture.name, example(picture)) for picture, _ in zip(pictures, range(EXAMPLES), strict=False)]
-    return render_live(path, live, runtime, examples=examples, made=made)
+    return render_live(path, live, runtime, examples=examples, made=made, pages=pages)
 
 
 def example(picture: Path) -> bytes:

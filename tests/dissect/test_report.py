@@ -260,6 +260,19 @@ def test_names_cannot_speak_to_the_terminal_or_turn_the_page_around(tmp_path):
         assert r"\x1b[2J\nlwta: done \u202egnp" in text
 
 
+def test_the_plot_is_inert_and_in_the_page_s_colours(tmp_path):
+    figures = comparison()
+    networks = tuple(dataclasses.replace(network, name=f"$x_1$ {EVIL}") for network in figures.networks)
+    text = render_report(tmp_path / "p.html", comparison=dataclasses.replace(figures, networks=networks)).read_text(
+        "utf-8"
+    )
+    (plot,) = re.findall(r'<div class="plot">(.*?)</div>', text, flags=re.DOTALL)
+    assert plot.count("&lt;script&gt;") == 4  # of two names, each as comment and as text
+    assert not re.search(r"<(script|image|foreignObject)|\son\w+=|<!--[^>]*<", plot)
+    assert "currentColor" in plot
+    assert "http" not in re.sub(r'xmlns(:\w+)?="[^"]*"', "", plot)
+
+
 def test_nothing_to_show_and_twins_of_others_are_refused(tmp_path):
     with pytest.raises(ValueError, match="Expected explanations or a comparison to show but got neither"):
         render_report(tmp_path / "p.html")

@@ -1,6 +1,8 @@
 """Claims about the demo: the whole stream, the same figures each time, and nobody's files lost."""
 
+import json
 import re
+import shutil
 from dataclasses import asdict
 from pathlib import Path
 
@@ -10,7 +12,8 @@ from lwta.commands import compare
 from lwta.commands import explain as lwta_explain
 from lwta.commands.demo import QUICK, Settings, demo, run_demo
 from lwta.commands.explain import explain
-from lwta.demo_folder import MADE, alone_in, make_room
+from lwta.commands.units import units
+from lwta.demo_folder import MADE, PAGES, alone_in, make_room
 
 TINY = Settings(train=64, probe=48, test=20, epochs=1, explained=2)
 
@@ -42,13 +45,42 @@ def test_one_stream_from_scenes_to_the_page(tiny):
     page = (out / "report.html").read_text("utf-8")
     assert page.count('<article class="explained"') == 2
     assert "Its dense twin" in page
-    assert "Side by side" in page
+    assert "Side by side" in (out / "networks.html").read_text("utf-8")
     assert 'class="strip"' in page
     assert 'class="regions"' in page
     assert 'role="switch"' in page
     for found in figures["explanations"]:  # a decision is the bias and the votes of its winners
         assert found["at"]["decision"]
         assert abs(found["lead"]["missed"]) < 1e-4
+
+
+def test_the_pages_of_a_demo_link_to_one_another_and_to_nothing_else(tiny):
+    out, figures = tiny
+    pages = {page: (out / page).read_text("utf-8") for page in PAGES.values()}
+    for page, text in pages.items():
+        links = set(re.findall(r'<a[^>]* href="([^"#]+)', text))
+        assert links == set(PAGES.values()), page
+        assert "default-src 'none'" in text
+    unit = figures["explanations"][0]["units"][0]["unit"]
+    assert f'<a href="units.html#decision/{unit}">' in pages["report.html"]
+    assert f'id="decision/{unit}"' in pages["units.html"]
+    assert "npm pack onnxruntime-web" in pages["live.html"]  # how the network gets into it
+
+
+def test_units_are_shown_with_and_without_their_network(tiny, tmp_path, capsys):
+    out, _ = tiny
+    page, names = tmp_path / "units.html", out / "names-sparse"
+    units(names, out=page)
+    assert "competes with</abbr>" in page.read_text("utf-8") and "votes</abbr>" in page.read_text("utf-8")
+    first = json.loads(page.with_suffix(".json").read_text("utf-8"))["units"][0]
+    assert first["group_size"] == 64 and len(first["votes"]) == 6
+    assert 0 < sum(first["histogram"]["counts"]) <= TINY.probe
+    alone = tmp_path / "names"
+    shutil.copytree(names, alone)
+    (alone / "model.json").unlink()
+    units(alone, out=page)
+    assert "Rivals and votes are left out, since the network is not at hand" in capsys.readouterr().out
+    assert "competes with</abbr>" not in page.read_text("utf-8")
 
 
 def test_a_second_demo_gives_the_same_figures(tiny, tmp_path):

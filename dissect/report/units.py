@@ -1,0 +1,131 @@
+"""The page of units: every unit of a dissection, searched and filtered, those of one name in one line that opens."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from competition_layers.files import write_file
+
+from ..explaining.unit_entries import Histogram, UnitEntry
+from .pictures import Tiles, data_uri, encoded, strip_uri, tile_count
+from .record import FORMAT
+from .render import render_page
+
+VEIL = 0.6  # how dark a place is where a unit said nothing
+MANY = 600  # units from which strips are smaller
+WHY_UNNAMED = {
+    "weak": "follow their best word less closely than was asked for",
+    "chance": "follow their best word no better than chance",
+    "rival": "are followed better by another word than their own",
+    "too few images": "speak on too few pictures to tell",
+}
+
+
+@dataclass(frozen=True)
+class NameLine:
+    """The units of one name (or without a name for one reason): a line that opens."""
+
+    name: str  # "" where they have none
+    why: str  # they have none
+    entries: tuple[UnitEntry, ...]
+
+    @property
+    def best(self) -> float:
+        """The highest correlation of the name with one of them."""
+        known = [entry.description.evidence for entry in self.entries]
+        return max((evidence.predictability for evidence in known if evidence), default=0.0)
+
+    @property
+    def layers(self) -> list[str]:
+        return list(dict.fromkeys(entry.description.layer for entry in self.entries))
+
+
+def render_units(
+    path: str | Path,
+    entries: Sequence[UnitEntry],
+    *,
+    pages: Mapping[str, str] | None = None,
+    made: Mapping[str, str] | None = None,
+) -> Path:
+    """Write the page, and its figures as JSON beside it (`.json`), each whole or not at all.
+
+    Args:
+        pages: titles and file names of the pages beside it.
+
+    Raises:
+        ValueError: no units.
+    """
+    if not entries:
+        raise ValueError("Expected units to show but got none")
+    tiles = Tiles(4, 40, 60) if len(entries) > MANY else Tiles()
+    record = Path(path).with_suffix(".json")
+    with write_file(record) as temporary:
+        temporary.write_text(json.dumps(units_record(entries), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    return render_page(
+        path,
+        "units.html.j2",
+        scripts=("units.js",),
+        pages=pages,
+        title="What the units stand for",
+        lines=lines_of(entries),
+        count=len(entries),
+        named=sum(entry.description.named for entry in entries),
+        layers=list(dict.fromkeys(entry.description.layer for entry in entries)),
+        classes=sorted({label for entry in entries for label, weight in entry.votes if weight > 0}),
+        has_masks=any(entry.masks for entry in entries),
+        has_rivals=any(entry.rivals for entry in entries),
+        why_unnamed=WHY_UNNAMED,
+        histogram=histogram_path,
+        strip_of=lambda entry: strip_uri(entry.exemplars, tiles),
+        tiles_of=lambda entry: tile_count(entry.exemplars, tiles),
+        masks_of=lambda entry: masks_uri(entry, tiles.count),
+        record=record.name,
+        made=made or {},
+    )
+
+
+def units_record(entries: Sequence[UnitEntry]) -> dict[str, Any]:
+    """The fields of every `UnitEntry` without its pictures."""
+    rows = [asdict(replace(entry, exemplars=b"", masks=())) | {"anchor": entry.anchor} for entry in entries]
+    for row in rows:
+        del row["exemplars"], row["masks"]
+    return {"format": FORMAT, "units": rows}
+
+
+def lines_of(entries: Sequence[UnitEntry]) -> list[NameLine]:
+    """One line a name, the surest first; then those without a name, a line a reason."""
+    named: dict[str, list[UnitEntry]] = {}
+    unnamed: dict[str, list[UnitEntry]] = {}
+    for entry in entries:
+        about = entry.description
+        where, key = (named, about.description) if about.named else (unnamed, about.outcome)
+        where.setdefault(key, []).append(entry)
+    lines = [NameLine(name, "", tuple(found)) for name, found in named.items()]
+    return [
+        *sorted(lines, key=lambda line: -line.best),
+        *(NameLine("", why, tuple(unnamed[why])) for why in WHY_UNNAMED if why in unnamed),
+    ]
+
+
+def histogram_path(histogram: Histogram) -> str:
+    """The bars as an SVG path in a box of one by one a bar, the highest of height 1."""
+    most = max(histogram.counts)
+    return "".join(f"M{i} 1v{-count / most:.3f}h.85V1z" for i, count in enumerate(histogram.counts) if count)
+
+
+def masks_uri(entry: UnitEntry, tiles: int) -> str:
+    """A veil over the strip, lifted as far as the unit spoke there: one pixel a place, tile by tile."""
+    grids = entry.masks[:tiles]
+    height, width = len(grids[0]), len(grids[0][0])
+    image = Image.new("LA", (width * len(grids), height))
+    for at, grid in enumerate(grids):
+        strongest = max(abs(value or 0.0) for row in grid for value in row) or 1.0
+        for y, row in enumerate(grid):
+            for x, value in enumerate(row):
+                lifted = (abs(value or 0.0) / strongest) ** 0.5
+                image.putpixel((at * width + x, y), (0, round(255 * VEIL * (1 - lifted))))
+    return data_uri(encoded(image, "PNG"), "png")

@@ -18,6 +18,7 @@ from ..explaining.explanation import UnitName
 from .pictures import COLOURS, data_uri, strip_uri
 from .render import render_page
 
+TITLE = "What would it say of yours?"
 FILTERS = ("bicubic", "bilinear", "lanczos")  # ways to resize that `resize.js` knows
 CROPS = ("center", "squash")
 
@@ -95,7 +96,7 @@ def render_live(
         "live.html.j2",
         pages=pages,
         scripts=("numbers.js", "resize.js", "live.js"),
-        title="What would it say of yours?",
+        title=TITLE,
         network=network,
         runtime=runtime,
         data=_data(network, top),
@@ -111,8 +112,7 @@ def render_live(
 
 def render_live_how(path: str | Path, commands: Sequence[str], *, pages: Mapping[str, str] | None = None) -> Path:
     """In the live page's place, where nothing can run in it yet: the commands that make it."""
-    values = {"title": "What would it say of yours?", "commands": commands, "made": {}}
-    return render_page(path, "live_how.html.j2", pages=pages, **values)
+    return render_page(path, "live_how.html.j2", pages=pages, title=TITLE, commands=commands, made={})
 
 
 def is_web_picture(content: bytes) -> bool:

@@ -2,6 +2,7 @@
 
 import io
 import re
+from typing import Any
 
 from markupsafe import Markup
 
@@ -18,7 +19,7 @@ def comparison_svg(comparison: Comparison) -> Markup:
     from matplotlib import rc_context
     from matplotlib.figure import Figure
 
-    style = {
+    style: Any = {
         **dict.fromkeys(("text.color", "axes.labelcolor", "xtick.color", "ytick.color"), INK),
         **{"axes.edgecolor": LINE, "grid.color": LINE, "svg.fonttype": "none", "svg.hashsalt": "lwta"},
         **{"font.family": "sans-serif", "font.size": 11},
@@ -47,9 +48,8 @@ def comparison_svg(comparison: Comparison) -> Markup:
 def _inline(svg: str) -> Markup:
     """The element alone, in the page's colours; without the description that names outside addresses."""
     svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
-    svg = re.sub(
-        r'width="[\d.]+pt" height="[\d.]+pt"', 'role="img" aria-label="The figures of the table, drawn"', svg, count=1
-    )
+    named = 'role="img" aria-label="The figures of the table, drawn"'
+    svg = re.sub(r'width="[\d.]+pt" height="[\d.]+pt"', named, svg, count=1)
     for placeholder, colour in _COLOURS.items():
         svg = svg.replace(placeholder, colour)
     return Markup(svg)

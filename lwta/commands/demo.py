@@ -98,9 +98,8 @@ def add_live_page(out: Path, runtime: Any, settings: Settings) -> Path:
     pictures = to_explain(out / "scenes" / "test", settings.explained)
     names = Dissection.open(out / "names-sparse")
     network = load_model(str(out / "sparse"))
-    return write_live(
-        out / LIVE, network, runtime, dissection=names, pictures=pictures, made=how_named(names), pages=PAGES
-    )
+    beside_it: dict[str, Any] = {"dissection": names, "pictures": pictures, "made": how_named(names), "pages": PAGES}
+    return write_live(out / LIVE, network, runtime, **beside_it)
 
 
 def run_demo(out: Path, settings: Settings, *, overwrite: bool = False) -> dict[str, Any]:

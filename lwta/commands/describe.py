@@ -143,8 +143,8 @@ def describe(
     dissection = dissect_units(network, images, words, encoder, out, options)
     ModelSource.of(out, model, random_weights=random_weights).write(out)  # `lwta explain` needs the network again
     write_encoder(out, clip)  # and `lwta find` the encoder
-    print("\n".join(map(plain, summarise(dissection, inference_rules(network)))))
     print(f"The page of its units is {plain(write_units(dissection.layout.units_page, dissection, network))}")
+    print("\n".join(map(plain, summarise(dissection, inference_rules(network)))))
 
 
 def summarise(dissection, rules: dict[str, str]) -> list[str]:

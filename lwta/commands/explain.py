@@ -103,7 +103,7 @@ def explain(
     for path in write_graphs(page, explanations):
         print(f"A graph in Neuronpedia's schema is {plain(path)}")
     if carried is not None:
-        beside_it = {"dissection": described, "pictures": files, "made": made, "pages": pages}
+        beside_it: dict[str, Any] = {"dissection": described, "pictures": files, "made": made, "pages": pages}
         written = write_live(page.with_name(PAGE), network, carried, **beside_it)
         print(f"The live page is {plain(written)}")
 

@@ -55,7 +55,7 @@ def test_what_is_known_of_a_unit_stands_on_the_page_and_in_the_json(tmp_path):
     for words in (
         "13 of 14 units have a name",
         "red boat unit 0 of decision",
-        "harbour +1.25 , farm −0.75",
+        "harbour +1.25 , farm \N{MINUS SIGN}0.75",
         "sand and 6 more",
         "6.2 % of the places, on 40 pictures",
         "0.12 (0.00 to 0.25)",

@@ -12,7 +12,7 @@ from lwta.commands import compare
 from lwta.commands import explain as lwta_explain
 from lwta.commands.demo import QUICK, Settings, demo, run_demo
 from lwta.commands.explain import explain
-from lwta.commands.units import units
+from lwta.commands.units import units as lwta_units
 from lwta.demo_folder import MADE, PAGES, alone_in, make_room
 
 TINY = Settings(train=64, probe=48, test=20, epochs=1, explained=2)
@@ -70,7 +70,7 @@ def test_the_pages_of_a_demo_link_to_one_another_and_to_nothing_else(tiny):
 def test_units_are_shown_with_and_without_their_network(tiny, tmp_path, capsys):
     out, _ = tiny
     page, names = tmp_path / "units.html", out / "names-sparse"
-    units(names, out=page)
+    lwta_units(names, out=page)
     assert "competes with</abbr>" in page.read_text("utf-8") and "votes</abbr>" in page.read_text("utf-8")
     first = json.loads(page.with_suffix(".json").read_text("utf-8"))["units"][0]
     assert first["group_size"] == 64 and len(first["votes"]) == 6
@@ -78,7 +78,7 @@ def test_units_are_shown_with_and_without_their_network(tiny, tmp_path, capsys):
     alone = tmp_path / "names"
     shutil.copytree(names, alone)
     (alone / "model.json").unlink()
-    units(alone, out=page)
+    lwta_units(alone, out=page)
     assert "Rivals and votes are left out, since the network is not at hand" in capsys.readouterr().out
     assert "competes with</abbr>" not in page.read_text("utf-8")
 

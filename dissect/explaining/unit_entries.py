@@ -11,6 +11,7 @@ from competition_layers import StochasticLWTA
 from competition_layers.decision import SITE, has_decision
 from competition_layers.groups import winner_units
 
+from ..comparing.monosemanticity import ms_scores
 from ..folder.dissection import Dissection
 from ..naming.description import Description
 from ..naming.predictability import prediction_targets
@@ -60,25 +61,10 @@ def unit_entries(dissection: Dissection, model: nn.Module | None = None) -> tupl
     return tuple(entry for layer in dissection.layers for entry in _layer_entries(dissection, layer, model))
 
 
-def ms_scores(
-    activations: Float[Tensor, "images units"], images: Float[Tensor, "images dim"]
-) -> Float[Tensor, "units"]:
-    """The mean cosine of two images, weighted by a unit's answers to both; NaN of a constant unit.
-
-        MS = sum_{i<j} a_i a_j cos(i, j) / sum_{i<j} a_i a_j,      a: activations scaled to 0 .. 1
-
-    (Pach et al. 2025, arXiv 2504.02821.) Pairs are not formed: |sum_i a_i e_i|^2 is the sum over all i and j.
-    """
-    a = activations.double()
-    a = (a - a.amin(0)) / (a.amax(0) - a.amin(0))
-    own = a.square().sum(0)
-    return ((a.T @ images.double()).square().sum(1) - own) / (a.sum(0).square() - own)
-
-
 def _layer_entries(dissection: Dissection, layer: str, model: nn.Module | None) -> list[UnitEntry]:
     record = dissection.record(layer)
     said = record.unit_values(dissection.summary(layer))
-    alike = ms_scores(prediction_targets(said.values, said.won), dissection.image_embeddings()).tolist()
+    alike = ms_scores(prediction_targets(said.values, said.won), dissection.image_embeddings().float()).tolist()
     active, count = said.active, dissection.units(layer)
     groups = _groups(model, layer, count)
     votes = _votes(model, layer)

@@ -6,11 +6,10 @@ import json
 import re
 
 import pytest
-import torch
 from browser import open_browser
 from PIL import Image
 
-from dissect.explaining.unit_entries import Histogram, UnitEntry, ms_scores
+from dissect.explaining.unit_entries import Histogram, UnitEntry
 from dissect.naming.description import Candidate, Description
 from dissect.naming.evidence import Evidence
 from dissect.report.units import lines_of, render_units
@@ -138,32 +137,6 @@ def test_two_thousand_units_stay_below_10_mb_and_none_is_an_error(tmp_path):
     assert page.read_text("utf-8").count('class="known"') == 2100
     with pytest.raises(ValueError, match="Expected units to show but got none"):
         render_units(tmp_path / "none.html", [])
-
-
-def test_the_ms_score_is_the_weighted_mean_cosine_of_pairs():
-    generator = torch.Generator().manual_seed(0)
-    activations = torch.randn(9, 3, generator=generator)
-    images = torch.nn.functional.normalize(torch.randn(9, 5, generator=generator), dim=1)
-    a = (activations - activations.amin(0)) / (activations.amax(0) - activations.amin(0))
-    expected = []
-    for unit in range(3):
-        top = bottom = 0.0
-        for i in range(9):
-            for j in range(i):
-                weight = float(a[i, unit] * a[j, unit])
-                top, bottom = top + weight * float(images[i] @ images[j]), bottom + weight
-        expected.append(top / bottom)
-    assert ms_scores(activations, images).tolist() == pytest.approx(expected, abs=1e-5)
-
-
-def test_a_unit_that_answers_to_like_pictures_scores_higher():
-    like, unlike = torch.eye(2).repeat_interleave(4, 0), torch.eye(8)
-    images = torch.nn.functional.pad(like, (0, 6)) * 0.9 + unlike * 0.1
-    images = torch.nn.functional.normalize(images, dim=1)
-    one_kind = torch.tensor([1.0, 1, 1, 1, 0, 0, 0, 0])
-    mixed = torch.tensor([1.0, 0, 1, 0, 1, 0, 1, 0])
-    alike, other = ms_scores(torch.stack([one_kind, mixed], 1), images).tolist()
-    assert alike > other
 
 
 def test_a_page_is_replaced_whole_or_not_at_all(tmp_path):

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from competition_layers.attribution import Method
 
@@ -191,3 +192,20 @@ class Comparison:
         if self.names_differ:
             remarks.append(f"The dissections differ in their {self.names_differ}: these counts are no comparison.")
         return tuple(remarks)
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as plain values, as the JSON beside a page has it."""
+        from ..report.record import comparison_record
+
+        return comparison_record(self)
+
+    def to_pandas(self) -> Any:
+        """A DataFrame with a row for each network (needs pandas)."""
+        from ..report.notebook import comparison_rows, frame_of
+
+        return frame_of(comparison_rows(self))
+
+    def _repr_html_(self) -> str:
+        from ..report.notebook import comparison_html
+
+        return comparison_html(self)

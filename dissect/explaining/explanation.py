@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from competition_layers.attribution import Method
 from competition_layers.graphs.graph import AttributionGraph, GraphNode
@@ -200,3 +201,20 @@ class Explanation:
     @property
     def effective_density(self) -> float:
         return self.deciding / self.at.width
+
+    def to_dict(self) -> dict[str, Any]:
+        """All of it as plain values, without the pictures."""
+        from ..report.record import explanation_record
+
+        return explanation_record(self)
+
+    def to_pandas(self) -> Any:
+        """A DataFrame with a row for each unit (needs pandas)."""
+        from ..report.notebook import explanation_rows, frame_of
+
+        return frame_of(explanation_rows(self))
+
+    def _repr_html_(self) -> str:
+        from ..report.notebook import explanation_html
+
+        return explanation_html(self)

@@ -137,6 +137,23 @@ class Dissection:
         places = kept.indices[unit].tolist()
         return {self.images[i]: kept.maps[unit, at].float() for at, i in enumerate(places) if i >= 0}
 
+    def to_dict(self) -> dict[str, Any]:
+        """What was dissected (`manifest`) and a row for each unit (`units`), as plain values."""
+        from ..report.notebook import dissection_rows
+
+        return {"manifest": dict(self.manifest), "units": dissection_rows(self)}
+
+    def to_pandas(self) -> Any:
+        """A DataFrame with a row for each unit (needs pandas)."""
+        from ..report.notebook import dissection_rows, frame_of
+
+        return frame_of(dissection_rows(self))
+
+    def _repr_html_(self) -> str:
+        from ..report.notebook import dissection_html
+
+        return dissection_html(self)
+
     @property
     def images(self) -> tuple[str, ...]:
         """The names of the probe images."""

@@ -92,6 +92,15 @@ def render_page(
     `scripts` are this folder's files that become the page's one script; its policy lets no other run. `pages` are
     titles and file names of the pages beside it, itself among them.
     """
+    values |= {"script": _script(scripts), "pages": pages or {}, "here": Path(path).name}
+    page = render_text(template, **values)
+    with write_file(path) as temporary:
+        temporary.write_text(page, encoding="utf-8")
+    return Path(path)
+
+
+def render_text(template: str, **values: Any) -> str:
+    """A `template` of this folder with its values; each is text in it, never markup."""
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -120,12 +129,7 @@ def render_page(
         "stem": lambda name: Path(name).name or name,
     }
     environment.globals |= {"colours": COLOURS, "outcomes": OUTCOMES, "figure_tables": figure_tables}
-    page = environment.get_template(template).render(
-        script=_script(scripts), pages=pages or {}, here=Path(path).name, **values
-    )
-    with write_file(path) as temporary:
-        temporary.write_text(page, encoding="utf-8")
-    return Path(path)
+    return environment.get_template(template).render(**values)
 
 
 @dataclass(frozen=True)

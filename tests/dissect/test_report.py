@@ -5,6 +5,7 @@ import dataclasses
 import io
 import json
 import re
+import sys
 from pathlib import Path
 
 import pytest
@@ -270,6 +271,26 @@ def test_the_plot_is_inert_and_in_the_page_s_colours(tmp_path):
     assert not re.search(r"<(script|image|foreignObject)|<[^>]*\son\w+=", plot)
     assert "currentColor" in plot
     assert "http" not in re.sub(r'xmlns(:\w+)?="[^"]*"', "", plot)
+
+
+def test_notebooks_show_results_as_text_without_code():
+    evil = explanation(target=EVIL, classes=(ClassScore(EVIL, 0.8, 2.0),), units=(effect(0, 1.0, name=EVIL),))
+    figures = comparison(networks=tuple(dataclasses.replace(each, name=EVIL) for each in comparison().networks))
+    for shown in (evil._repr_html_(), figures._repr_html_()):
+        assert EVIL not in shown and "<img src=x" not in shown
+        assert "&lt;script&gt;" in shown
+
+
+def test_results_as_plain_values_and_as_tables(monkeypatch):
+    assert explanation().to_dict() == explanation_record(explanation())
+    assert [network["name"] for network in comparison().to_dict()["networks"]] == ["sparse", "dense"]
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ImportError, match=r"Expected pandas for to_pandas\(\) .* pip install 'lwta\[pandas\]'"):
+        explanation().to_pandas()
+    monkeypatch.undo()
+    pytest.importorskip("pandas", reason="needs pandas: lwta[pandas]")
+    assert list(explanation().to_pandas()["to_lead"]) == [1.25, -0.75]
+    assert list(comparison().to_pandas()["accuracy"]) == [0.91, 0.9]
 
 
 def test_nothing_to_show_and_twins_of_others_are_refused(tmp_path):

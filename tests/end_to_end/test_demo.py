@@ -1,5 +1,6 @@
 """Claims about the demo: the whole stream, the same figures each time, and nobody's files lost."""
 
+import html
 import json
 import re
 import shutil
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from dissect import Dissection
 from lwta.commands import compare
 from lwta.commands import explain as lwta_explain
 from lwta.commands.demo import QUICK, Settings, demo, run_demo
@@ -81,6 +83,29 @@ def test_units_are_shown_with_and_without_their_network(tiny, tmp_path, capsys):
     lwta_units(alone, out=page)
     assert "Rivals and votes are left out, since the network is not at hand" in capsys.readouterr().out
     assert "competes with</abbr>" not in page.read_text("utf-8")
+
+
+def test_the_notebook_runs_on_a_demo(tiny, repository, monkeypatch):
+    monkeypatch.chdir(tiny[0].parent)
+    notebook = json.loads((repository / "docs" / "notebooks" / "explaining.ipynb").read_text("utf-8"))
+    names: dict = {}
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code":
+            assert not cell["outputs"]
+            exec(compile(cell["source"], "explaining.ipynb", "exec"), names)
+    shown = names["explanation"]._repr_html_()
+    assert names["explanation"].units[0].label in html.unescape(shown)
+    assert "units are named" in names["dissection"]._repr_html_()
+    assert "<script" not in shown
+
+
+def test_results_are_tables(tiny):
+    pandas = pytest.importorskip("pandas", reason="needs pandas: lwta[pandas]")
+    dissection = Dissection.open(tiny[0] / "names-sparse")
+    frame = dissection.to_pandas()
+    assert isinstance(frame, pandas.DataFrame)
+    assert len(frame) == 64 and list(frame["unit"]) == list(range(64))
+    assert set(frame["outcome"]) <= {"named", "weak", "chance", "rival", "too few images"}
 
 
 def test_a_second_demo_gives_the_same_figures(tiny, tmp_path):

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, UInt8
+from jaxtyping import Bool, Int, UInt8
 from torch import Tensor
 
 from .competition import LAYOUTS, Layout, check_choice
@@ -70,6 +70,16 @@ def winner_units(index: UInt8[Tensor, "*groups"], groups: Groups) -> Tensor:
     count = index.shape[dim]
     group = along(torch.arange(count, device=index.device), dim, index.ndim)
     return index.long() * count + group if groups.layout == "strided" else group * groups.competitors + index.long()
+
+
+def group_numbers(width: int, competitors: int, layout: Layout) -> Int[Tensor, "units"]:
+    """The number of each unit's group.
+
+    >>> group_numbers(6, 3, "strided").tolist(), group_numbers(6, 3, "adjacent").tolist()
+    ([0, 1, 0, 1, 0, 1], [0, 0, 0, 1, 1, 1])
+    """
+    units = torch.arange(width)
+    return units % (width // competitors) if layout == "strided" else units // competitors
 
 
 def divisors(width: int) -> list[int]:

@@ -7,12 +7,14 @@ from competition_layers.names import nearest
 from .concept_matching import ConceptMatching
 from .describe_and_dissect import DescribeAndDissect
 from .describer import Describer, Probed, Proposals
+from .fitting import Fitting
 from .tools import Tools
 
 # a describer more is a file of this folder and a line here
 DESCRIBERS: dict[str, Callable[[Tools], Describer]] = {
     "clip-dissect": lambda tools: ConceptMatching(tools.naming),
     "dnd": lambda tools: DescribeAndDissect(*tools.models.of_labels(), tools.scoring),
+    "lwta": lambda tools: Fitting(tools.pictures),
     "dnd-coded": lambda tools: DescribeAndDissect(*tools.models.of_labels(), tools.scoring, coded=True),
 }
 DEFAULT_DESCRIBER = "clip-dissect"

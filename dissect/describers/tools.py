@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 
 from ..backends.loading import Backends
+from ..backends.protocols import TextToImage
 from .concept_matching import Naming
 
 
@@ -13,6 +14,13 @@ class Tools:
     naming: Naming = field(default_factory=Naming)
     backends: Backends | None = None
     scoring: str = "topk-compare"  # of Describe-and-Dissect
+
+    @property
+    def pictures(self) -> TextToImage | None:
+        """What makes pictures of phrases, where it was named."""
+        if self.backends is None or not self.backends.text_to_image:
+            return None
+        return self.backends.load_text_to_image()
 
     @property
     def models(self) -> Backends:

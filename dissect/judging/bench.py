@@ -7,6 +7,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from competition_layers.groups import group_numbers
+
 from ..explaining.find_units import answers_of
 from ..folder.dissection import Dissection
 from ..naming.halves import Halves, halve
@@ -94,8 +96,7 @@ def groups_of(dissection: Dissection, layer: str, units: Sequence[int]) -> Int[T
     competitors, width = about.get("competitors", 1), about["units"]
     if competitors < 2 or width % competitors:
         return None
-    at = torch.tensor(list(units))
-    return at % (width // competitors) if about.get("layout") == "strided" else at // competitors
+    return group_numbers(width, competitors, about.get("layout", "strided"))[list(units)]
 
 
 def _presence(truth: Mapping[str, Int[Tensor, "images"]], halves: Halves) -> dict[str, Float[Tensor, "held"]]:

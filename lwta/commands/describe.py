@@ -65,13 +65,13 @@ def describe(
         split: a folder in the probe's folder, a word in the names of shards, a split of a torch/ or hfds/ source (by
             default validation).
         describer: who proposes names, one or several (a,b), which share the pass over the images:
-            clip-dissect (matches concepts), dnd (Describe-and-Dissect; dnd-coded as its published code does). The first
-            one's become the names; candidates.csv holds those of all.
+            clip-dissect (matches concepts), lwta (ours, fits them over all images), dnd (Describe-and-Dissect;
+            dnd-coded as its published code does). The first one's become the names; candidates.csv holds those of all.
         captioner: for dnd: concepts (the nearest ones), a transformers model or folder, or URL#MODEL of an
             OpenAI-compatible endpoint (key in LWTA_API_KEY).
         language_model: for dnd: words (counting, no model), a transformers model, folder or .gguf file, or URL#MODEL.
-        text_to_image: for dnd: painter (scenes only; default with the bundled encoder), found:SOURCE (held-out pictures
-            by the encoder), or a diffusers model.
+        text_to_image: for dnd and lwta: painter (scenes only; default with the bundled encoder), found:SOURCE (held-out
+            pictures by the encoder), or a diffusers model.
         scoring: of dnd: topk-compare, topk-sq-mean, mean, image-products.
         similarity: how activations are compared with concepts: claims (default), soft_wpmi, wpmi, cosine,
             cosine_cubed, rank_reorder, jensen_shannon.

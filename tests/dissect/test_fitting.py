@@ -1,0 +1,127 @@
+"""Our describer: the fit against brute force, planted meanings, rivals told apart, pictures that must raise."""
+
+import itertools
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.functional import normalize
+
+from competition_layers import Competition, Groups, StochasticLWTA
+from dissect.describers.describer import Probed
+from dissect.describers.fitting import Fitting
+from dissect.describers.sparse_fit import raised, sparse_fit
+from dissect.naming.halves import Halves
+from dissect.naming.space import Space
+from dissect.recording.layer_record import LayerRecord
+from dissect.recording.unit_values import UnitValues
+
+IMAGES, DIM, CONCEPTS = 400, 16, 12
+NAMES = tuple(f"word {i}" for i in range(CONCEPTS))
+
+
+@pytest.fixture
+def space():
+    generator = torch.Generator().manual_seed(0)
+    images = normalize(torch.randn(IMAGES, DIM, generator=generator), dim=1)
+    return Space(images, torch.eye(DIM)[:CONCEPTS], NAMES)
+
+
+def standard(columns):
+    centred = columns - columns.mean(0)
+    return centred / centred.norm(dim=0)
+
+
+def test_two_terms_explain_what_the_best_non_negative_pair_does(space):
+    """Nearly orthogonal concepts: the greedy pair is the best of all pairs, fitted by least squares over w >= 0."""
+    scores = standard((space.image_embeddings @ space.concept_embeddings.T).double())
+    noise = torch.randn(IMAGES, 1, generator=torch.Generator().manual_seed(1)).double()
+    y = standard(0.7 * scores[:, [3]] + 0.5 * scores[:, [8]] - 0.4 * scores[:, [5]] + 0.02 * noise)
+    fit = sparse_fit(y, space.image_embeddings, space.concept_embeddings, terms=2)
+
+    def explained(pair):
+        x = scores[:, list(pair)]
+        weights = torch.linalg.lstsq(x, y).solution
+        return float(1 - (y - x @ weights).square().sum()) if (weights >= 0).all() else -1.0
+
+    best = max(itertools.combinations(range(CONCEPTS), 2), key=explained)
+    assert set(fit.concepts[0].tolist()) == set(best) == {3, 8} and fit.concepts[0, 0] == 3
+    assert fit.explained.item() == pytest.approx(explained(best), abs=1e-6)
+    assert (fit.weights > 0).all()
+
+
+def test_noise_adds_no_meanings_and_a_silent_unit_has_none(space):
+    y = torch.randn(IMAGES, 300, generator=torch.Generator().manual_seed(2))
+    fit = sparse_fit(torch.cat([y, torch.zeros(IMAGES, 1)], 1), space.image_embeddings, space.concept_embeddings)
+    assert (fit.weights[:300, 1:] > 0).any(1).double().mean() < 0.2
+    assert not fit.weights[300].any() and fit.explained[300] == 0
+
+
+def test_raised_is_welch_s_test_of_means():
+    generator = torch.Generator().manual_seed(3)
+    carry = (torch.arange(60) < 12)[:, None].expand(-1, 400)
+    noise = torch.randn(60, 400, generator=generator)
+    assert 0.02 < raised(noise, carry).double().mean() < 0.09  # 5 %
+    assert raised(noise + 2.0 * carry, carry).double().mean() > 0.99
+    assert not raised(torch.ones(60, 400), carry).any()
+    assert not raised(noise, torch.zeros(60, 400, dtype=torch.bool)).any()
+
+
+class Reader:
+    """What a made picture says: unit u answers to pictures whose number is u."""
+
+    def __init__(self, model):
+        self.model = model
+
+    def values(self, pictures):
+        return UnitValues(torch.tensor([[float(picture == unit) for unit in range(4)] for picture in pictures]))
+
+
+class Maker:
+    """Pictures of "word n" are the number n; nothing is made of word 2."""
+
+    identity = "numbers"
+
+    def draw(self, phrase, count):
+        number = int(phrase.split()[1])
+        return [] if number == 2 else [number] * count
+
+
+def probed(space, values, *, won=None, model=None):
+    record = LayerRecord("layer", {"mean": values}, None if won is None else {"mean": won})
+    places = torch.arange(IMAGES)
+    halves = Halves(places[::2], places[1::2], places)
+    reader = Reader(model or nn.Identity())
+    return Probed(record, "mean", None, space, halves, None, None, reader)
+
+
+def test_a_unit_of_two_meanings_gets_both_the_stronger_first(space):
+    scores = space.image_embeddings @ space.concept_embeddings.T
+    values = torch.stack([scores[:, 0], 0.8 * scores[:, 1] + 0.5 * scores[:, 6], scores[:, 2], scores[:, 3]], 1)
+    found = Fitting().propose(probed(space, values))
+    names = [[candidate.description for candidate in of] for of in found.candidates]
+    assert names == [["word 0"], ["word 1", "word 6"], ["word 2"], ["word 3"]]
+    weights = [candidate.similarity for candidate in found.candidates[1]]
+    assert weights[0] > weights[1] > 0 and {c.method for of in found.candidates for c in of} == {"lwta"}
+
+
+def test_a_meaning_that_made_pictures_do_not_raise_goes(space):
+    """Unit 3 follows word 5, but no picture of word 5 raises it; nothing is made of word 2, so that stays."""
+    scores = space.image_embeddings @ space.concept_embeddings.T
+    found = Fitting(Maker()).propose(probed(space, scores[:, [0, 1, 2, 5]]))
+    assert [[c.description for c in of] for of in found.candidates] == [["word 0"], ["word 1"], ["word 2"], []]
+
+
+def test_where_units_compete_the_name_tells_them_from_their_rivals(space):
+    """Units of one group share word 0; what each has of its own is what tells who wins."""
+    scores = standard(space.image_embeddings @ space.concept_embeddings.T)
+    own = torch.stack([scores[:, 1], scores[:, 2], scores[:, 3], scores[:, 4]], 1)
+    values = scores[:, [0]] * 1.15 + own
+    layer = StochasticLWTA(4, channel_dim=-1, competition=Competition())
+    model = nn.ModuleDict({"layer": layer})
+    won = torch.ones_like(values, dtype=torch.bool)
+    alone = Fitting().propose(probed(space, values, won=won))
+    assert {of[0].description for of in alone.candidates} == {"word 0"}
+    assert layer.groups == Groups(4, channel_dim=-1)
+    rivals = Fitting().propose(probed(space, values, won=won, model=model))
+    assert [of[0].description for of in rivals.candidates] == ["word 1", "word 2", "word 3", "word 4"]

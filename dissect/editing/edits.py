@@ -86,8 +86,10 @@ def units_named(dissection: Dissection, name: str, *, layers: str | Sequence[str
                 names.setdefault(plain_form(found), []).append((layer, unit))
                 known.append(found)
     if plain_form(name) not in names:
+        holding = sorted({one for one in known if plain_form(name) in plain_form(one)})[:5]
+        offered = f" (with that word: {', '.join(map(repr, holding))})" if holding else nearest(name, known)
         raise ValueError(
-            f"Expected a name that a unit of {', '.join(where)} has but got {name!r}{nearest(name, known)}; "
+            f"Expected a name that a unit of {', '.join(where)} has but got {name!r}{offered}; "
             "`lwta find` lists units that answer to a phrase, whatever they are called"
         )
     return names[plain_form(name)]

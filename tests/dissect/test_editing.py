@@ -55,6 +55,8 @@ def test_a_name_is_all_units_called_so(x):
         ValueError, match=r"Expected a name that a unit of decision has but got 'skye', did you mean 'sky'"
     ):
         units_named(Described(), "skye")
+    with pytest.raises(ValueError, match=r"but got 'red' \(with that word: 'a red ball', 'red balls'\)"):
+        units_named(Described(), "red")
 
 
 def test_every_kind_of_edit_does_what_it_says(x):

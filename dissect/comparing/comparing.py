@@ -22,34 +22,44 @@ from .measuring import device_name, inputs_of, measure_answers, measure_millisec
 from .monosemanticity import measure_alike
 from .robustness import measure_robustness
 from .seeds import kinds_of, seed_figures, seed_findings
+from .untrained_names import name_untrained
 
 
 @dataclass(frozen=True)
 class Compared:
-    """A network, and what is known of it beside: seconds of training, a dissection whose names are counted."""
+    """A network, and what is known of it beside: seconds of training, a dissection whose names are counted.
+
+    With `probe`, the dissection's pictures, the network with random weights is named as well: the control.
+    """
 
     model: nn.Module
     training_seconds: float | None = None
     dissection: Dissection | None = None
+    probe: ProbeImages | None = None
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What a comparison measures, and how.
+class Extras:
+    """What a comparison does only where it is asked for.
 
     Args:
-        layer: where sparsity is measured; by default each network's last site.
-        samples: draws that are averaged over; every draw is seeded.
-        batch_size: images a step, and in each timed run.
         robustness: also corrupted pictures and an attack, on up to 500 pictures: some 50 passes over them.
         seeds: networks whose names differ in their last number alone are seeds of one kind.
     """
 
-    layer: str | None = None
-    samples: int = 8
-    batch_size: int = 64
     robustness: bool = False
     seeds: bool = False
+
+
+@dataclass(frozen=True)
+class _How:
+    """How one network is measured."""
+
+    layer: str
+    samples: int
+    batch_size: int
+    robustness: bool
+    milliseconds: float
 
 
 def compare(
@@ -59,8 +69,7 @@ def compare(
     layer: str | None = None,
     samples: int = 8,
     batch_size: int = 64,
-    robustness: bool = False,
-    seeds: bool = False,
+    extras: Extras = Extras(),
 ) -> Comparison:
     """The figures of `networks` (by name) on the labelled images `data`, each by the same method at the same layer.
 
@@ -68,7 +77,10 @@ def compare(
     paired over pictures, or over seeds.
 
     Args:
-        layer, samples, batch_size, robustness, seeds: see `Asked`.
+        layer: where sparsity is measured; by default each network's last site.
+        samples: draws that are averaged over; every draw is seeded.
+        batch_size: images a step, and in each timed run.
+        extras: what takes long, or holds for seeds alone.
 
     Raises:
         ValueError: no network, an unknown layer, images without labels, or a label that a network does not know (the
@@ -76,10 +88,9 @@ def compare(
     """
     if not networks:
         raise ValueError("Expected at least one network to compare but got none")
-    asked = Asked(layer, samples, batch_size, robustness, seeds)
     known = {name: each if isinstance(each, Compared) else Compared(each) for name, each in networks.items()}
     models = {name: each.model.eval() for name, each in known.items()}
-    if seeds:
+    if extras.seeds:
         kinds_of(models)
     targets = {name: class_indices(name, model, data) for name, model in models.items()}
     layers = {name: layer or default_layer(model, next(inputs_of(model, data, 1))) for name, model in models.items()}
@@ -88,9 +99,8 @@ def compare(
     milliseconds = measure_milliseconds(models, data, batch_size)
     figures, pictures = [], {}
     for name, each in known.items():
-        one, pictures[name] = _figures_of(
-            name, each, data, targets[name], replace(asked, layer=layers[name]), milliseconds[name]
-        )
+        how = _How(layers[name], samples, batch_size, extras.robustness, milliseconds[name])
+        one, pictures[name] = _figures_of(name, each, data, targets[name], how)
         figures.append(one)
     return Comparison(
         networks=tuple(figures),
@@ -100,19 +110,19 @@ def compare(
         batch=min(batch_size, len(data)),
         device=device_name(next(iter(models.values()))),
         names_differ=_different([each.dissection for each in known.values() if each.dissection is not None]),
-        findings=seed_findings(figures) if seeds else paired_findings(pictures),
-        seeds=seed_figures(figures) if seeds else (),
+        findings=seed_findings(figures) if extras.seeds else paired_findings(pictures),
+        seeds=seed_figures(figures) if extras.seeds else (),
     )
 
 
 def _figures_of(
-    name: str, each: Compared, data: ProbeImages, targets: Int[Tensor, "images"], asked: Asked, milliseconds: float
+    name: str, each: Compared, data: ProbeImages, targets: Int[Tensor, "images"], how: _How
 ) -> tuple[NetworkFigures, PerPicture]:
     """One network's figures, and what it did on each picture."""
-    model, shown_as, batch_size, layer = each.model, f"compare {name}", asked.batch_size, asked.layer or ""
+    model, shown_as, batch_size, layer = each.model, f"compare {name}", how.batch_size, how.layer
     rules = sorted({layer.competition.inference for layer in competitions(model).values()})
     passes = inputs_of(model, data, batch_size, shown_as=shown_as)
-    accuracy, logits = measure_answers(model, passes, targets, asked.samples)
+    accuracy, logits = measure_answers(model, passes, targets, how.samples)
     figures = NetworkFigures(
         name=name,
         architecture=architecture(model),
@@ -122,20 +132,28 @@ def _figures_of(
         calibration=measure_calibration(logits, targets),
         sparsity=measure_sparsity(model, data, batch_size, layer, shown_as=shown_as),
         parameters=sum(parameter.numel() for parameter in model.parameters()),
-        milliseconds=milliseconds,
+        milliseconds=how.milliseconds,
         training_seconds=each.training_seconds,
-        names=() if each.dissection is None else count_names(each.dissection),
+        names=() if each.dissection is None else _names_of(each, each.dissection),
         decision=measure_decision(
             model, inputs_of(model, data, batch_size, shown_as=shown_as), label_names(model), each.dissection
         )
         if has_decision(model)
         else None,
-        robustness=measure_robustness(model, data, targets, batch_size=batch_size, draws=asked.samples)
-        if asked.robustness
+        robustness=measure_robustness(model, data, targets, batch_size=batch_size, draws=how.samples)
+        if how.robustness
         else None,
     )
     nll = torch.nn.functional.cross_entropy(logits, targets, reduction="none")
     return figures, PerPicture(logits.argmax(1) == targets, nll)
+
+
+def _names_of(each: Compared, dissection: Dissection) -> tuple[Names, ...]:
+    """The counts of names, beside those of the network with random weights where the pictures are given."""
+    names = count_names(dissection)
+    if each.probe is None:
+        return names
+    return tuple(replace(one, untrained=name_untrained(each.model, dissection, one.layer, each.probe)) for one in names)
 
 
 def class_indices(name: str, model: nn.Module, data: ProbeImages) -> Int[Tensor, "images"]:

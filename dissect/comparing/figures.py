@@ -67,6 +67,15 @@ class Alike:
 
 
 @dataclass(frozen=True)
+class UntrainedNames:
+    """The same layer with random weights: how many units are named, by how many names, and the median MS score."""
+
+    named: int
+    distinct: int
+    alike: float | None
+
+
+@dataclass(frozen=True)
 class SeedFigures:
     """Of one kind of network the mean over its seeds, and half of its 95 % interval (None: one seed)."""
 
@@ -104,6 +113,7 @@ class Names:
     outcomes: Mapping[str, int]
     distinct: int
     alike: Alike | None = None
+    untrained: UntrainedNames | None = None  # where the dissection's pictures are given
 
     @property
     def units(self) -> int:

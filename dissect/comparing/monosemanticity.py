@@ -6,6 +6,7 @@ from torch import Tensor
 
 from ..folder.dissection import Dissection
 from ..naming.predictability import prediction_targets
+from ..recording.layer_record import LayerRecord
 from .figures import Alike
 
 
@@ -29,13 +30,16 @@ def ms_scores(
 
 
 def measure_alike(dissection: Dissection, layer: str) -> Alike:
-    """The MS scores of a dissected layer's units, beside that of a unit which answers to all pictures alike.
+    """The MS scores of a dissected layer's units, by the dissection's own encoder, see `alike_of`."""
+    return alike_of(dissection.record(layer), dissection.summary(layer), dissection.image_embeddings().float())
 
-    Similarity is that of the dissection's own encoder. Of a competition a unit answers where it won, whatever the sign.
+
+def alike_of(record: LayerRecord, summary: str, images: Float[Tensor, "images dim"]) -> Alike:
+    """The MS scores of a layer's units, beside that of a unit which answers to all pictures alike.
+
+    Of a competition a unit answers where it won, whatever the sign.
     """
-    record, summary = dissection.record(layer), dissection.summary(layer)
     said = record.unit_values(summary)
-    images = dissection.image_embeddings().float()
     scores = ms_scores(prediction_targets(said.values, said.won), images)
     known = scores[scores.isfinite()]
     total = torch.nn.functional.normalize(images, dim=1).sum(0).square().sum()

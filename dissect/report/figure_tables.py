@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ..comparing.figures import Alike, Calibration, Comparison, NetworkFigures, Robustness
+from ..comparing.figures import Alike, Calibration, Comparison, Names, NetworkFigures, Robustness
 from .numbers import percent
 
 NONE = "\N{EN DASH}"  # in a cell
@@ -52,6 +52,16 @@ def figure_tables(comparison: Comparison) -> Iterator[Table]:
             "weighted by how strongly the unit answers to both. People who were asked which of two units is of one "
             "meaning agreed with it in 83 % of pairs, with another encoder.",
         )
+    controls = [(name, names.layer, *_beside_untrained(names)) for name, names in layers if names.untrained]
+    if controls:
+        yield Table(
+            "What a count of names is worth",
+            ("network", "layer", "named", "with random weights", "distinct names", "with random weights",
+             "median unit's likeness", "with random weights"),
+            tuple(controls),
+            "The same network with random weights, recorded on the same pictures and named by the same similarity, "
+            "test and words: units follow colours and edges before they have learnt anything.",
+        )  # fmt: skip
     robust = [(network, network.robustness) for network in comparison.networks if network.robustness]
     if robust:
         yield _corrupted(robust)
@@ -90,6 +100,14 @@ def _calibration(calibration: Calibration) -> tuple[str, ...]:
 
 def _alike(alike: Alike) -> tuple[str, ...]:
     return tuple(NONE if value is None else f"{value:.3f}" for value in (alike.median, alike.best, alike.chance))
+
+
+def _beside_untrained(names: Names) -> tuple[str, ...]:
+    control, alike = names.untrained, names.alike
+    assert control is not None
+    scores = [NONE if value is None else f"{value:.3f}" for value in (alike and alike.median, control.alike)]
+    named = (f"{names.outcomes['named']} of {names.units}", str(control.named))
+    return (*named, str(names.distinct), str(control.distinct), *scores)
 
 
 def _corrupted(robust: list[tuple[NetworkFigures, Robustness]]) -> Table:

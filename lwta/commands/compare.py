@@ -22,6 +22,7 @@ def compare(
     samples: int = 8,
     robustness: bool = False,
     seeds: bool = False,
+    probe: Path | None = None,
     limit: int | None = None,
     batch_size: int = 64,
     device: str | None = None,
@@ -38,6 +39,8 @@ def compare(
         robustness: also corrupted pictures (seven kinds, five strengths) and an attack, on up to 500 images: long.
         seeds: runs whose names differ in their last number alone (sparse-0, sparse-1) are seeds of one network: means
             with intervals over them.
+        probe: the pictures that the dissections were made of: then each network is also named with random weights:
+            what its count of names is worth.
         limit: so many images only, evenly spread.
         batch_size: images a step, and in each timed run.
         device: cpu, cuda, ...; by default an accelerator where there is one.
@@ -47,7 +50,7 @@ def compare(
 
     from dissect import compare as compare_networks
     from dissect import open_probe, render_report
-    from dissect.comparing.comparing import Compared
+    from dissect.comparing.comparing import Compared, Extras
     from dissect.folder.layout import Layout
     from dissect.report import comparison_text
     from pictures import print_skipped
@@ -55,6 +58,7 @@ def compare(
     images = open_probe(data, limit=limit, labelled=True)
     print_skipped(images.skipped)
     where = device or ("cuda" if torch.cuda.is_available() else "cpu")
+    pictures = None if probe is None else open_probe(probe)
     networks = {}
     for name, run in zip(short_names(runs), runs, strict=True):
         dissection = None
@@ -63,9 +67,9 @@ def compare(
             run = recall_model(Path(run))
         else:
             network = open_model(run)
-        networks[name] = Compared(network.to(where), training_seconds(run), dissection)
+        networks[name] = Compared(network.to(where), training_seconds(run), dissection, pictures)
     comparison = compare_networks(
-        networks, images, layer=layer, samples=samples, batch_size=batch_size, robustness=robustness, seeds=seeds
+        networks, images, layer=layer, samples=samples, batch_size=batch_size, extras=Extras(robustness, seeds)
     )
     print(comparison_text(comparison))
     print(f"The page is {plain(render_report(out, comparison=comparison))}")

@@ -16,12 +16,13 @@ from PIL import Image
 from dissect import Dissection, compare, describe, load_concepts, load_encoder, open_probe, render_report
 from dissect.comparing.attack import pgd, pixel_scale
 from dissect.comparing.calibration import calibration_error, fit_temperature, measure_calibration
-from dissect.comparing.comparing import Compared
+from dissect.comparing.comparing import Compared, Extras
 from dissect.comparing.corruptions import CORRUPTIONS, corrupt
 from dissect.comparing.findings import PerPicture, mcnemar, mean_with_interval, paired_findings
 from dissect.comparing.monosemanticity import measure_alike, ms_scores
 from dissect.comparing.robustness import measure_robustness
 from dissect.comparing.seeds import kinds_of
+from dissect.comparing.untrained import untrained_twin
 from dissect.explaining.picture import network_input
 from dissect.report import comparison_text
 
@@ -189,7 +190,7 @@ def test_seeds_are_means_with_intervals_and_paired(images):
     for name, model in networks.items():
         torch.manual_seed(int(name[-1]))
         model.fc.weight.data += 5 * torch.randn_like(model.fc.weight)
-    comparison = compare(networks, images, seeds=True, batch_size=8)
+    comparison = compare(networks, images, extras=Extras(seeds=True), batch_size=8)
     accuracy = {network.name: network.accuracy.saved for network in comparison.networks}
     dense, sparse = comparison.seeds
     assert (dense.name, sparse.seeds) == ("dense", 2)
@@ -204,7 +205,8 @@ def test_seeds_are_means_with_intervals_and_paired(images):
 
 def test_everything_measured_stands_on_the_page_and_in_its_record(images, tmp_path):
     model = small_resnet(4, LABELS)
-    comparison = compare({"sparse": model, "dense": small_resnet(1, LABELS)}, images, robustness=True, samples=2)
+    networks = {"sparse": model, "dense": small_resnet(1, LABELS)}
+    comparison = compare(networks, images, extras=Extras(robustness=True), samples=2)
     sparse, dense = comparison.networks
     assert sparse.robustness.attack.sample is not None and dense.robustness.attack.sample is None
     assert set(sparse.robustness.corrupted) == set(CORRUPTIONS)
@@ -231,3 +233,20 @@ def test_likeness_is_counted_for_each_dissected_layer(images, tmp_path):
     assert alike.best >= alike.median
     comparison = compare({"a": replace(Compared(model), dissection=where)}, images)
     assert f"{alike.median:.3f}" in comparison_text(comparison)
+
+
+def test_names_stand_beside_those_of_random_weights(images, tmp_path):
+    model = small_resnet(4, LABELS)
+    where = describe(model, images, load_concepts("scenes"), load_encoder("bundled"), out=tmp_path / "d")
+    comparison = compare({"a": Compared(model, dissection=where, probe=images)}, images)
+    (names,) = comparison.networks[0].names
+    again = describe(
+        untrained_twin(model), images, load_concepts("scenes"), load_encoder("bundled"), out=tmp_path / "random"
+    )
+    described = [again.description(names.layer, unit) for unit in range(names.units)]
+    assert names.untrained.named == sum(unit.named for unit in described)
+    assert names.untrained.alike == pytest.approx(measure_alike(again, names.layer).median, abs=1e-4)
+    assert "What a count of names is worth" in comparison_text(comparison)
+    others = open_probe(images.source, limit=5)
+    with pytest.raises(ValueError, match=r"Expected the 16 pictures that .* was made of but got .* with others"):
+        compare({"a": Compared(model, dissection=where, probe=others)}, images)

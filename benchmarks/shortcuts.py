@@ -11,7 +11,9 @@ accuracy and the worst of the four groups for
     biased[, refit]     the network as it is; its last map fitted anew to the biased training pictures
     by name             units whose verified name is the shortcut, off  (names: bundled CLIP, balanced probe pictures)
     by name, refit      the same, the last map fitted anew to the biased training pictures
-    at random, refit    as many other units off (mean of 10 draws): what switching off alone does
+    by phrase[, refit]  units that answer to the shortcut's word as in `lwta find` (r > .3 with its score by the bundled
+                        CLIP), whatever they are called, off
+    at random, refit    as many other units off as by phrase (mean of 10 draws): what switching off alone does
     by truth[, refit]   units that follow the shortcut (|r| > .3, and more than they follow the class), off
     oracle              nothing off, the last map fitted anew to balanced pictures (deep feature reweighting)
 
@@ -153,6 +155,7 @@ def rows_of(
     y = {split: data[f"{split}.label"] for split in SPLITS}
     said = {split: head_inputs(model, features[split].split(250)) for split in SPLITS}
     named = units_by_name(shortcut, said["probe"], kind, data)
+    phrased = units_by_phrase(shortcut, said["probe"], data)
     true = units_by_truth(said["probe"], y["probe"], data["probe.there"])
     head, kept = model.decision_votes, {k: v.clone() for k, v in model.decision_votes.state_dict().items()}
 
@@ -168,10 +171,11 @@ def rows_of(
         worst = min(right[groups == group].float().mean().item() for group in range(4))
         return {"accuracy": right.float().mean().item(), "worst": worst, "units": len(off)}
 
-    others = [unit for unit in range(said["test"].shape[1]) if unit not in named]
+    others = [unit for unit in range(said["test"].shape[1]) if unit not in phrased]
     generator = torch.Generator().manual_seed(seed)
     drawn = [
-        [others[i] for i in torch.randperm(len(others), generator=generator)[: len(named)]] for _ in range(RANDOM_DRAWS)
+        [others[i] for i in torch.randperm(len(others), generator=generator)[: len(phrased)]]
+        for _ in range(RANDOM_DRAWS)
     ]
     at_random = [figures(off, "train") for off in drawn]
     return {
@@ -179,6 +183,8 @@ def rows_of(
         "biased, refit": figures([], "train"),
         "by name": figures(named),
         "by name, refit": figures(named, "train"),
+        "by phrase": figures(phrased),
+        "by phrase, refit": figures(phrased, "train"),
         "at random, refit": {key: float(np.mean([one[key] for one in at_random])) for key in at_random[0]},
         "by truth": figures(true),
         "by truth, refit": figures(true, "train"),
@@ -194,15 +200,28 @@ def phrases() -> tuple[tuple[str, ...], Tensor]:
 
 def units_by_name(shortcut: str, said: Tensor, kind: str, data: dict[str, Tensor]) -> list[int]:
     """Units whose name, verified on pictures that did not choose it, has a word of the shortcut."""
-    names, vectors = phrases()
-    if shortcut == "mark":
-        vectors, names = torch.cat([vectors, data["example"][None]]), (*names, WORDS["mark"][0])
-    space = Space(data["probe.embeddings"], vectors, tuple(names))
+    space = space_of(shortcut, data)
     won = {"mean": said != 0} if kind in ("competing", "top-k") else None
     described, _ = name_verified(
         LayerRecord("decision", {"mean": said}, won), "mean", space, halve(space.image_embeddings)
     )
     return [unit.unit for unit in described if any(word in unit.description for word in WORDS[shortcut])]
+
+
+def units_by_phrase(shortcut: str, said: Tensor, data: dict[str, Tensor]) -> list[int]:
+    """Units that answer to one of the shortcut's words, whatever they are called."""
+    space = space_of(shortcut, data)
+    scores = [space.image_embeddings @ space.concept_embeddings[space.names.index(word)] for word in WORDS[shortcut]]
+    r = torch.stack([_correlation(said, score) for score in scores]).amax(0)
+    return (r > FOLLOWS).nonzero()[:, 0].tolist()
+
+
+def space_of(shortcut: str, data: dict[str, Tensor]) -> Space:
+    """The probe pictures and the words; for the mark also the concept that pictures give."""
+    names, vectors = phrases()
+    if shortcut == "mark":
+        vectors, names = torch.cat([vectors, data["example"][None]]), (*names, WORDS["mark"][0])
+    return Space(data["probe.embeddings"], vectors, names)
 
 
 def units_by_truth(said: Tensor, label: Tensor, there: Tensor) -> list[int]:

@@ -50,6 +50,7 @@ _HOMES = {
     "record_share": ".describing",
     "render_report": ".report",
     "score_units": ".describers.concept_matching",
+    "summarise_classes": ".explaining.class_summary",
     "write_edits": ".editing.edit_file",
 }
 __all__ = list(_HOMES)

@@ -19,7 +19,7 @@ FORMAT = 1
 
 def explanation_record(explanation: Explanation) -> dict[str, Any]:
     """The fields of an `Explanation` without its pictures, and what is derived from them."""
-    record = _without_bytes(asdict(explanation))
+    record = without_bytes(asdict(explanation))
     for effect, found in zip(record["units"], explanation.units, strict=True):
         effect["label"] = found.label
     return record | {
@@ -58,9 +58,9 @@ def write_record(
     return path
 
 
-def _without_bytes(value: Any) -> Any:
+def without_bytes(value: Any) -> Any:
     if isinstance(value, dict):
-        return {key: _without_bytes(part) for key, part in value.items() if not isinstance(part, bytes)}
+        return {key: without_bytes(part) for key, part in value.items() if not isinstance(part, bytes)}
     if isinstance(value, list | tuple):
-        return [_without_bytes(part) for part in value]
+        return [without_bytes(part) for part in value]
     return value

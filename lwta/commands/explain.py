@@ -14,6 +14,7 @@ from ..open_model import open_dissected, open_model
 from ..parsing import parse_call
 
 GRAPH_UNITS = 6  # of each layer
+CLASSES_PAGE = "classes.html"
 
 
 def main(argv: Sequence[str]) -> int:
@@ -32,6 +33,7 @@ def explain(
     top: int = 8,
     rule: Literal["argmax", "sample"] | None = None,
     out: Path | None = None,
+    classes: str | None = None,
     graph: bool = False,
     live: bool = False,
     runtime: Path | None = None,
@@ -49,6 +51,8 @@ def explain(
         top: so many units are shown and switched off.
         rule: how winners are picked; by default the rule saved with the network.
         out: the page; by default report.html in the dissection's folder, or explanation.html.
+        classes: instead of one picture after the other: what decides this class over all the pictures, or with `all`
+            each class, and the mistakes with the unit each came from. The page is classes.html.
         graph: also say why the units fired: what fed each of the strongest, layer by layer, down to the picture; beside
             the page the same in Neuronpedia's schema, NAME-graph-1.json and so on. Some 10 s a picture of 224 pixels.
         live: also write live.html beside it, a page in which the network itself runs, for photos of one's own. Of
@@ -61,7 +65,6 @@ def explain(
     from dissect import explain as explain_image
     from dissect import explain_graph, render_report
     from dissect.explaining.explain_image import class_index
-    from dissect.folder.layout import Layout
     from dissect.report import explanation_text
 
     from ..live.network import refuse_others
@@ -77,10 +80,11 @@ def explain(
     if carried is not None:
         refuse_others(network)
     files = readable_images(images)
-    beside = None
-    if twin is not None:
-        is_dissection = Layout(Path(twin)).is_finished
-        beside = open_subject(*(Path(twin), None) if is_dissection else (None, twin))
+    if classes is not None:
+        with inference_rule(network, rule):
+            explain_classes(network, files, classes, dissection=described, layer=layer, page=out)
+        return
+    beside = open_twin(twin)
     explanations, twins = [], []
     for file in files:
         with inference_rule(network, rule):
@@ -106,6 +110,32 @@ def explain(
         beside_it: dict[str, Any] = {"dissection": described, "pictures": files, "made": made, "pages": pages}
         written = write_live(page.with_name(PAGE), network, carried, **beside_it)
         print(f"The live page is {plain(written)}")
+
+
+def open_twin(twin: str | None) -> tuple[Any, Any] | None:
+    """The dissection, or None, and the network of the twin; None without one."""
+    if twin is None:
+        return None
+    from dissect.folder.layout import Layout
+
+    return open_subject(Path(twin), None) if Layout(Path(twin)).is_finished else open_subject(None, twin)
+
+
+def explain_classes(
+    network: Any, files: Sequence[Path], label: str, *, dissection: Any, layer: str | None, page: Path | None
+) -> None:
+    """Print and write what decides class `label`, or `all`."""
+    from dissect.explaining.class_summary import only_class, summarise_classes
+    from dissect.report.classes import classes_text, render_classes
+
+    truths = [class_of(file, network) for file in files]
+    report = summarise_classes(network, files, truths, dissection=dissection, layer=layer)
+    if label != "all":
+        report = only_class(report, label)
+    print(classes_text(report), end="\n\n")
+    page = page or (Path(CLASSES_PAGE) if dissection is None else dissection.layout.page.with_name(CLASSES_PAGE))
+    made = {} if dissection is None else how_named(dissection)
+    print(f"The page is {plain(render_classes(page, report, made=made))}")
 
 
 def write_graphs(page: Path, explanations: Sequence[Any]) -> list[Path]:

@@ -28,8 +28,9 @@ from .numbers import duration, percent, signed
 from .pictures import COLOURS, picture_uri, region_names, regions_uri, strip_uri, veil_uri
 from .plots import comparison_svg
 from .record import write_record
-from .sentence import other_layer, sentence_of
+from .sentence import other_layer, sentence_of, twin_ahead
 from .sums import lead_parts, needed
+from .terms import UNNAMED_WORDS, term
 
 
 def render_report(
@@ -124,11 +125,13 @@ def render_text(template: str, **values: Any) -> str:
         "other_layer": other_layer,
         "needed": needed,
         "disagreements": disagreements,
+        "twin_ahead": twin_ahead,
         "switch_data": switch_data,
         "heading": lambda name: name[:1].upper() + name[1:],
         "stem": lambda name: Path(name).name or name,
     }
-    environment.globals |= {"colours": COLOURS, "outcomes": OUTCOMES, "figure_tables": figure_tables}
+    environment.globals |= {"colours": COLOURS, "outcomes": OUTCOMES, "figure_tables": figure_tables, "term": term}
+    environment.globals |= {"unnamed_words": UNNAMED_WORDS}
     return environment.get_template(template).render(**values)
 
 
@@ -158,7 +161,7 @@ def switch_data(explanation: Explanation) -> Markup:
 def _title(explanations: Sequence[Explanation]) -> str:
     if not explanations:
         return "Networks compared"
-    if all(explanation.explains for explanation in explanations):
+    if all(explanation.explains or explanation.at.decision for explanation in explanations):
         return "What decided?"
     return f"What the units of {explanations[0].at.layer} did"
 

@@ -114,8 +114,8 @@ def comparison_text(comparison: Comparison) -> str:
     """One line a network; with dissections one a layer too: how many of its units have a name."""
     rows: list[tuple[str, ...]] = [
         (
-            *("network", "U", "accuracy", "argmax", "1 draw", f"{comparison.samples} draws", "layer", "density"),
-            *("eff. density", "untrained", "kept (none)", "training", "ms/image", "parameters"),
+            *("network", "U", "accuracy", "argmax", "drawn once", f"mean of {comparison.samples}", "layer", "density"),
+            *("eff. density", "untrained", "answer kept (all off)", "training", "ms/image", "parameters"),
         )
     ]
     for network in comparison.networks:

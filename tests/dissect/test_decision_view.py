@@ -54,10 +54,13 @@ def test_the_figures_on_page_and_terminal_add_up_to_the_last_digit(at, picture, 
     explanation = explain(network(at), picture, top=3)
     page = render_report(tmp_path / "p.html", [explanation]).read_text("utf-8")
     numbers = re.findall(r'<div class="vote"><span class="number \w+">([^<]*)<', page)
-    table = re.findall(r"<tr[^>]*><th scope=\"row\">(?:<label.*?</label>)?\s*([^<]*)</th><td>([^<]*)</td>", page)
+    rows = re.findall(r'<tr[^>]*><th scope="row">(.*?)</th><td>([^<]*)</td>', page, flags=re.DOTALL)
+    table = [(re.sub(r"<[^>]*>", "", what).strip(), value) for what, value in rows]
     as_number = lambda text: float(text.replace("\N{MINUS SIGN}", "-"))  # noqa: E731
     assert "with the whole layer off" not in page
-    rest = sum(as_number(value) for what, value in table if what in ("the other winners", "bias"))
+    rest = sum(
+        as_number(value) for what, value in table if what in ("the other winners", "the fixed part of the classes")
+    )
     (total,) = (as_number(value) for what, value in table if what.startswith("lead over"))
     assert round(sum(map(as_number, numbers)) + rest, 2) == total
     assert abs(total - explanation.lead.total) <= 0.01

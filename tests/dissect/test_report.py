@@ -106,8 +106,8 @@ def test_the_page_says_what_was_found(page):
         "unit 3",
         "54 % of the lead of harbour over beach (+1.40) is carried by these 2 units, of 4 that won",
         f"harbour, because red boat +1.25, against red boat {MINUS}0.75",
-        "r 0.25 (0.12 to 0.38)",
-        "next: white boat",
+        "name agrees : r 0.25 (0.12 to 0.38)",
+        "or: white boat",
         "at random: +0.12",
         "+1.25",
         f"{MINUS}0.75",
@@ -291,6 +291,22 @@ def test_results_as_plain_values_and_as_tables(monkeypatch):
     pytest.importorskip("pandas", reason="needs pandas: lwta[pandas]")
     assert list(explanation().to_pandas()["to_lead"]) == [1.25, -0.75]
     assert list(comparison().to_pandas()["accuracy"]) == [0.91, 0.9]
+
+
+def test_where_the_dense_network_is_ahead_the_page_says_so_first(page, tmp_path):
+    assert "The network without competition is right more often" not in page.read_text("utf-8")
+    sparse, dense = comparison().networks
+    ahead = comparison(networks=(sparse, dataclasses.replace(dense, accuracy=Accuracy(0.935))))
+    text = render_report(tmp_path / "q.html", [explanation()], comparison=ahead).read_text("utf-8")
+    assert "is right more often: 93.5 % of 400 pictures, this one 91.0 %." in text[: text.index("<article")]
+
+
+def test_every_column_of_the_comparison_says_what_it_means(tmp_path):
+    text = render_report(tmp_path / "p.html", comparison=comparison()).read_text("utf-8")
+    headers = re.findall(r'<th scope="col">(.*?)</th>', text)
+    assert [header for header in headers if "<abbr title=" not in header] == ["Network"]
+    words = re.sub(r"<[^>]*>", " ", re.sub(r"<(style|script).*?</\1>", "", text, flags=re.DOTALL)).lower()
+    assert not {"margin", "kept (none)", "stated"} & set(re.findall(r"[a-z() ]+", words))
 
 
 def test_nothing_to_show_and_twins_of_others_are_refused(tmp_path):

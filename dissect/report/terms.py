@@ -1,0 +1,61 @@
+"""What each word of a page means, shown where it stands: on pointing at it, and to screen readers."""
+
+from collections.abc import Mapping
+
+from markupsafe import Markup
+
+TERMS: Mapping[str, str] = {
+    # a picture
+    "lead": "By how much the score (logit) of the explained class is above that of the class behind it.",
+    "value": "What the unit passed on, with its sign: the mean over the places it won.",
+    "won": "Share of all places of the picture where it was the largest of its group.",
+    "beat": "The unit of its group that came second most often where it won.",
+    "agrees": "How well the name predicts the unit on pictures that did not choose it: correlation, 1 is perfect and 0 "
+    "chance, with its 95 % interval.",
+    "fixed part": "What each class gets whatever the picture shows (the bias).",
+    "estimate": "What the unit adds to the lead by its slope there: exact if the network were linear behind it.",
+    "measured": "What the lead really lost when the unit was switched off and the network ran again.",
+    # networks
+    "Competitors": "Units in a group, of which one wins; none: nothing competes.",
+    "Accuracy": "Share of pictures whose class is found, with winners picked as the network was saved.",
+    "Strongest wins": "Accuracy when the strongest unit of each group always wins.",
+    "Winners drawn once": "Accuracy when winners are drawn at random, by their probabilities, once a picture.",
+    "Winners drawn, averaged": "Accuracy of scores that are averaged over several random draws of winners.",
+    "Layer": "Where units were counted, and how their contributions were found.",
+    "Active units": "Share of the layer's units that pass anything on.",
+    "Units for 90 % of the lead": "Smallest share of units whose contributions make 90 % of all that moved the lead.",
+    "The same, untrained": "The same figure of the network with random weights: what it has by construction.",
+    "Answer kept by them": "How often the answer stays when every other unit is switched off.",
+    "Training": "How long the training took.",
+    "A picture": "Time for one picture in a batch, the networks in turns.",
+    "Parameters": "Numbers that were trained.",
+    # decisions
+    "Enough by themselves": "So many units, the strongest first, give the same answer without all others.",
+    "Switched off, change it": "So many units, the strongest first, change the answer when they are switched off.",
+    "Classes a unit speaks for": "1 would be a detector of one class.",
+    "Units that won nowhere": "Share of units that won on none of the pictures.",
+    "Of the deciding units named": "Of the units that make 90 % of the lead, how many have a name.",
+    "Distinct names": "How many different names there are.",
+    "Of the lead by units named after the class": "These decide, and explain nothing: “a goldfish, because goldfish”.",
+    # names
+    "Named": "Units whose name predicts them on pictures that did not choose it.",
+    "named": "Have a name.",
+    "weak": "Their best word predicts them, but less closely than was asked for.",
+    "chance": "Their best word predicts them no better than chance.",
+    "rival": "Another word predicts them better than the one that was chosen.",
+    "too few images": "They speak on too few pictures to tell.",
+}
+
+UNNAMED_WORDS = {
+    "weak": "too weak",
+    "chance": "no better than chance",
+    "rival": "another word fits",
+    "too few images": "too few pictures",
+}
+
+
+def term(word: str, shown: str = "") -> Markup:
+    """`word` (or `shown` in its place) with what it means; as it is where nothing is known of it."""
+    if word not in TERMS:
+        return Markup.escape(shown or word)
+    return Markup('<abbr title="{}">{}</abbr>').format(TERMS[word], shown or word)

@@ -27,6 +27,10 @@ COMMANDS = {
         "a trained dense network to a sparse one:  lwta convert MODEL --data DIR --run NAME",
     ),
     "describe": ("lwta.commands.describe", "name the units of a network with a vision-language model"),
+    "describe-train": (
+        "lwta.commands.describe_train",
+        "teach a describer from described units:  lwta describe-train milan --out DIR",
+    ),
     "find": ("lwta.commands.find", 'the units that answer to a phrase:  lwta find "a red boat" --dissection DIR'),
     "judge": ("lwta.commands.judge", "how good descriptions are: held-out images, controls, known objects"),
     "units": ("lwta.commands.units", "a page of all units of a dissection, to search and to look at"),

@@ -41,6 +41,13 @@ def open_model(source: str, *, random_weights: bool = False) -> Any:
         return load_model(source, random_weights=random_weights)
 
 
+def open_backbone(source: str) -> Any:
+    """A network as the frozen backbone of a describer: see `open_model`."""
+    from dissect.milan.backbone import backbone_of
+
+    return backbone_of(open_model(source))
+
+
 def class_names(model: Any) -> tuple[str, ...]:
     """The names of the classes that a network answers with.
 

@@ -8,6 +8,8 @@ from .concept_matching import ConceptMatching
 from .describe_and_dissect import DescribeAndDissect
 from .describer import Describer, Probed, Proposals
 from .fitting import Fitting
+from .milan import Milan
+from .patches import Patches
 from .tools import Tools
 
 # a describer more is a file of this folder and a line here
@@ -16,6 +18,8 @@ DESCRIBERS: dict[str, Callable[[Tools], Describer]] = {
     "dnd": lambda tools: DescribeAndDissect(*tools.models.of_labels(), tools.scoring),
     "lwta": lambda tools: Fitting(tools.pictures),
     "dnd-coded": lambda tools: DescribeAndDissect(*tools.models.of_labels(), tools.scoring, coded=True),
+    "milan": lambda tools: Milan(*tools.taught()),
+    "patches": lambda tools: Patches(tools.asked_for_phrases(), tools.domain),
 }
 DEFAULT_DESCRIBER = "clip-dissect"
 

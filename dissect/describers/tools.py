@@ -1,9 +1,14 @@
 """What describers are made with: the user's choices, and the models that some of them ask."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from ..backends.loading import Backends
-from ..backends.protocols import TextToImage
+from ..backends.protocols import LanguageModel, TextToImage
+from ..backends.word_statistics import WordStatistics
+from ..milan.backbone import Backbone, bundled_backbone
+from ..milan.saving import MilanModel, load_milan
 from .concept_matching import Naming
 
 
@@ -14,6 +19,35 @@ class Tools:
     naming: Naming = field(default_factory=Naming)
     backends: Backends | None = None
     scoring: str = "topk-compare"  # of Describe-and-Dissect
+    domain: str = ""  # of the vocabulary that `patches` asks for; "": the concepts
+    milan: str | Path | None = None  # the folder of a trained model
+    backbone: Callable[[], Backbone] | None = None  # of MILAN; None is the bundled one
+
+    def taught(self) -> tuple[MilanModel, Backbone]:
+        """MILAN's model and its backbone.
+
+        Raises:
+            ValueError: none was named. FileNotFoundError: it is not there.
+        """
+        if self.milan is None:
+            raise ValueError("Expected --milan FOLDER, which `lwta describe-train milan --out FOLDER` writes")
+        return load_milan(self.milan), self.backbone() if self.backbone else bundled_backbone()
+
+    def asked_for_phrases(self) -> LanguageModel | None:
+        """The language model that lists the phrases of a domain; None where the concepts are the vocabulary.
+
+        Raises:
+            ValueError: a domain, and nothing but word counting.
+        """
+        if not self.domain:
+            return None
+        model = self.models.load_language_model()
+        if isinstance(model, WordStatistics):
+            raise ValueError(
+                f"Expected --language_model for the phrases of the domain {self.domain!r}: counting words makes none; "
+                "leave --domain out to match the concepts"
+            )
+        return model
 
     @property
     def pictures(self) -> TextToImage | None:

@@ -8,7 +8,7 @@ from typing import Literal
 
 from competition_layers.terminal import plain
 
-from ..open_model import class_names, open_model
+from ..open_model import class_names, open_backbone, open_model
 from ..parsing import parse_call
 from ..processes import first_after_all, own_device, own_share
 from .units import write_units
@@ -34,6 +34,9 @@ def describe(
     language_model: str = "words",
     text_to_image: str | None = None,
     scoring: str = "topk-compare",
+    domain: str = "",
+    milan: str | None = None,
+    backbone: str | None = None,
     similarity: str | None = None,
     least_r: float | None = None,
     blocks: str | None = None,
@@ -64,15 +67,19 @@ def describe(
         root: where wds/, torch/ and hfds/ sources lie.
         split: a folder in the probe's folder, a word in the names of shards, a split of a torch/ or hfds/ source (by
             default validation).
-        describer: who proposes names, one or several (a,b), which share the pass over the images:
-            clip-dissect (matches concepts), lwta (ours, fits them over all images), dnd (Describe-and-Dissect;
-            dnd-coded as its published code does). The first one's become the names; candidates.csv holds those of all.
+        describer: who proposes names, one or several (a,b), which share the pass over the images: clip-dissect (matches
+            concepts), lwta (ours, fits them over all images), dnd (Describe-and-Dissect; dnd-coded as its published
+            code does), patches (activated patches against phrases), milan (a trained MILAN). The first one's become the
+            names; candidates.csv holds those of all.
         captioner: for dnd: concepts (the nearest ones), a transformers model or folder, or URL#MODEL of an
             OpenAI-compatible endpoint (key in LWTA_API_KEY).
         language_model: for dnd: words (counting, no model), a transformers model, folder or .gguf file, or URL#MODEL.
         text_to_image: for dnd and lwta: painter (scenes only; default with the bundled encoder), found:SOURCE (held-out
             pictures by the encoder), or a diffusers model.
         scoring: of dnd: topk-compare, topk-sq-mean, mean, image-products.
+        domain: of patches: the language model is asked for phrases of this domain; without it the concepts are matched.
+        milan: the folder that `lwta describe-train milan` wrote.
+        backbone: the network that it was trained with, as --model; by default the bundled one.
         similarity: how activations are compared with concepts: claims (default), soft_wpmi, wpmi, cosine,
             cosine_cubed, rank_reorder, jensen_shannon.
         least_r: a name is written if it predicts its unit on other images with at least this correlation; by default
@@ -134,7 +141,9 @@ def describe(
     held_out = partial(open_probe, on_bad=on_bad, root=root, split=split)
     store = AnswerStore(Layout(out).answers)
     backends = Backends(captioner, language_model, asked, store, encoder, words, held_out, where)
-    options = replace(options, describers=load_describers(names, Tools(naming, backends, scoring)))
+    seeing = partial(open_backbone, backbone) if backbone else None
+    tools = Tools(naming, backends, scoring, domain, milan, seeing)
+    options = replace(options, describers=load_describers(names, tools))
     if share is not None:
         record_share(network, images, encoder, out, share, options)
         print(f"Recorded share {share[0]}/{share[1]} into {out}", flush=True)

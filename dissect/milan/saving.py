@@ -1,0 +1,81 @@
+"""A trained MILAN in a folder: weights, words, and which backbone its features are of."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save
+from torch import nn
+
+from competition_layers.files import write_file
+
+from ..fingerprints import digest
+from .decoder import Decoder, Prior
+from .training import Trained
+from .words import MARKS, Words
+
+FORMAT = 1
+_WEIGHTS, _CONFIG = "milan.safetensors", "milan.json"
+
+
+@dataclass(frozen=True)
+class MilanModel:
+    """The decoder, the prior and their words; `backbone` is the identity of the one whose features they read."""
+
+    words: Words
+    decoder: Decoder
+    prior: Prior
+    backbone: str
+    fingerprint: str
+
+
+def save_milan(folder: str | Path, trained: Trained, backbone: str) -> Path:
+    """Write a trained model; the file that says what it is comes last."""
+    place = Path(folder)
+    place.mkdir(parents=True, exist_ok=True)
+    parts: dict[str, nn.Module] = {"decoder": trained.decoder, "prior": trained.prior}
+    weights = {f"{part}.{name}": w.contiguous() for part, m in parts.items() for name, w in m.state_dict().items()}
+    with write_file(place / _WEIGHTS) as temporary:
+        temporary.write_bytes(save(weights))
+    config = {
+        "format": FORMAT,
+        "words": list(trained.words.known),
+        "dim": trained.decoder.of_feature.in_features,
+        "hidden": trained.decoder.cell.hidden_size,
+        "backbone": backbone,
+        "fingerprint": digest(sorted(weights.items()), list(trained.words.known)),
+        "held_out_losses": {"decoder": list(trained.decoder_losses), "prior": list(trained.prior_losses)},
+    }
+    with write_file(place / _CONFIG) as temporary:
+        temporary.write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+    return place
+
+
+def load_milan(folder: str | Path) -> MilanModel:
+    """What `save_milan` wrote.
+
+    Raises:
+        FileNotFoundError: nothing there. ValueError: damaged, or of another format.
+    """
+    place = Path(folder)
+    if not (place / _CONFIG).is_file():
+        raise FileNotFoundError(f"Expected a folder that `lwta describe-train milan` wrote but got {str(place)!r}")
+    try:
+        config = json.loads((place / _CONFIG).read_text(encoding="utf-8"))
+        if config["format"] != FORMAT:
+            raise ValueError(f"format {config['format']}, not {FORMAT}")
+        words = Words(tuple(map(str, config["words"])))
+        if words.known[: len(MARKS)] != MARKS:
+            raise ValueError("words without marks")
+        dim, hidden = int(config["dim"]), int(config["hidden"])
+        if not (0 < dim <= 2**16 and 0 < hidden <= 2**13):
+            raise ValueError(f"sizes {dim} and {hidden}")
+        decoder, prior = Decoder(len(words.known), dim, hidden), Prior(len(words.known), hidden)
+        weights = load_file(place / _WEIGHTS)
+        for name, part in (("decoder.", decoder), ("prior.", prior)):
+            part.load_state_dict({k.removeprefix(name): w for k, w in weights.items() if k.startswith(name)})
+        return MilanModel(words, decoder.eval(), prior.eval(), str(config["backbone"]), str(config["fingerprint"]))
+    except (OSError, KeyError, TypeError, ValueError, RuntimeError, SafetensorError) as error:
+        said = str(error).strip().partition("\n")[0]
+        raise ValueError(f"Expected a whole MILAN model in {str(place)!r} but got: {said}; train it again") from error

@@ -33,6 +33,8 @@ def explain(
     top: int = 8,
     rule: Literal["argmax", "sample"] | None = None,
     out: Path | None = None,
+    only: Literal["right", "wrong"] | None = None,
+    sort: Literal["given", "lead", "class"] = "given",
     classes: str | None = None,
     graph: bool = False,
     live: bool = False,
@@ -51,6 +53,8 @@ def explain(
         top: so many units are shown and switched off.
         rule: how winners are picked; by default the rule saved with the network.
         out: the page; by default report.html in the dissection's folder, or explanation.html.
+        only: explain right answers alone, or wrong ones, of pictures in folders named as classes.
+        sort: the order of pictures: as given, by the answer's lead (the least certain first), or by the class said.
         classes: instead of one picture after the other: what decides this class over all the pictures, or with `all`
             each class, and the mistakes with the unit each came from. The page is classes.html.
         graph: also say why the units fired: what fed each of the strongest, layer by layer, down to the picture; beside
@@ -84,6 +88,8 @@ def explain(
         with inference_rule(network, rule):
             explain_classes(network, files, classes, dissection=described, layer=layer, page=out)
         return
+    with inference_rule(network, rule):
+        files = chosen(network, files, only, sort)
     beside = open_twin(twin)
     explanations, twins = [], []
     for file in files:
@@ -110,6 +116,19 @@ def explain(
         beside_it: dict[str, Any] = {"dissection": described, "pictures": files, "made": made, "pages": pages}
         written = write_live(page.with_name(PAGE), network, carried, **beside_it)
         print(f"The live page is {plain(written)}")
+
+
+def chosen(
+    network: Any, files: list[Path], only: Literal["right", "wrong"] | None, sort: Literal["given", "lead", "class"]
+) -> list[Path]:
+    """The pictures to explain, in order, by one pass over all of them; as they are where nothing is asked for."""
+    if only is None and sort == "given":
+        return files
+    from dissect.explaining.selecting import answers, select
+    from dissect.recording.subject import label_names
+
+    truths = [class_of(file, network) for file in files]
+    return select(answers(network, files, truths, label_names(network)), only=only, order=sort)
 
 
 def open_twin(twin: str | None) -> tuple[Any, Any] | None:

@@ -58,6 +58,32 @@ def test_why_units_fired_is_written_in_a_viewer_s_schema_beside_the_page(room, t
     assert (found["graph"]["target"], found["graph"]["over"]) == (found["target"], found["runner_up"])
 
 
+def test_many_pictures_are_filtered_by_right_and_wrong_and_sorted(room, tmp_path, capsys):
+    out, typed = tmp_path / "page.html", [str(room / "p"), "--model", str(room / "model")]
+
+    def told(*options: str) -> list[dict]:
+        assert explain.main([*typed, "--out", str(out), *options]) == 0
+        return json.loads(out.with_suffix(".json").read_text("utf-8"))["explanations"]
+
+    every = told()
+    for only in ("right", "wrong"):
+        expected = [e["image"] for e in every if (e["predicted"] == e["truth"]) == (only == "right")]
+        if expected:
+            assert expected == [e["image"] for e in told("--only", only)]
+        else:
+            with pytest.raises(ValueError, match=f"Expected a picture with a {only} answer but none of the 3 has one"):
+                told("--only", only)
+    assert [e["lead"]["total"] for e in told("--sort", "lead")] == pytest.approx(
+        sorted(e["lead"]["total"] for e in every)
+    )
+    by_class = [e["predicted"] for e in told("--sort", "class")]
+    assert by_class == sorted(by_class)
+    loose = tmp_path / "loose.png"
+    loose.write_bytes((room / "p" / "city" / "0.png").read_bytes())
+    with pytest.raises(ValueError, match="Expected pictures in folders named as the network's classes, to know which"):
+        explain.main([str(loose), "--model", str(room / "model"), "--only", "wrong", "--out", str(out)])
+
+
 def test_a_class_can_be_asked_for_and_a_slip_is_answered(room, tmp_path, capsys):
     picture, model = str(room / "p" / "city" / "0.png"), str(room / "model")
     out = tmp_path / "page.html"

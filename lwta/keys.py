@@ -15,7 +15,7 @@ from competition_layers.names import nearest
 _ROOT = Path(__file__).parents[1]
 _OF_THE_COMMAND = (
     *("config", "help", "print_config", "seed_everything", "run", "runs_dir"),
-    *("reestimate_batch_norm", "resume", "overwrite", "images", "out"),
+    *("reestimate_batch_norm", "resume", "overwrite", "images", "out", "sweep"),
 )
 Tree = dict[str, Any]  # a key's own keys; empty where it is a value, or a group that the sources do not show
 

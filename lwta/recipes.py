@@ -18,7 +18,7 @@ _GOING_ON = (
 )
 # reading a trained network may also differ in what is read, and how
 _READING = ("data.", "trainer.", "model.execution.")
-_NOT_COMPARED = ("config", "run", "runs_dir", "resume", "overwrite", "images", "out")
+_NOT_COMPARED = ("config", "run", "runs_dir", "resume", "overwrite", "images", "out", "sweep")
 
 
 def find_recipe(args: Sequence[str]) -> list[str]:

@@ -4,6 +4,7 @@ import csv
 import json
 from argparse import ArgumentError
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -18,6 +19,8 @@ from competition_layers.files import write_file
 from pictures import print_skipped
 from training import Classifier, ImageData, Run
 from training.configuration import saved_configuration
+from training.decision.picture_sweep import USUAL, settings_of, sweep_pictures
+from training.decision.sweep import sweep_plot, sweep_table
 from training.moved import MOVED
 from training.quiet import print_once, quietly
 from training.run import TRAINER_DEFAULTS, make_trainer, run_trainer, train, with_model
@@ -26,7 +29,7 @@ from .parsing import explain_unknown_keys, tidy_options
 from .recipes import changes, find_recipe
 
 # of the command, not of the run: they are not written into config.yaml
-_COMMAND_KEYS = ("config", "run", "runs_dir", "resume", "overwrite", "images", "out")
+_COMMAND_KEYS = ("config", "run", "runs_dir", "resume", "overwrite", "images", "out", "sweep")
 # what reading a trained network needs of its run's Trainer
 _READING = (
     *("accelerator", "devices", "num_nodes", "precision", "enable_progress_bar", "strategy"),
@@ -51,6 +54,9 @@ def fit(cli: "TrainingCLI") -> None:
         resume=config.resume,
         overwrite=config.overwrite,
     )
+    if cli.config.sweep:
+        sweep(cli, run)
+        return
     run.check()
     cli.note_changes()
     trainer = run_trainer(run, cli.config_init.trainer.as_dict(), config=cli.dumped())
@@ -59,6 +65,33 @@ def fit(cli: "TrainingCLI") -> None:
         print_once("A trial run: all of it works together, and nothing was kept")
     else:
         print_once(f"The run is in {run.path}; its model in {run.path / 'model'}")
+
+
+def sweep(cli: "TrainingCLI", run: Run) -> None:
+    """Print accuracy against active units for several decision layers; RUN-sweep.csv and RUN-sweep.svg have it too."""
+    if cli.model.network.decision is None:
+        raise ValueError("Expected a decision layer to sweep: --model.train decision --model.decision.units 128")
+    options = cli.config_init.trainer.as_dict()
+    rows = sweep_pictures(
+        cli.model,
+        cli.datamodule,
+        settings_of(cli.config.sweep, cli.model.network.decision),
+        features=run.path.parent / ".features",
+        epochs=options["max_epochs"],
+        options=options,
+    )
+    print(sweep_table(rows))
+    table = run.path.with_name(f"{run.path.name}-sweep.csv")
+    with write_file(table) as temporary, temporary.open("w", newline="") as file:
+        values = [{**asdict(row.decision), **asdict(row)} for row in rows]
+        writer = csv.DictWriter(file, [key for key in values[0] if key != "decision"], extrasaction="ignore")
+        writer.writeheader()
+        writer.writerows(values)
+    plot = sweep_plot(rows, table.with_suffix(".svg"))
+    print(
+        f"\nThe table is {table}, the plot {plot}. The features are kept: --model.decision.units N "
+        "--model.decision.competitors U in the place of --sweep trains the one you choose"
+    )
 
 
 def evaluate(cli: "TrainingCLI") -> None:
@@ -137,6 +170,14 @@ class TrainingCLI(LightningCLI):
         )
         parser.add_argument("--resume", type=bool, default=False, help="go on with the run where it stopped")
         parser.add_argument("--overwrite", type=bool, default=False, help="start a run of this name anew")
+        if self.command == "fit":
+            parser.add_argument(
+                "--sweep",
+                type=str | None,
+                nargs="?",
+                const=USUAL,
+                help=f"try decision layers UNITS/COMPETITORS,... on the same features and print a table; e.g. {USUAL}",
+            )
         if self.command == "predict":
             parser.add_argument("--images", type=Path | None, help="a folder of images to predict")
             parser.add_argument("--out", type=Path | None, help="the table; by default RUN/predictions.csv")

@@ -2,10 +2,13 @@
 
 import json
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import asdict, dataclass, replace
+from io import StringIO
 from itertools import zip_longest
+from multiprocessing import get_context
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
@@ -53,7 +56,7 @@ class Settings:
 
 
 FULL = Settings(train=4000, probe=1200, test=400, epochs=9)
-QUICK = Settings(train=2000, probe=600, test=200, epochs=4, explained=4)
+QUICK = Settings(train=2000, probe=600, test=400, epochs=4, explained=3)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -129,15 +132,14 @@ def make_demo(out: Path, settings: Settings) -> None:
 
     step(1, "painting scenes: what is in each picture is known")
     scenes = paint(out / "scenes", settings)
-    networks, dissections = {}, {}
-    for number, (name, how) in enumerate({"dense": "", "sparse": ", which ends in a decision layer"}.items(), start=2):
-        step(number, f"training the {name} network{how}")
-        networks[name] = load_model(train(out / name, scenes, settings, sparse=name == "sparse"))
-    step(4, "naming the units of both with the bundled CLIP")
+    step(2, f"training for {settings.epochs} epochs: a network that ends in a decision layer, beside it its dense twin")
+    networks = {name: load_model(run) for name, run in train_both(out, scenes, settings).items()}
+    dissections = {}
+    step(3, "naming the units of both with the bundled CLIP")
     for name, network in networks.items():
         dissections[name] = name_units(out / f"names-{name}", scenes / "probe", network)
         ModelSource.of(out / f"names-{name}", str(out / name)).write(out / f"names-{name}")
-    step(5, f"explaining {settings.explained} pictures, comparing on {settings.test}")
+    step(4, f"explaining {settings.explained} pictures, comparing on {settings.test}")
     explanations: dict[str, list] = {name: [] for name in networks}
     for picture in to_explain(scenes / "test", settings.explained):
         for name, network in networks.items():
@@ -169,7 +171,7 @@ def one_thread() -> Iterator[None]:
     """Inside the block torch computes with one thread.
 
     The figures are then the same on any number of cores, and beside other busy processes two threads that wait for one
-    another were measured twenty times slower than one; the other core reads pictures.
+    another were measured twenty times slower than one; the other core trains the other network.
     """
     import torch
 
@@ -189,7 +191,47 @@ def paint(folder: Path, settings: Settings) -> Path:
     return write_scenes(folder, splits=sizes, seed=settings.seed)
 
 
-def train(run: Path, scenes: Path, settings: Settings, *, sparse: bool) -> Path:
+def train_both(out: Path, scenes: Path, settings: Settings) -> Mapping[str, Path]:
+    """Each network in a process of its own, with one thread: the figures are those of one after the other.
+
+    Raises:
+        RuntimeError: one of them failed; its own words stand above.
+    """
+    spawn = get_context("spawn")
+    names = ("dense", "sparse")
+    processes = {
+        name: spawn.Process(target=train, args=(out / name, scenes, settings, name == "sparse"), daemon=True)
+        for name in names
+    }
+    for process in processes.values():
+        process.start()
+    told = dict.fromkeys(names, 0)
+    try:
+        while any(process.is_alive() for process in processes.values()) or min(told.values()) < settings.epochs:
+            wait([process.sentinel for process in processes.values() if process.is_alive()], timeout=1)
+            for name, process in processes.items():
+                told[name] += tell_epochs(name, out / name, told[name], settings)
+                if process.exitcode:
+                    raise RuntimeError(f"Expected to train the {name} network but it failed, see above")
+    finally:
+        for process in processes.values():
+            process.terminate()
+            process.join()
+    return {name: out / name for name in names}
+
+
+def tell_epochs(name: str, run: Path, told: int, settings: Settings) -> int:
+    """Say how a run stands after each epoch that was not told yet; returns their number."""
+    from training.callbacks import read_metrics
+
+    rows = read_metrics(run / "metrics.csv")[told:]
+    for row in rows:
+        share = 100 * float(row["val_accuracy"])
+        print(f"      {name:6}  epoch {int(row['epoch']) + 1} of {settings.epochs}: {share:.1f} % right", flush=True)
+    return len(rows)
+
+
+def train(run: Path, scenes: Path, settings: Settings, sparse: bool) -> Path:
     """Both networks by the same recipe: they see the same batches, and differ in their competitions alone."""
     from competition_layers.decision import DecisionLayer
     from training import Augmentation, Classifier, Execution, ImageData, Loading, Optimizer, Run, Splits, Start, fit
@@ -197,7 +239,7 @@ def train(run: Path, scenes: Path, settings: Settings, *, sparse: bool) -> Path:
     data = ImageData(
         str(scenes),
         splits=Splits(val="val"),
-        loading=Loading(batch_size=32, workers=1, cache=True, on_bad="trust"),
+        loading=Loading(batch_size=32, workers=0, cache=True, on_bad="trust"),
         augmentation=Augmentation(scale=(0.7, 1.0), interpolation="bilinear"),
     )
     decision = DecisionLayer(settings.units, settings.units, at="positions", noise_scale=settings.noise_scale)
@@ -209,9 +251,16 @@ def train(run: Path, scenes: Path, settings: Settings, *, sparse: bool) -> Path:
         include=INCLUDE if sparse else [*INCLUDE, READ],
         start=Start(model_args=MODEL_ARGS),
         optimizer=Optimizer(lr=settings.lr, warmup_epochs=1),
-        execution=Execution(channels_last=True),
+        execution=Execution(channels_last=True, samples=1),
     )
-    return fit(classifier, data, run=Run(run, seed=settings.seed), epochs=settings.epochs)
+    with one_thread(), redirect_stdout(StringIO()):  # the demo tells how it goes
+        return fit(
+            classifier,
+            data,
+            run=Run(run, seed=settings.seed),
+            epochs=settings.epochs,
+            trainer_args={"enable_progress_bar": False},
+        )
 
 
 def name_units(folder: Path, probe: Path, network: Any) -> Any:
@@ -240,4 +289,4 @@ def how_trained(settings: Settings) -> str:
 
 def step(number: int, what: str) -> None:
     """Say what begins."""
-    print(f"[{number}/5] {what}", flush=True)
+    print(f"[{number}/4] {what}", flush=True)

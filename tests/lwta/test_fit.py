@@ -272,3 +272,24 @@ def test_a_run_is_called_what_was_typed_and_a_file_from_windows_is_read(home, tm
     cli = TrainingCLI("fit", ["-c", str(tmp_path / "windows.yaml"), *typed])
     assert cli.run_folder == home / name
     assert cli.model.options["backbone"] == MODEL["backbone"]
+
+
+def test_a_sweep_prints_a_table_and_leaves_the_name_for_the_run(home, capsys):
+    decision = ("--model.train", "decision", "--model.decision.units", "8", "--model.decision.competitors", "4")
+    fit(home, "--run", "swept", *decision, "--sweep", "4/4,8/4")
+    said = capsys.readouterr().out
+    assert said.count("| pooled |") == 2
+    with (home / "swept-sweep.csv").open() as file:
+        assert [(row["units"], row["active_units"]) for row in csv.DictReader(file)] == [("4", "1.0"), ("8", "2.0")]
+    assert (home / "swept-sweep.svg").is_file()
+    fit(home, "--run", "swept", *decision)
+    assert "features:" not in capsys.readouterr().out  # they are there
+    assert "sweep" not in yaml.safe_load((home / "swept" / "config.yaml").read_text())
+
+
+def test_a_sweep_without_a_frozen_backbone_is_refused(home):
+    with pytest.raises(ValueError, match=r"Expected --model\.train decision with --sweep"):
+        fit(home, "--run", "none", "--model.decision.units", "8", "--model.decision.competitors", "4", "--sweep", "8/4")
+    with pytest.raises(ValueError, match="Expected a decision layer to sweep: --model.train decision"):
+        fit(home, "--run", "none", "--sweep")
+    assert not (home / "none").exists()

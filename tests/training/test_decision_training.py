@@ -5,12 +5,15 @@ import json
 
 import pytest
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file
 
-from competition_layers import DecisionLayer, add_decision, create_model, load_model, votes
+from competition_layers import DecisionHead, DecisionLayer, add_decision, balance_loss, create_model, load_model, votes
 from training import Augmentation, Fitting, evaluate, fit_decision, fit_decisions
 from training.decision import store
 from training.decision.fitting import logits_of, moments
+from training.decision.picture_sweep import settings_of
+from training.decision.stack import Stack
 from training.decision.sweep import sweep, sweep_plot, sweep_table
 
 DECISION = DecisionLayer(units=12, competitors=4)
@@ -148,12 +151,38 @@ def test_a_fitted_layer_stands_behind_the_backbone_of_its_features():
 
 def test_several_settings_at_once_are_what_each_is_alone():
     features, labels = clusters()
-    settings = [DecisionLayer(8, 4), DecisionLayer(12, 6, noise_scale=0.0), DecisionLayer(8, 8, balance=0.0)]
+    settings = [
+        DecisionLayer(8, 4),
+        *(DecisionLayer(6 * groups, 6, noise_scale=0.0, balance=groups / 2) for groups in (1, 3, 2)),  # side by side
+        DecisionLayer(8, 8, balance=0.0),
+    ]
     how = Fitting(epochs=2, batch_size=64)
     together = fit_decisions(features, labels, settings, fitting=how)
     for setting, head in zip(settings, together, strict=True):
         alone = fit_decision(features, labels, setting, fitting=how)
         assert torch.allclose(alone.decision_units.weight, head.decision_units.weight, atol=1e-4)
+
+
+@pytest.mark.parametrize("places", [(), (2, 2)], ids=["pooled", "positions"])
+def test_layers_side_by_side_have_each_its_own_loss(places):
+    x, labels = clusters(n=20, places=places)
+    at = "positions" if places else "pooled"
+    heads = [DecisionHead(6, 3, DecisionLayer(4 * n, 4, at, noise_scale=0.0, balance=n / 4)) for n in (2, 1, 3)]
+    expected = 0
+    for head in heads:
+        h = head.decision_units(x)
+        cross_entropy = F.cross_entropy(head(x), labels, label_smoothing=0.1)
+        expected += cross_entropy + head.options.balance * balance_loss(h, head.decision.groups)
+    assert torch.allclose(Stack(heads, seed=0).loss(x, labels, 0.1), expected, atol=1e-5)
+
+
+def test_layers_side_by_side_meet_noise_of_their_own_scale():
+    x = torch.randn(200, 6)
+    heads = [DecisionHead(6, 3, DecisionLayer(8, 8, noise_scale=scale)) for scale in (0.0, 30.0)]
+    logits, _ = Stack(heads, seed=0)(x)
+    apart = [(found - head(x)).abs().amax(1) for found, head in zip(logits, heads, strict=True)]
+    assert apart[0].max() < 1e-4
+    assert (apart[1] > 1e-4).float().mean() > 0.5  # other units win
 
 
 def test_moments_are_those_of_all_places():
@@ -196,3 +225,12 @@ def test_a_sweep_tells_accuracy_against_units(tmp_path):
     assert all(0 <= row.accuracy <= 1 and row.deciding_units <= row.active_units for row in rows)
     assert sweep_table(rows).count("\n") == 4
     assert sweep_plot(rows, tmp_path / "sweep.svg").read_text().startswith("<?xml")
+
+
+def test_settings_of_a_sweep_are_read_from_a_line():
+    base = DecisionLayer(balance=0.25)
+    assert settings_of("8/4, 16/16", base) == [DecisionLayer(8, 4, balance=0.25), DecisionLayer(16, 16, balance=0.25)]
+    with pytest.raises(ValueError, match=r"Expected --sweep UNITS/COMPETITORS,\.\.\. such as 32/32.* but got '8x4'"):
+        settings_of("8x4", base)
+    with pytest.raises(ValueError, match="competitors of a decision layer of 8 units to be one of 2, 4, 8 but got 3"):
+        settings_of("8/3", base)

@@ -52,6 +52,11 @@ class FeatureData(LightningDataModule):
         """Mean and standard deviation of the training features."""
         return moments(self._stored("train").shards)
 
+    def whole(self, split: str) -> tuple[Tensor, Tensor]:
+        """All features of a split in half precision, and their labels."""
+        stored = self._stored(split)
+        return torch.cat(stored.shards), stored.labels
+
     def _stored(self, split: str) -> StoredFeatures:
         if split in self.stored:
             return self.stored[split]

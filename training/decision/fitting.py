@@ -3,18 +3,15 @@
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from competition_layers import DecisionHead, DecisionLayer, StochasticLWTA, balance_loss, seed_noise
+from competition_layers import DecisionHead, DecisionLayer
 
 from ..checks import check_number
-
-Head = TypeVar("Head", bound=nn.Module)
+from .stack import Stack
 
 
 @dataclass(frozen=True)
@@ -70,7 +67,10 @@ def fit_decisions(
     classes: int | None = None,
     fitting: Fitting = Fitting(),
 ) -> list[DecisionHead]:
-    """Several decision layers at once, as `fit_decision` would train each: features are read once for all of them."""
+    """Several decision layers at once, from the start and on the batches that each would have alone.
+
+    Those with as many competitors are computed side by side: a step costs hardly more than one layer's.
+    """
     classes = checked_classes(features, labels, classes)
     for decision in decisions:
         pooled = features.ndim == 2
@@ -83,41 +83,47 @@ def fit_decisions(
     for decision in decisions:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(fitting.seed)
-            heads.append(DecisionHead(features.shape[-1], classes, decision))
-    return fit_heads(heads, features, labels, fitting)
+            heads.append(DecisionHead(features.shape[-1], classes, decision).to(features.device))
+    alike: dict[object, list[DecisionHead]] = {}
+    for head in heads:
+        alike.setdefault((head.options.competitors, head.options.temperature), []).append(head)
+    stacks = [Stack(group, fitting.seed) for group in alike.values()]
+
+    def loss(x: Tensor, target: Tensor) -> Tensor:
+        return torch.stack([stack.loss(x, target, fitting.label_smoothing) for stack in stacks]).sum()
+
+    mean, std = minimise(loss, [p for stack in stacks for p in stack.parameters()], features, labels, fitting)
+    for stack in stacks:
+        stack.write_back()
+    for head in heads:
+        head.decision_features.mean, head.decision_features.std = mean, std
+    return [head.eval() for head in heads]
 
 
-def fit_heads(
-    heads: list[Head],
+def minimise(
+    loss: Callable[[Tensor, Tensor], Tensor],
+    parameters: Sequence[nn.Parameter],
     features: Tensor,
     labels: Tensor,
     fitting: Fitting,
-    *,
-    penalty: Callable[[Head], Tensor] | None = None,
-) -> list[Head]:
-    """Train modules with the parts of a `DecisionHead`, in place; they share one map of the features."""
+) -> tuple[Tensor, Tensor]:
+    """The loop: `loss` of a batch of standardised features and its labels, made small.
+
+    Modules that share no parameter may be trained on the sum of their losses: each gets its own gradient.
+
+    Returns:
+        Mean and standard deviation of the features.
+    """
     mean, std = moments(features.split(4096))
-    device = features.device
-    for head in heads:
-        seed_noise(head, fitting.seed)
-        head.decision_features.mean, head.decision_features.std = mean, std
-        head.to(device).train()
-    parameters = [p for head in heads for p in head.parameters()]
-    optimizer = torch.optim.AdamW(parameters, lr=fitting.lr, weight_decay=fitting.weight_decay)
+    optimizer = torch.optim.AdamW(parameters, lr=fitting.lr, weight_decay=fitting.weight_decay, fused=True)
     steps = fitting.epochs * math.ceil(len(features) / fitting.batch_size)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _share_of_lr(step / steps))
     for batch in _batches(len(features), fitting):
-        x = (features[batch].float() - mean) / std
-        target = labels[batch]
-        losses = [
-            _loss(head, h, target, fitting) + (0 if penalty is None else penalty(head))
-            for head, h in zip(heads, _units(heads, x), strict=True)
-        ]
         optimizer.zero_grad()
-        torch.stack(losses).sum().backward()  # heads share no parameter: each gets its own gradient
+        loss((features[batch].float() - mean) / std, labels[batch]).backward()
         optimizer.step()
         schedule.step()
-    return [head.eval() for head in heads]
+    return mean, std
 
 
 @torch.no_grad()
@@ -165,19 +171,3 @@ def _batches(size: int, fitting: Fitting) -> Iterator[Tensor]:
 
 def _share_of_lr(time: float) -> float:
     return min(1.0, 20 * time + 1e-3) * 0.5 * (1 + math.cos(math.pi * min(1.0, time)))
-
-
-def _units(heads: Sequence[nn.Module], x: Tensor) -> Sequence[Tensor]:
-    """The pre-activations of every layer, by one matrix product."""
-    maps = [head.decision_units for head in heads]
-    h = F.linear(x, torch.cat([m.weight for m in maps]), torch.cat([m.bias for m in maps]))
-    return h.split([m.out_features for m in maps], -1)
-
-
-def _loss(head: nn.Module, h: Tensor, target: Tensor, fitting: Fitting) -> Tensor:
-    y = head.decision(h)
-    logits = head.decision_votes(y if y.ndim == 2 else y.flatten(1, -2).mean(1))
-    loss = F.cross_entropy(logits, target, label_smoothing=fitting.label_smoothing)
-    if isinstance(head.decision, StochasticLWTA) and head.options.balance:
-        loss = loss + head.options.balance * balance_loss(h, head.decision.groups)
-    return loss

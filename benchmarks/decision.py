@@ -2,59 +2,74 @@
 
     python benchmarks/decision.py cifar  [--out DIR] [--depth 20|56] [--seeds 5]
     python benchmarks/decision.py flickr [--out DIR] [--seeds 5]
+    python benchmarks/decision.py scenes --demo DIR [--out DIR] [--seeds 5]
+    python benchmarks/decision.py names  --demo DIR [--out DIR]
     python benchmarks/decision.py table  [--out DIR]
 
 cifar: published ResNets of He et al. (64 pooled features) on the lossy JPEGs of CIFAR-10, which cost them about 10
-points; 20,000 training images, 5,000 held out of train/ for every choice, all 10,000 test images read once.
+points; 20,000 training images, 5,000 held out of train/ for every choice, all 10,000 test images read once. The
+published networks were trained on all of train/, so accuracy on the held-out images is not that on unseen ones.
 flickr: 1,280 features of MobileNetV2 for 493 photos with its 1,000 logits as teacher: a sanity check, no claim.
+scenes: the dense network of a finished `lwta demo --out DIR`; its own training and validation pictures, and 2,000 test
+pictures painted from another seed. names: what the units of layers on it are called, by one seed.
 
-Twins, one recipe (AdamW, cosine), paired over seeds: a linear head, the same with few weights a class (L1, then the
-largest, trained on), ReLU and GELU of the same width, top-k with as many active units. Every seed
-is a JSON file: a run that was stopped goes on where it was.
+Twins, one recipe (AdamW, cosine), paired over seeds: a linear head, the same with few weights a class (L1 with a
+strength chosen on held-out images, then the largest, trained on), ReLU and GELU of the same width, top-k with as many
+active units. "taught": half of the target is the ReLU twin's answer. Every seed is a JSON file: a run that was stopped
+goes on where it was.
 """
 
 import argparse
 import io
 import json
+import math
 import random
 import tarfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
-from functools import partial
 from pathlib import Path
 from statistics import mean, median
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from class_units import CLASSES, SmallResNet
 from PIL import Image
 from runs import T
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from competition_layers import DecisionHead, DecisionLayer, votes
+from competition_layers import DecisionHead, DecisionLayer, add_decision, decision_features, load_model, votes
 from competition_layers.decision_figures import classes_served, necessary_units, sufficient_units, units_for_lead
 from competition_layers.files import write_file
 from competition_layers.heads import features_of, take_classifier_out
-from training.decision.fitting import Fitting, fit_heads, logits_of
+from dissect import DescribeOptions, describe, load_concepts, load_encoder, open_probe
+from dissect.comparing.decisions import measure_decision
+from dissect.comparing.measuring import inputs_of
+from pictures.scenes import write_scenes
+from training.decision.fitting import Fitting, fit_decisions, logits_of, minimise
+from training.decision.stack import Stack
 
 DATA = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
 WEIGHTS_A_CLASS = 5  # of the sparse linear head: as many as the decision layer's groups
+PENALTIES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)  # of its absolute weights
 CHOICES = {  # screened with one seed on the held-out images
-    "40 / 8": DecisionLayer(40, 8),
-    "80 / 16": DecisionLayer(80, 16),
-    "128 / 32": DecisionLayer(128, 32),
-    "160 / 32": DecisionLayer(160, 32),
-    "320 / 64": DecisionLayer(320, 64),
-    "640 / 128": DecisionLayer(640, 128),
-    "160 / 32, no balance": DecisionLayer(160, 32, balance=0.0),
-    "160 / 32, balance 0.3": DecisionLayer(160, 32, balance=0.3),
-    "160 / 32, balance 3": DecisionLayer(160, 32, balance=3.0),
-    "160 / 32, no noise": DecisionLayer(160, 32, noise_scale=0.0),
-    "160 / 32, noise 0.3": DecisionLayer(160, 32, noise_scale=0.3),
-    "160 / 32, temperature 2": DecisionLayer(160, 32, temperature=2.0),
-    "160 / 32, temperature 0.5": DecisionLayer(160, 32, temperature=0.5),
+    f"{units} / {competitors}, balance {balance:g}": DecisionLayer(units, competitors, balance=balance)
+    for units, competitors in ((80, 16), (160, 32), (320, 64))
+    for balance in (0.1, 1.0)
 }
+
+
+NAMED = {  # layers whose units are named, and the pressure on their votes
+    "pooled 160 / 32": (DecisionLayer(160, 32), ""),
+    "pooled 320 / 32": (DecisionLayer(320, 32), ""),
+    "pooled 160 / 32, purity": (DecisionLayer(160, 32), "purity"),
+    "pooled 160 / 32, non-negative": (DecisionLayer(160, 32), "non-negative"),
+    "positions 64 / 64": (DecisionLayer(64, 64, "positions", noise_scale=0.3), ""),
+    "positions 64 / 64, purity": (DecisionLayer(64, 64, "positions", noise_scale=0.3), "purity"),
+    "positions 128 / 64": (DecisionLayer(128, 64, "positions", noise_scale=0.3), ""),
+}
+ONLY_DECISION = DescribeOptions(layers=["decision"])
 
 
 class TopK(nn.Module):
@@ -96,47 +111,81 @@ class _Itself(nn.Linear):
         self.requires_grad_(False)
 
 
-def l1(head: DecisionHead) -> Tensor:
-    return 3e-4 * head.decision_votes.weight.abs().sum()
+def fit_twins(
+    heads: Sequence[DecisionHead], split: Mapping[str, Tensor], fitting: Fitting, penalties: Sequence[float] = ()
+) -> None:
+    """Train heads without competition side by side on the same batches, each with its L1 penalty."""
+
+    def loss(x: Tensor, batch: Tensor) -> Tensor:
+        target = split["train_labels"][batch]
+        total = x.new_zeros(())
+        for i, head in enumerate(heads):
+            weights = head.decision_votes.weight.abs().sum() * penalties[i] if penalties else 0.0
+            answers = head.decision_votes(head.decision(head.decision_units(x)))
+            total = total + F.cross_entropy(answers, target) + weights
+        return total
+
+    learnt = [p for head in heads for p in head.parameters() if p.requires_grad]
+    mean, std = minimise(loss, learnt, split["train"], fitting)
+    for head in heads:
+        head.decision_features.mean, head.decision_features.std = mean, std
+        head.eval()
 
 
-def keep_largest(head: DecisionHead, weights: int) -> None:
-    """So many weights a class stay and train on; the others are 0."""
-    weight = head.decision_votes.weight
-    kept = torch.zeros_like(weight).scatter(1, weight.abs().topk(weights, 1).indices, 1.0)
-    with torch.no_grad():
-        weight.mul_(kept)
-    weight.register_hook(lambda gradient: gradient * kept)
+def sparse_heads(
+    split: Mapping[str, Tensor], classes: int, penalties: Sequence[float], fitting: Fitting
+) -> list[DecisionHead]:
+    """Linear heads of `WEIGHTS_A_CLASS` weights a class: L1, then the largest stay and train on."""
+    heads = [linear_head(split["train"].shape[-1], classes, DecisionLayer()) for _ in penalties]
+    fit_twins(heads, split, fitting, penalties)
+    for head in heads:
+        weight = head.decision_votes.weight
+        kept = torch.zeros_like(weight).scatter(1, weight.abs().topk(WEIGHTS_A_CLASS, 1).indices, 1.0)
+        with torch.no_grad():
+            weight.mul_(kept)
+        weight.register_hook(kept.mul)
+    fit_twins(heads, split, fitting)
+    return heads
 
 
-def fitted(split: Mapping[str, Tensor], classes: int, names: Mapping[str, DecisionLayer], seed: int, fitting: Fitting):
-    """Every head by its name, trained side by side on the same batches."""
-    x, y = split["train"], split["train_labels"]
-    features = x.shape[-1]
-    first = next(iter(names.values()))
+def fitted(
+    split: Mapping[str, Tensor],
+    classes: int,
+    decisions: Mapping[str, DecisionLayer],
+    fitting: Fitting,
+    penalties: Sequence[float],
+) -> dict[str, DecisionHead]:
+    """Every head by its name, from one seed and on the same batches."""
+    features, first = split["train"].shape[-1], next(iter(decisions.values()))
     makers: dict[str, Callable[[], DecisionHead]] = {
-        "linear": partial(linear_head, features, classes, first),
-        "ReLU": lambda: dense_head(features, classes, first, nn.ReLU()),
-        "GELU": lambda: dense_head(features, classes, first, nn.GELU()),
-        "top-k": lambda: dense_head(features, classes, first, TopK(first.groups)),
-        **{name: partial(DecisionHead, features, classes, decision) for name, decision in names.items()},
+        "linear": lambda: linear_head(features, classes, first),
+        f"ReLU, {first.units} units": lambda: dense_head(features, classes, first, nn.ReLU()),
+        f"GELU, {first.units} units": lambda: dense_head(features, classes, first, nn.GELU()),
+        f"top-{first.groups} of {first.units}": lambda: dense_head(features, classes, first, TopK(first.groups)),
     }
-    heads = []
-    for make in makers.values():
-        torch.manual_seed(seed)
-        heads.append(make())
-    made = dict(zip(makers, fit_heads(heads, x, y, replace(fitting, seed=seed)), strict=True))
-    torch.manual_seed(seed)
-    sparse = linear_head(features, classes, first)
-    fit_heads([sparse], x, y, replace(fitting, seed=seed), penalty=l1)
-    keep_largest(sparse, WEIGHTS_A_CLASS)
-    return {**made, f"L1, {WEIGHTS_A_CLASS} weights a class": fit_heads([sparse], x, y, replace(fitting, seed=seed))[0]}
+    twins = {}
+    for name, make in makers.items():
+        torch.manual_seed(fitting.seed)
+        twins[name] = make()
+    fit_twins(list(twins.values()), split, fitting)
+    sparse = sparse_heads(split, classes, penalties, fitting)
+    x, y, settings = split["train"], split["train_labels"], list(decisions.values())
+    teacher = logits_of(next(head for name, head in twins.items() if name.startswith("ReLU")), x)
+    own: dict[str, DecisionHead] = {}
+    for how, logits in (("", None), (", taught", teacher)):
+        made = fit_decisions(x, y, settings, classes=classes, fitting=fitting, teacher=logits)
+        own |= {name + how: head for name, head in zip(decisions, made, strict=True)}
+    return {
+        **twins,
+        **{f"L1 {p:g}, {WEIGHTS_A_CLASS} weights a class": head for p, head in zip(penalties, sparse, strict=True)},
+        **own,
+    }
 
 
 @torch.no_grad()
 def figures(head: DecisionHead, features: Tensor, labels: Tensor) -> dict[str, float]:
-    """Of one head on one split."""
-    found = votes(head, features.float())
+    """Of one head on one split: accuracy on all of it, the numbers of units on its first 2,000 images."""
+    found = votes(head, features[:2000].float())
     used = (found.by_unit((found.values != 0).float()) > 0).sum(0)
     wins = found.by_unit(torch.ones_like(found.values)).sum(0)
     served = classes_served(found.by_unit(found.values).sum(0) / wins, found.weights)
@@ -197,18 +246,112 @@ def flickr_features() -> dict[str, Tensor]:
     }
 
 
+@torch.inference_mode()
+def scenes_features(demo: Path, out: Path, *, at: str = "pooled") -> dict[str, Tensor]:
+    """Features of the demo's dense network, computed once."""
+    path = out / f"features-scenes-{at}.safetensors"
+    if path.is_file():
+        return load_file(path)
+    model = load_model(demo / "dense").eval()
+    add_decision(model, DecisionLayer(at=at))
+    tensors = {}
+    folders = {"train": demo / "scenes" / "train", "val": demo / "scenes" / "val", "test": test_scenes(out)}
+    for split, folder in folders.items():
+        pictures = open_probe(folder)
+        features = [decision_features(model, x).half() for x in inputs_of(model, pictures, 100)]
+        tensors[split] = torch.cat(features).contiguous()
+        tensors[f"{split}_labels"] = torch.tensor(pictures.numbers(model.lwta.label_names, whose="the demo's network"))
+    with write_file(path) as temporary:
+        save_file(tensors, temporary)
+    return tensors
+
+
+def test_scenes(out: Path) -> Path:
+    """2,000 test pictures, of another seed than the demo's."""
+    return write_scenes(out / "test-scenes", splits={"test": 2000}, seed=1) / "test"
+
+
+def run_names(demo: Path, out: Path, fitting: Fitting) -> None:
+    """Name the units of each layer of `NAMED` on the demo's dense network, and say what decisions rest on."""
+    for key, (decision, pressure) in NAMED.items():
+        path = out / f"names-{key.replace('/', '-').replace(' ', '_')}.json"
+        if path.is_file():
+            continue
+        split = scenes_features(demo, out, at=decision.at)
+        head = head_under(decision, pressure, split, 10, fitting)
+        model = load_model(demo / "dense").eval()
+        add_decision(model, decision, head=head)
+        probe = open_probe(demo / "scenes" / "probe")
+        dissection = describe(
+            model, probe, load_concepts("scenes"), load_encoder("bundled"), path.with_suffix(""), ONLY_DECISION
+        )
+        pictures = open_probe(test_scenes(out))
+        found = measure_decision(model, inputs_of(model, pictures, 100), model.lwta.label_names, dissection)
+        _write(path, {"accuracy": figures(head, split["test"], split["test_labels"])["accuracy"], **asdict(found)})
+        print(key, path.read_text(), flush=True)
+
+
+def head_under(
+    decision: DecisionLayer, pressure: str, split: Mapping[str, Tensor], classes: int, fitting: Fitting
+) -> DecisionHead:
+    """A decision layer trained as ever, or under one pressure on the votes V of its units.
+
+    purity: plus the mean over units of log(classes) less the entropy of |V_u|: a unit is to speak for many classes.
+    non-negative: V below 0 is set to 0 before each step.
+    """
+    torch.manual_seed(fitting.seed)
+    head = DecisionHead(split["train"].shape[-1], classes, decision)
+    stack, weight = Stack([head], fitting.seed), head.decision_votes.weight
+
+    target = F.one_hot(split["train_labels"], classes).float()
+
+    def loss(x: Tensor, batch: Tensor) -> Tensor:
+        if pressure == "non-negative":
+            weight.data.clamp_(min=0)
+        found = stack.loss(x, target[batch])
+        if pressure == "purity":
+            share = weight.abs() / weight.abs().sum(0)
+            found = found + 0.3 * (math.log(classes) - torch.special.entr(share).sum(0)).mean()
+        return found
+
+    mean, std = minimise(loss, list(stack.parameters()), split["train"], fitting)
+    stack.write_back()
+    head.decision_features.mean, head.decision_features.std = mean, std
+    return head.eval()
+
+
+def tell_names(out: Path) -> None:
+    """The table of `names`."""
+    print("\n### scenes: names of the units that decide, one seed\n")
+    print("| layer | accuracy | for 90 % | classes a unit | dead | named | distinct names | name is the class |")
+    print("|---|" + "---:|" * 7)
+    for key in NAMED:
+        path = out / f"names-{key.replace('/', '-').replace(' ', '_')}.json"
+        if path.is_file():
+            f = json.loads(path.read_text())
+            names = f["names"]
+            print(
+                f"| {key} | {100 * f['accuracy']:.1f} | {f['units_for_lead']:.0f} | {f['classes_served']:.1f} "
+                f"| {100 * f['dead']:.0f} % | {100 * names['named']:.0f} % | {names['distinct']:.1f} "
+                f"| {100 * names['tautology']:.0f} % |"
+            )
+
+
 def run(name: str, split: Mapping[str, Tensor], classes: int, seeds: int, fitting: Fitting, out: Path) -> None:
     """Choose on `val` with one seed, then every head with every seed on `test`."""
     chosen = out / f"{name}-choices.json"
     if not chosen.is_file():
-        heads = fitted(split, classes, CHOICES, 0, fitting)
+        heads = fitted(split, classes, CHOICES, fitting, PENALTIES)
         _write(chosen, {k: figures(head, split["val"], split["val_labels"]) for k, head in heads.items()})
-    screened = {k: v for k, v in json.loads(chosen.read_text()).items() if k in CHOICES and v["units"] <= 5}
-    best = max(screened, key=lambda k: screened[k]["accuracy"])
+    screened = json.loads(chosen.read_text())
+    few = [k for k in CHOICES if screened[f"{k}, taught"]["units"] <= 5] or list(CHOICES)
+    best = max(few, key=lambda k: screened[f"{k}, taught"]["accuracy"])
+    penalty = max(PENALTIES, key=lambda p: screened[f"L1 {p:g}, {WEIGHTS_A_CLASS} weights a class"]["accuracy"])
     for seed in range(seeds):
         path = out / f"{name}-seed{seed}.json"
         if not path.is_file():
-            heads = fitted(split, classes, {f"decision layer, {best}": CHOICES[best]}, seed, fitting)
+            decisions = {f"decision layer, {best}": CHOICES[best]}
+            heads = fitted(split, classes, decisions, replace(fitting, seed=seed), [penalty])
             _write(path, {k: figures(head, split["test"], split["test_labels"]) for k, head in heads.items()})
 
 
@@ -225,7 +368,8 @@ def tell(name: str, out: Path) -> None:
     head = (
         "accuracy | active units | units for 90 % of the lead | sufficient | necessary | classes a unit serves | dead |"
     )
-    for title, table in ((f"{name}: choices on held-out images, seed 0", choices), (f"{name}: test", None)):
+    tables = [(f"{name}: choices on held-out images, seed 0", choices)]
+    for title, table in tables + [(f"{name}: test, {len(rows)} seeds", None)] * bool(rows):
         print(
             f"\n### {title}\n\n| head | {'' if table else 'less the decision layer | '}{head}\n|---|"
             + "---:|" * (7 + (not table))
@@ -235,7 +379,7 @@ def tell(name: str, out: Path) -> None:
             figure = {c: (median if c == "units" else mean)([v[c] for v in values]) for c in ("accuracy", *columns)}
             words = [f"{100 * figure['accuracy']:.2f}"] + [f"{figure[c]:.1f}" for c in columns[:-1]]
             if not table:
-                own = next(k for k in rows[0] if k.startswith("decision layer"))
+                own = next(k for k in rows[0] if k.startswith("decision layer") and k.endswith("taught"))
                 apart = [100 * (row[key]["accuracy"] - row[own]["accuracy"]) for row in rows]
                 words.insert(0, "" if key == own else _interval(apart))
             print(f"| {key} | " + " | ".join(words) + f" | {100 * figure['dead']:.1f} % |")
@@ -250,25 +394,36 @@ def _interval(values: list[float]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=("cifar", "flickr", "table"))
+    parser.add_argument("what", nargs="?", choices=("cifar", "flickr", "scenes", "names", "table"), default="flickr")
     parser.add_argument("--out", type=Path, default=Path("benchmarks-decision"))
+    parser.add_argument("--demo", type=Path, default=Path("demo"))
     parser.add_argument("--depth", type=int, choices=(20, 56), default=20)
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=12)
+    parser.add_argument("--quick", action="store_true", help="one seed, one epoch, in a folder of its own")
     asked = parser.parse_args()
-    asked.out.mkdir(parents=True, exist_ok=True)
+    torch.set_num_threads(1)
+    out, epochs, seeds = asked.out, asked.epochs, asked.seeds
+    if asked.quick:
+        out, epochs, seeds = out / "quick", 1, 1
+    if asked.what in ("cifar", "flickr") and not DATA.is_dir():
+        raise SystemExit(f"Expected real data in {DATA}, which is not there")
+    out.mkdir(parents=True, exist_ok=True)
+    fitting = Fitting(epochs=epochs)
     if asked.what == "cifar":
-        name, fitting = f"cifar-resnet{asked.depth}", Fitting(epochs=asked.epochs)
-        run(name, cifar_features(asked.depth, asked.out), len(CLASSES), asked.seeds, fitting, asked.out)
-        tell(name, asked.out)
+        split = cifar_features(asked.depth, out)
+        run(f"cifar-resnet{asked.depth}", split, len(CLASSES), seeds, fitting, out)
     elif asked.what == "flickr":
-        fitting = Fitting(epochs=5 * asked.epochs, batch_size=64, lr=1e-3)
-        run("flickr", flickr_features(), 1000, asked.seeds, fitting, asked.out)
-        tell("flickr", asked.out)
-    else:
-        for path in sorted(asked.out.glob("*-choices.json")):
-            tell(path.name.removesuffix("-choices.json"), asked.out)
-    print(f"\n{json.dumps(asdict(Fitting(epochs=asked.epochs)))}")
+        run("flickr", flickr_features(), 1000, seeds, replace(fitting, epochs=5 * epochs, batch_size=64, lr=1e-3), out)
+    elif asked.what == "scenes":
+        run("scenes", scenes_features(asked.demo, out), 10, seeds, replace(fitting, epochs=5 * epochs), out)
+    elif asked.what == "names":
+        run_names(asked.demo, out, replace(fitting, epochs=2 * epochs))
+    for path in sorted(out.glob("*-choices.json")):
+        tell(path.name.removesuffix("-choices.json"), out)
+    if any(out.glob("names-*.json")):
+        tell_names(out)
+    print(f"\n{json.dumps(asdict(fitting))}")
 
 
 if __name__ == "__main__":

@@ -290,6 +290,6 @@ def test_a_sweep_prints_a_table_and_leaves_the_name_for_the_run(home, capsys):
 def test_a_sweep_without_a_frozen_backbone_is_refused(home):
     with pytest.raises(ValueError, match=r"Expected --model\.train decision with --sweep"):
         fit(home, "--run", "none", "--model.decision.units", "8", "--model.decision.competitors", "4", "--sweep", "8/4")
-    with pytest.raises(ValueError, match="Expected a decision layer to sweep: --model.train decision"):
+    with pytest.raises(ValueError, match=r"Expected a decision layer to sweep: --model\.train decision"):
         fit(home, "--run", "none", "--sweep")
     assert not (home / "none").exists()

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -22,6 +23,7 @@ class Fitting:
         epochs: passes over the features.
         batch_size, lr, weight_decay, label_smoothing: as ever.
         seed: of the order, the initial weights and the noise.
+        distillation: share of the labels' place that a teacher's answers take, where there is one.
     """
 
     epochs: int = 20
@@ -30,10 +32,12 @@ class Fitting:
     weight_decay: float = 0.01
     label_smoothing: float = 0.0
     seed: int = 0
+    distillation: float = 0.5
 
     def __post_init__(self):
         check_number("epochs", self.epochs, least=1)
         check_number("batch_size", self.batch_size, least=1)
+        check_number("distillation", self.distillation, least=0, most=1)
 
 
 def fit_decision(
@@ -43,6 +47,7 @@ def fit_decision(
     *,
     classes: int | None = None,
     fitting: Fitting = Fitting(),
+    teacher: Tensor | None = None,
 ) -> DecisionHead:
     """A decision layer trained on features, in evaluation mode.
 
@@ -50,13 +55,14 @@ def fit_decision(
         features: pooled [images, features], or with places [images, *places, features] for `at="positions"`.
         labels: a class number an image.
         classes: by default one more than the largest label.
+        teacher: logits of a dense network or head for these images [images, classes], of which the layer learns too.
 
     Raises:
         ValueError: features and labels that do not go together, or features of the wrong number of axes.
 
     `add_decision(backbone, decision, head=...)` puts it behind the backbone that gave the features.
     """
-    return fit_decisions(features, labels, [decision], classes=classes, fitting=fitting)[0]
+    return fit_decisions(features, labels, [decision], classes=classes, fitting=fitting, teacher=teacher)[0]
 
 
 def fit_decisions(
@@ -66,12 +72,17 @@ def fit_decisions(
     *,
     classes: int | None = None,
     fitting: Fitting = Fitting(),
+    teacher: Tensor | None = None,
 ) -> list[DecisionHead]:
     """Several decision layers at once, from the start and on the batches that each would have alone.
 
     Those with as many competitors are computed side by side: a step costs hardly more than one layer's.
     """
     classes = checked_classes(features, labels, classes)
+    if teacher is not None and teacher.shape != (len(labels), classes):
+        raise ValueError(
+            f"Expected a teacher's logits for {len(labels)} images and {classes} classes but got {list(teacher.shape)}"
+        )
     for decision in decisions:
         pooled = features.ndim == 2
         if pooled != (decision.at == "pooled"):
@@ -89,10 +100,11 @@ def fit_decisions(
         alike.setdefault((head.options.competitors, head.options.temperature), []).append(head)
     stacks = [Stack(group, fitting.seed) for group in alike.values()]
 
-    def loss(x: Tensor, target: Tensor) -> Tensor:
-        return torch.stack([stack.loss(x, target, fitting.label_smoothing) for stack in stacks]).sum()
+    def loss(x: Tensor, batch: Tensor) -> Tensor:
+        target = _target(labels[batch], classes, fitting, None if teacher is None else teacher[batch])
+        return torch.stack([stack.loss(x, target) for stack in stacks]).sum()
 
-    mean, std = minimise(loss, [p for stack in stacks for p in stack.parameters()], features, labels, fitting)
+    mean, std = minimise(loss, [p for stack in stacks for p in stack.parameters()], features, fitting)
     for stack in stacks:
         stack.write_back()
     for head in heads:
@@ -104,10 +116,9 @@ def minimise(
     loss: Callable[[Tensor, Tensor], Tensor],
     parameters: Sequence[nn.Parameter],
     features: Tensor,
-    labels: Tensor,
     fitting: Fitting,
 ) -> tuple[Tensor, Tensor]:
-    """The loop: `loss` of a batch of standardised features and its labels, made small.
+    """The loop: `loss` of a batch of standardised features and its images' numbers, made small.
 
     Modules that share no parameter may be trained on the sum of their losses: each gets its own gradient.
 
@@ -120,7 +131,7 @@ def minimise(
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _share_of_lr(step / steps))
     for batch in _batches(len(features), fitting):
         optimizer.zero_grad()
-        loss((features[batch].float() - mean) / std, labels[batch]).backward()
+        loss((features[batch].float() - mean) / std, batch).backward()
         optimizer.step()
         schedule.step()
     return mean, std
@@ -161,6 +172,13 @@ def moments(parts: Sequence[Tensor]) -> tuple[Float[Tensor, "features"], Float[T
     mean = torch.as_tensor(total / count)
     std = (torch.as_tensor(squares / count) - mean.square()).clamp_min(0).sqrt()
     return (mean + shift).float(), torch.where(std > 1e-6, std, 1.0).float()
+
+
+def _target(labels: Tensor, classes: int, fitting: Fitting, teacher: Tensor | None) -> Float[Tensor, "images classes"]:
+    """Shares of classes: the labels, smoothed, and the teacher's answers."""
+    target = F.one_hot(labels, classes).float()
+    target = target.lerp(torch.full_like(target, 1 / classes), fitting.label_smoothing)
+    return target if teacher is None else target.lerp(teacher.float().softmax(1), fitting.distillation)
 
 
 def _batches(size: int, fitting: Fitting) -> Iterator[Tensor]:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 
 from competition_layers import DecisionHead
@@ -34,17 +34,15 @@ class Stack(nn.Module):
         self.bias = nn.Parameter(torch.cat([self._by_competitor(m.bias) for m in maps], 1))
         self._noise = self._of_groups([each.noise_scale for each in options])
         self._balance = self._of_groups([each.balance / each.groups for each in options])
+        self._noisy, self._balanced = bool(self._noise.any()), bool(self._balance.any())
 
     def loss(
-        self, x: Float[Tensor, "images *places features"], target: Int[Tensor, "images"], label_smoothing: float = 0.0
+        self, x: Float[Tensor, "images *places features"], target: Float[Tensor, "images classes"]
     ) -> Float[Tensor, ""]:
-        """The sum of every head's cross-entropy and its balance times its weight."""
+        """The sum of every head's cross-entropy to `target`, shares of classes, and its balance times its weight."""
         logits, h = self(x)
-        loss = F.cross_entropy(
-            logits.flatten(0, 1), target.repeat(len(logits)), label_smoothing=label_smoothing, reduction="sum"
-        )
-        loss = loss / len(target)
-        if self._balance.any():  # `balance_loss` of every group
+        loss = -(logits.log_softmax(-1) * target).sum() / len(target)
+        if self._balanced:  # `balance_loss` of every group
             use = h.softmax(1).mean(0).clamp_min(1e-9) * self._competitors
             loss = loss - use.log().mean(0) @ self._balance
         return loss
@@ -55,7 +53,7 @@ class Stack(nn.Module):
         """Logits in training, with noise, and the pre-activations; rows are images, or images and places."""
         h = F.linear(x.flatten(0, -2), self.weight.flatten(0, 1), self.bias.flatten()).unflatten(1, self.bias.shape)
         noise = None
-        if self._noise.any():
+        if self._noisy:
             noise = gumbel_noise(h.shape, key_of(self._seed, self._passes), h.device) * self._noise
             self._passes += 1
         y = lwta(h, Groups(self._competitors, channel_dim=1), noise=noise, temperature=self._temperature)

@@ -3,7 +3,6 @@
     python benchmarks/decision.py cifar  [--out DIR] [--depth 20|56] [--seeds 5]
     python benchmarks/decision.py flickr [--out DIR] [--seeds 5]
     python benchmarks/decision.py scenes --demo DIR [--out DIR] [--seeds 5]
-    python benchmarks/decision.py names  --demo DIR [--out DIR]
     python benchmarks/decision.py table  [--out DIR]
 
 cifar: published ResNets of He et al. (64 pooled features) on the lossy JPEGs of CIFAR-10, which cost them about 10
@@ -11,7 +10,7 @@ points; 20,000 training images, 5,000 held out of train/ for every choice, all 1
 published networks were trained on all of train/, so accuracy on the held-out images is not that on unseen ones.
 flickr: 1,280 features of MobileNetV2 for 493 photos with its 1,000 logits as teacher: a sanity check, no claim.
 scenes: the dense network of a finished `lwta demo --out DIR`; its own training and validation pictures, and 2,000 test
-pictures painted from another seed. names: what the units of layers on it are called, by one seed.
+pictures painted from another seed.
 
 Twins, one recipe (AdamW, cosine), paired over seeds: a linear head, the same with few weights a class (L1 with a
 strength chosen on held-out images, then the largest, trained on), ReLU and GELU of the same width, top-k with as many
@@ -22,7 +21,6 @@ goes on where it was.
 import argparse
 import io
 import json
-import math
 import random
 import tarfile
 from collections.abc import Callable, Mapping, Sequence
@@ -43,12 +41,10 @@ from competition_layers import DecisionHead, DecisionLayer, add_decision, decisi
 from competition_layers.decision_figures import classes_served, necessary_units, sufficient_units, units_for_lead
 from competition_layers.files import write_file
 from competition_layers.heads import features_of, take_classifier_out
-from dissect import DescribeOptions, describe, load_concepts, load_encoder, open_probe
-from dissect.comparing.decisions import measure_decision
+from dissect import open_probe
 from dissect.comparing.measuring import inputs_of
 from pictures.scenes import write_scenes
 from training.decision.fitting import Fitting, fit_decisions, logits_of, minimise
-from training.decision.stack import Stack
 
 DATA = Path(__file__).resolve().parent.parent.parent / "shared" / "data"
 WEIGHTS_A_CLASS = 5  # of the sparse linear head: as many as the decision layer's groups
@@ -58,18 +54,6 @@ CHOICES = {  # screened with one seed on the held-out images
     for units, competitors in ((80, 16), (160, 32), (320, 64))
     for balance in (0.1, 1.0)
 }
-
-
-NAMED = {  # layers whose units are named, and the pressure on their votes
-    "pooled 160 / 32": (DecisionLayer(160, 32), ""),
-    "pooled 320 / 32": (DecisionLayer(320, 32), ""),
-    "pooled 160 / 32, purity": (DecisionLayer(160, 32), "purity"),
-    "pooled 160 / 32, non-negative": (DecisionLayer(160, 32), "non-negative"),
-    "positions 64 / 64": (DecisionLayer(64, 64, "positions", noise_scale=0.3), ""),
-    "positions 64 / 64, purity": (DecisionLayer(64, 64, "positions", noise_scale=0.3), "purity"),
-    "positions 128 / 64": (DecisionLayer(128, 64, "positions", noise_scale=0.3), ""),
-}
-ONLY_DECISION = DescribeOptions(layers=["decision"])
 
 
 class TopK(nn.Module):
@@ -247,13 +231,13 @@ def flickr_features() -> dict[str, Tensor]:
 
 
 @torch.inference_mode()
-def scenes_features(demo: Path, out: Path, *, at: str = "pooled") -> dict[str, Tensor]:
+def scenes_features(demo: Path, out: Path) -> dict[str, Tensor]:
     """Features of the demo's dense network, computed once."""
-    path = out / f"features-scenes-{at}.safetensors"
+    path = out / "features-scenes.safetensors"
     if path.is_file():
         return load_file(path)
     model = load_model(demo / "dense").eval()
-    add_decision(model, DecisionLayer(at=at))
+    add_decision(model, DecisionLayer())
     tensors = {}
     folders = {"train": demo / "scenes" / "train", "val": demo / "scenes" / "val", "test": test_scenes(out)}
     for split, folder in folders.items():
@@ -269,72 +253,6 @@ def scenes_features(demo: Path, out: Path, *, at: str = "pooled") -> dict[str, T
 def test_scenes(out: Path) -> Path:
     """2,000 test pictures, of another seed than the demo's."""
     return write_scenes(out / "test-scenes", splits={"test": 2000}, seed=1) / "test"
-
-
-def run_names(demo: Path, out: Path, fitting: Fitting) -> None:
-    """Name the units of each layer of `NAMED` on the demo's dense network, and say what decisions rest on."""
-    for key, (decision, pressure) in NAMED.items():
-        path = out / f"names-{key.replace('/', '-').replace(' ', '_')}.json"
-        if path.is_file():
-            continue
-        split = scenes_features(demo, out, at=decision.at)
-        head = head_under(decision, pressure, split, 10, fitting)
-        model = load_model(demo / "dense").eval()
-        add_decision(model, decision, head=head)
-        probe = open_probe(demo / "scenes" / "probe")
-        dissection = describe(
-            model, probe, load_concepts("scenes"), load_encoder("bundled"), path.with_suffix(""), ONLY_DECISION
-        )
-        pictures = open_probe(test_scenes(out))
-        found = measure_decision(model, inputs_of(model, pictures, 100), model.lwta.label_names, dissection)
-        _write(path, {"accuracy": figures(head, split["test"], split["test_labels"])["accuracy"], **asdict(found)})
-        print(key, path.read_text(), flush=True)
-
-
-def head_under(
-    decision: DecisionLayer, pressure: str, split: Mapping[str, Tensor], classes: int, fitting: Fitting
-) -> DecisionHead:
-    """A decision layer trained as ever, or under one pressure on the votes V of its units.
-
-    purity: plus the mean over units of log(classes) less the entropy of |V_u|: a unit is to speak for many classes.
-    non-negative: V below 0 is set to 0 before each step.
-    """
-    torch.manual_seed(fitting.seed)
-    head = DecisionHead(split["train"].shape[-1], classes, decision)
-    stack, weight = Stack([head], fitting.seed), head.decision_votes.weight
-
-    target = F.one_hot(split["train_labels"], classes).float()
-
-    def loss(x: Tensor, batch: Tensor) -> Tensor:
-        if pressure == "non-negative":
-            weight.data.clamp_(min=0)
-        found = stack.loss(x, target[batch])
-        if pressure == "purity":
-            share = weight.abs() / weight.abs().sum(0)
-            found = found + 0.3 * (math.log(classes) - torch.special.entr(share).sum(0)).mean()
-        return found
-
-    mean, std = minimise(loss, list(stack.parameters()), split["train"], fitting)
-    stack.write_back()
-    head.decision_features.mean, head.decision_features.std = mean, std
-    return head.eval()
-
-
-def tell_names(out: Path) -> None:
-    """The table of `names`."""
-    print("\n### scenes: names of the units that decide, one seed\n")
-    print("| layer | accuracy | for 90 % | classes a unit | dead | named | distinct names | name is the class |")
-    print("|---|" + "---:|" * 7)
-    for key in NAMED:
-        path = out / f"names-{key.replace('/', '-').replace(' ', '_')}.json"
-        if path.is_file():
-            f = json.loads(path.read_text())
-            names = f["names"]
-            print(
-                f"| {key} | {100 * f['accuracy']:.1f} | {f['units_for_lead']:.0f} | {f['classes_served']:.1f} "
-                f"| {100 * f['dead']:.0f} % | {100 * names['named']:.0f} % | {names['distinct']:.1f} "
-                f"| {100 * names['tautology']:.0f} % |"
-            )
 
 
 def run(name: str, split: Mapping[str, Tensor], classes: int, seeds: int, fitting: Fitting, out: Path) -> None:
@@ -379,7 +297,7 @@ def tell(name: str, out: Path) -> None:
             figure = {c: (median if c == "units" else mean)([v[c] for v in values]) for c in ("accuracy", *columns)}
             words = [f"{100 * figure['accuracy']:.2f}"] + [f"{figure[c]:.1f}" for c in columns[:-1]]
             if not table:
-                own = next(k for k in rows[0] if k.startswith("decision layer") and k.endswith("taught"))
+                own = next(k for k in rows[0] if k.startswith("decision layer"))
                 apart = [100 * (row[key]["accuracy"] - row[own]["accuracy"]) for row in rows]
                 words.insert(0, "" if key == own else _interval(apart))
             print(f"| {key} | " + " | ".join(words) + f" | {100 * figure['dead']:.1f} % |")
@@ -394,7 +312,7 @@ def _interval(values: list[float]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="?", choices=("cifar", "flickr", "scenes", "names", "table"), default="flickr")
+    parser.add_argument("what", nargs="?", choices=("cifar", "flickr", "scenes", "table"), default="flickr")
     parser.add_argument("--out", type=Path, default=Path("benchmarks-decision"))
     parser.add_argument("--demo", type=Path, default=Path("demo"))
     parser.add_argument("--depth", type=int, choices=(20, 56), default=20)
@@ -417,12 +335,8 @@ def main() -> None:
         run("flickr", flickr_features(), 1000, seeds, replace(fitting, epochs=5 * epochs, batch_size=64, lr=1e-3), out)
     elif asked.what == "scenes":
         run("scenes", scenes_features(asked.demo, out), 10, seeds, replace(fitting, epochs=5 * epochs), out)
-    elif asked.what == "names":
-        run_names(asked.demo, out, replace(fitting, epochs=2 * epochs))
     for path in sorted(out.glob("*-choices.json")):
         tell(path.name.removesuffix("-choices.json"), out)
-    if any(out.glob("names-*.json")):
-        tell_names(out)
     print(f"\n{json.dumps(asdict(fitting))}")
 
 

@@ -88,6 +88,7 @@ def sweep_plot(rows: Sequence[SweepRow], path: str | Path) -> Path:
         axes.annotate(label, (row.deciding_units, 100 * row.accuracy), (4, 4), textcoords="offset points", fontsize=8)
     axes.set(xlabel="units that carry 90 % of the lead (median)", ylabel="accuracy on held-out images (%)")
     axes.set_title("Decision layers: units / competitors")
+    axes.margins(x=0.12)  # room for the last point's label
     axes.grid(alpha=0.3)
     path = Path(path)
     with write_file(path) as temporary:

@@ -1,6 +1,6 @@
 """Compare the similarities on class units whose names are known: on photographs, CIFAR-10, and made networks.
 
-    python benchmarks/similarity.py [--data DIR] [--seeds 3] [--quick]
+    python benchmarks/similarity.py [--data DIR] [--seeds 3] [--quick] [--photographs]
 
 A made problem: 1,000 classes are real CLIP text embeddings (of 1,203 LVIS names; `cluster` draws them together like
 breeds of a dog). The images of a class lie at the mean image, plus covariance^along times its text (0: along the text;
@@ -258,10 +258,14 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", help="the folder of shared data (default: ../shared/data, or LWTA_SHARED_DATA)")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--quick", action="store_true", help="one setting, one seed, no variants")
+    parser.add_argument("--photographs", action="store_true", help="the photographs alone, with all variants")
     options = parser.parse_args(argv)
     data = find_data(options.data)
     if not data.is_dir():
         print(f"no data in {data}: nothing to do")
+        return
+    if options.photographs:
+        show([photographs(data)], ["claims", *BASELINES, *VARIANTS])
         return
     known = load_file(data / "cifar10-clip" / "cifar10_test500_vit_b_32.safetensors")
     real, labels = known["embeddings"].float()[:250], known["labels"][:250].long()

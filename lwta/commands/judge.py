@@ -134,8 +134,9 @@ def sight_of(together: "Mapping[str, Dissection]", blind: "Mapping[str, Dissecti
         assert probe is not None
         evaluator = other_evaluator(load_encoder(asked.evaluator), probe, every)
     else:  # a dissection may come from anybody: only the encoder that is in the package is loaded because it says so
-        bundled = read_encoder(first.folder) == "bundled"
-        evaluator = own_evaluator(every, load_encoder("bundled") if bundled else None)
+        own = load_encoder("bundled") if read_encoder(first.folder) == "bundled" else None
+        known = own is not None and own.identity == first.manifest["encoder"]
+        evaluator = own_evaluator(every, own if known else None)
     truth = None
     if asked.truth is not None:
         phrases = {name for each in every for name in each.space().names}

@@ -1,5 +1,8 @@
 """Descriptions are judged: planted units are named and found, noise is not, and what is false is said to be."""
 
+from dataclasses import replace
+from types import MappingProxyType
+
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -11,14 +14,18 @@ from dissect import (
     DescribeOptions,
     LayerRecord,
     Naming,
+    Sight,
     Space,
     describe,
     find_units,
+    judge_layer,
     open_probe,
     score_units,
 )
 from dissect.judging.effects import class_effects
+from dissect.judging.evaluators import own_evaluator
 from dissect.judging.truth import agreement, overlap
+from dissect.judging.verdicts import by_cell
 
 CONCEPTS = ConceptSet(("boat", "palm", "sun", "rock", "kite", "tent"), source="words")
 PLANTED, UNITS = 4, 24
@@ -136,3 +143,54 @@ def test_the_effect_of_a_unit_on_a_class_is_its_weight_times_its_mean(dissection
     with torch.no_grad():
         means = model[:2](torch.stack([pixels(probe[i]) for i in range(30)])).mean(0)
     assert found.allclose((model[2].weight.detach() * means)[:, [4, 2]].double(), atol=1e-5)
+
+
+def changed(dissection, **manifest):
+    return replace(dissection, manifest=MappingProxyType({**dissection.manifest, **manifest}))
+
+
+def test_planted_labels_beat_all_that_they_must_and_their_intervals_say_so(dissection):
+    truth = {}
+    answers = dissection.record("1").summaries["mean"]
+    for i, name in enumerate(CONCEPTS.names):
+        truth[name] = (answers[:, i] > answers[:, i].quantile(0.9)).to(torch.int8)
+    known = {
+        place: one if place[1] < PLANTED else replace(one, candidates=())
+        for place, one in dissection.descriptions.items()
+    }
+    planted = replace(dissection, descriptions=MappingProxyType(known))
+    table = judge_layer({"ours": planted}, "1", Sight(own_evaluator([planted]), truth))
+    cells = by_cell(table.verdicts)
+    for measure in ("r", "true r", "F1"):
+        own, random = (cells["1", "clip-dissect", control, measure] for control in ("", "random"))
+        assert own.low > random.high, measure
+    assert (table.methods.of, table.methods.units) == (UNITS, (0, 1, 2, 3))
+    assert table.methods.missing == {"clip-dissect": UNITS - PLANTED}
+    assert {each.measure for each in table.verdicts} & {"rivals", "effect", "text"} == set()  # nothing competes
+
+
+def test_only_one_network_s_dissections_on_one_probe_are_set_against_one_another(dissection):
+    sight = Sight(own_evaluator([dissection]))
+    other = changed(dissection, model={**dissection.manifest["model"], "fingerprint": "another"})
+    with pytest.raises(ValueError, match="Expected dissections of one model but got ours, theirs"):
+        judge_layer({"ours": dissection, "theirs": other}, "1", sight)
+    elsewhere = changed(dissection, probe={**dissection.manifest["probe"], "fingerprint": "another"})
+    with pytest.raises(ValueError, match="Expected dissections of one probe but got random, the trained network"):
+        judge_layer({"ours": dissection}, "1", sight, untrained={"random": elsewhere})
+    stranger = changed(dissection, encoder="clip 2")
+    with pytest.raises(ValueError, match=r"Expected dissections by one encoder but got clip 2, pixels: .*--evaluator"):
+        own_evaluator([dissection, stranger])
+
+
+def test_a_unit_that_one_method_does_not_describe_is_judged_for_none(dissection):
+    short = dict(dissection.descriptions)
+    short["1", 0] = replace(short["1", 0], candidates=())
+    table = judge_layer(
+        {"ours": dissection, "theirs": replace(dissection, descriptions=MappingProxyType(short))},
+        "1",
+        Sight(own_evaluator([dissection])),
+    )
+    assert 0 not in table.methods.units and len(table.methods.units) == 23
+    assert table.methods.missing == {"ours": 0, "theirs": 1}
+    leads = {lead.measure: lead for lead in table.leads}
+    assert leads["r"].mean == leads["r"].low == leads["r"].high == 0  # the same labels

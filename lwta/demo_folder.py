@@ -11,7 +11,7 @@ from filelock import FileLock, Timeout
 
 from competition_layers.files import write_file
 
-FORMAT = 2
+FORMAT = 3
 MARK = "demo.json"  # says that a folder is a demo's, and of which settings
 LOCK = "demo.lock"
 FIGURES = "report.json"  # beside the page

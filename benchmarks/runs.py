@@ -40,15 +40,17 @@ def lwta(*words: object, log: Path) -> None:
         )
 
 
-def in_turns(work: Mapping[str, Callable[[], object]], rounds: int) -> dict[str, float]:
+def in_turns(
+    work: Mapping[str, Callable[[], object]], rounds: int, *, clock: Callable[[], float] = time.perf_counter
+) -> dict[str, float]:
     """The median seconds of each; they take turns, so that a busy machine slows all of them alike."""
     times: dict[str, list[float]] = {name: [] for name in work}
     for i in range(rounds + 2):
         for name, run in work.items():
-            start = time.perf_counter()
+            start = clock()
             run()
             if i > 1:  # the first rounds warm up and compile
-                times[name].append(time.perf_counter() - start)
+                times[name].append(clock() - start)
     return {name: median(taken) for name, taken in times.items()}
 
 

@@ -1,13 +1,15 @@
 """What a competition costs in training: the layer alone and a whole step, against the dense activation and against the
 formulation that was published, side by side in one run.
 
-    python benchmarks/step.py [--quick] [--only layer|deit|resnet] [--competitors 2 8] [--compiled]
+    python benchmarks/step.py [--quick] [--only layer|deit|resnet] [--competitors 2 8] [--compiled] [--cpu-time]
 
 Prints medians, ratios and what autograd keeps for backward; the rounds interleave the variants, so that a busy machine
-slows all of them alike. `--compiled` adds each variant under torch.compile (a C++ compiler, and a minute a network).
+slows all of them alike; `--cpu-time` (with `--threads 1`) counts what the processor did, where others use it too.
+`--compiled` adds each variant under torch.compile (a C++ compiler, and a minute a network).
 """
 
 import argparse
+import time
 from functools import partial
 
 import torch
@@ -46,11 +48,16 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--competitors", type=int, nargs="+", help="by default 2, 8, 24; 32 for 24 in ResNets")
     parser.add_argument("--compiled", action="store_true", help="also under torch.compile")
+    parser.add_argument("--cpu-time", action="store_true", help="seconds of the processor, not of the clock")
     parser.add_argument("--only", choices=("layer", "deit", "resnet"))
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    rounds = 3 if options.quick else options.rounds
-    print(f"torch {torch.__version__}, {options.threads} threads, medians of {rounds} rounds\n")
+    turns = partial(
+        in_turns,
+        rounds=3 if options.quick else options.rounds,
+        clock=time.process_time if options.cpu_time else time.perf_counter,
+    )
+    print(f"torch {torch.__version__}, {options.threads} threads, medians of {turns.keywords['rounds']} rounds\n")
 
     compiled = torch.compile if options.compiled else None
     if options.only in (None, "layer"):
@@ -58,13 +65,13 @@ def main() -> None:
         functions = layer_variants(options.competitors or (2, 8, 24))
         kept = {name: kept_bytes(function, h) for name, function in functions.items()}
         runs = {name: partial(backward, function, h) for name, function in with_compiled(functions, compiled).items()}
-        table(f"the layer alone, forward and backward, {tuple(h.shape)}", runs, rounds, kept)
+        table(f"the layer alone, forward and backward, {tuple(h.shape)}", runs, turns, kept)
     for name, batch in (("deit_tiny_patch16_224", 4), ("resnet18", 8)):
         if options.only is None or name.startswith(options.only):
             batch = 1 if options.quick else batch
             widest = 24 if "deit" in name else 32  # 24 does not divide a ResNet's widths; 32 is the nearest that does
             runs = step_variants(name, batch, compiled, options.competitors or (2, 8, widest))
-            table(f"a training step of {name}, 224 px, batch {batch}, AdamW", runs, rounds)
+            table(f"a training step of {name}, 224 px, batch {batch}, AdamW", runs, turns)
 
 
 def layer_variants(competitors):
@@ -130,9 +137,9 @@ def backward(function, h):
     y.backward(y.detach())
 
 
-def table(title, variants, rounds, kept=None) -> None:
+def table(title, variants, turns, kept=None) -> None:
     """Run every variant once a round; print each median and what it keeps, and their ratios to the first."""
-    medians = in_turns(variants, rounds)
+    medians = turns(variants)
     first = next(iter(medians))
     print(f"{title}\n  {'':34}{'ms':>9}{'x ' + first:>10}" + (f"{'kept, x ' + first:>16}" if kept else ""))
     for name, median in medians.items():

@@ -3,9 +3,12 @@
 import errno
 import os
 import re
+import socket
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 _REMEDIES = {
     errno.ENOENT: "it is not there",
@@ -92,6 +95,31 @@ def recover_folder(folder: str | Path) -> None:
     for suffix in ("new", "old"):
         if not folder.exists() and _beside(folder, suffix).exists():
             os.replace(_beside(folder, suffix), folder)
+
+
+@contextmanager
+def alone(lock: Path, refusal: Callable[[str], str], *, patience: float = 0.0) -> Iterator[FileLock]:
+    """Hold the operating system's lock on the file `lock`, which ends with the process.
+
+    Args:
+        refusal: the error text, given the process that holds it.
+        patience: seconds to wait for it.
+
+    Raises:
+        FileExistsError: another process holds it.
+    """
+    held, by = FileLock(lock, timeout=patience), lock.with_name(f"{lock.name}.by")
+    try:
+        held.acquire()
+    except Timeout as error:
+        who = by.read_text() if by.is_file() else "another command"
+        raise FileExistsError(refusal(who)) from error
+    try:
+        by.write_text(f"process {os.getpid()} on {socket.gethostname()}")
+        yield held
+    finally:
+        by.unlink(missing_ok=True)
+        held.release()
 
 
 def os_error_in_words(error: OSError, path: str | Path | None = None) -> str:

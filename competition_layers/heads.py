@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from .names import nearest
+from .wiring.feeding import fed_by
 from .wiring.trace import trace
 
 At = Literal["pooled", "positions"]
@@ -58,7 +59,7 @@ def take_classifier_out(
 
     timm's networks are asked by `reset_classifier` (for `positions` without pooling: their own norm then works at each
     position, where their head may pool first). Of others the module `classifier` goes, a Linear or a 1 x 1 convolution,
-    and for `positions` their one `nn.AdaptiveAvgPool2d(1)`.
+    by default the one that gives the network's answer, and for `positions` their one `nn.AdaptiveAvgPool2d(1)`.
 
     Returns:
         How to lay the features out, and the number of classes.
@@ -78,7 +79,7 @@ def take_classifier_out(
             model.num_classes = classes
             features = _uncut(model, at, inputs)
         else:
-            features, classes = _cut(model, at, classifier)
+            features, classes = _cut(model, at, classifier or _answering(model, inputs))
     except ValueError:
         _restore(_changed(before))
         raise
@@ -113,17 +114,28 @@ def _reset(model: Any, at: At) -> None:
         raise ValueError(_no_places(model, str(refused) or "its pooling cannot be taken out")) from refused
 
 
-def _cut(model: nn.Module, at: At, classifier: str | None) -> tuple[Features, int]:
+def _answering(model: nn.Module, inputs: Tensor | None) -> str:
+    """The layer that gives the network's answer, nothing but sums and reshapes after it, in the graph of a pass."""
+    answer = trace(model, inputs).output.reads
+    found = fed_by(answer[0]) if len(answer) == 1 else ()
+    if len(found) != 1:
+        raise ValueError(
+            f"Expected one layer that gives the answer of {type(model).__name__} but found "
+            f"{', '.join(found) or 'none'}; name its classifier"
+        )
+    return found[0]
+
+
+def _cut(model: nn.Module, at: At, classifier: str) -> tuple[Features, int]:
     known = [name for name, m in model.named_modules() if isinstance(m, nn.Linear | nn.Conv2d)]
-    name = known[-1] if classifier is None and known else classifier
-    if name not in known:
+    if classifier not in known:
         raise ValueError(
             f"Expected the name of the classifier of {type(model).__name__}, a Linear or a 1 x 1 convolution, but got "
-            f"{name!r}{nearest(str(name), known)}"
+            f"{classifier!r}{nearest(classifier, known)}"
         )
-    head = model.get_submodule(name)
+    head = model.get_submodule(classifier)
     features, classes = head.weight.shape[1], head.weight.shape[0]
-    model.set_submodule(name, nn.Identity())
+    model.set_submodule(classifier, nn.Identity())
     if at == "pooled":
         return Features(features), classes
     pools = [

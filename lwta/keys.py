@@ -8,9 +8,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from competition_layers.names import nearest
+from training.options_file import read_options
 
 _ROOT = Path(__file__).parents[1]
 _OF_THE_COMMAND = (
@@ -32,7 +31,7 @@ def refuse_unknown_keys(args: Sequence[str], moved: Mapping[str, str]) -> None:
     tree = key_tree()
     typed = [re.match(r"--([A-Za-z][\w.*-]*)", arg) for arg in args]
     asked = [("--", found[1].replace("-", "_")) for found in typed if found]
-    asked += [("", key) for path in _files(args) for key in _keys(yaml.safe_load(path.read_text("utf-8-sig")), tree)]
+    asked += [("", key) for path in _files(args) for key in _keys(read_options(path), tree)]
     for dashes, key in asked:
         if not _is_known(key.split("."), tree):
             known = ["model", "data", "trainer", *_OF_THE_COMMAND, *_flat(tree)]

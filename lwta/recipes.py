@@ -4,10 +4,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 import configs
 from competition_layers.names import nearest
+from training.options_file import read_options
 
 # the machine may change, and where the data lie on it
 _MACHINE = ("data.data_dir", "data.loading.", "trainer.enable_progress_bar", "trainer.accelerator")
@@ -73,13 +72,7 @@ def refuse_orders(path: Path) -> None:
     Raises:
         ValueError: the file says `overwrite`, or is no YAML mapping.
     """
-    try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"Expected a YAML file of options but {str(path)!r} cannot be read: {error}") from error
-    if not isinstance(content, dict):
-        raise ValueError(f"Expected a YAML file of options but {str(path)!r} holds {type(content).__name__}")
-    if content.get("overwrite"):
+    if read_options(path).get("overwrite"):
         raise ValueError(f"Expected --overwrite to be typed but {str(path)!r} asks for it: a file replaces no run")
 
 

@@ -22,6 +22,7 @@ from training.configuration import saved_configuration
 from training.decision.picture_sweep import USUAL, settings_of, sweep_pictures
 from training.decision.sweep import sweep_plot, sweep_table
 from training.moved import MOVED
+from training.options_file import read_options
 from training.quiet import print_once, quietly
 from training.run import TRAINER_DEFAULTS, make_trainer, run_trainer, train, with_model
 
@@ -189,7 +190,7 @@ class TrainingCLI(LightningCLI):
         folder = self.run_folder
         saved = [saved_configuration(folder / "config.yaml")]
         if (folder / _GONE_ON).is_file():
-            saved.append(yaml.safe_load((folder / _GONE_ON).read_text(encoding="utf-8")))
+            saved.append(read_options(folder / _GONE_ON))
         if self.command != "fit":  # whoever reads a run that was sent to them runs none of its callbacks
             for config in saved:
                 trainer = config.get("trainer") or {}
@@ -205,7 +206,7 @@ class TrainingCLI(LightningCLI):
         for key, (before, now) in self.changes.items():
             print(f"--{key} was {before!r} and is {now!r} from here on")
         path = self.run_folder / _GONE_ON
-        noted = yaml.safe_load(path.read_text(encoding="utf-8")) if path.is_file() else {"trainer": {}}
+        noted = read_options(path) if path.is_file() else {"trainer": {}}
         noted["trainer"] |= {key.removeprefix("trainer."): now for key, (_, now) in self.changes.items()}
         with write_file(path) as temporary:
             temporary.write_text(yaml.safe_dump(noted), encoding="utf-8")

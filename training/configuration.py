@@ -8,6 +8,7 @@ from typing import Any, Protocol
 import yaml
 
 from .moved import translated
+from .options_file import read_options
 from .run_folder import Run
 
 
@@ -41,16 +42,11 @@ def saved_configuration(path: Path) -> dict[str, Any]:
     """What a run's config.yaml says, in the keys of today; those of the first version are translated.
 
     Raises:
-        FileNotFoundError: there is none. ValueError: it is no run's configuration.
+        FileNotFoundError: there is none. ValueError: it is no mapping.
     """
     if not path.is_file():
         raise FileNotFoundError(f"Expected the configuration of a run but found no {str(path)!r}")
-    try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8-sig"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ValueError(f"Expected a run's configuration in {str(path)!r} but it is damaged: {error}") from error
-    if not isinstance(config, dict):
-        raise ValueError(f"Expected a run's configuration in {str(path)!r} but it is empty")
+    config = read_options(path)
     for section in ("model", "data"):
         config[section] = translated(section, config.get(section) or {})
     return config

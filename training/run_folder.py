@@ -7,15 +7,16 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-from filelock import FileLock, Timeout
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
+from competition_layers.files import alone
+
 from .checks import check_number
+from .options_file import read_options
 
 _LOCK = ".lock"
 # what a command that was killed while it set a run up may have left: no run yet
-_BEFORE_A_RUN = {_LOCK, "tensorboard"}
+_BEFORE_A_RUN = {_LOCK, f"{_LOCK}.by", "tensorboard"}
 
 
 @dataclass(frozen=True)
@@ -80,12 +81,12 @@ class Run:
 def is_run(folder: Path) -> bool:
     """Whether `fit` made this folder: its config.yaml is a run's, and a model folder in it is ours."""
     try:
-        config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+        config = read_options(folder / "config.yaml")
         model = folder / "model"
         ours = not model.exists() or "competition" in json.loads((model / "config.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError):
+    except (OSError, ValueError):
         return False
-    return ours and isinstance(config, dict) and {"model", "data", "trainer"} <= config.keys()
+    return ours and {"model", "data", "trainer"} <= config.keys()
 
 
 @contextmanager
@@ -101,21 +102,17 @@ def claimed(run: Run) -> Iterator[None]:
     run.check()
     made = [path for path in (run.path, *run.path.parents) if not path.exists()]
     run.path.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(run.path / _LOCK, timeout=0)
-    try:
-        lock.acquire()
-    except Timeout as taken:
-        raise FileExistsError(
-            f"Expected a run that no other command works on but one trains in {str(run.path)!r} right now"
-        ) from taken
-    try:
-        run.check()  # once more: another command may have finished meanwhile
-        yield
-    finally:
-        if made and not (run.path / "config.yaml").exists():
-            shutil.rmtree(run.path, ignore_errors=True)
-            with suppress(OSError):  # others may have put something there
-                for path in made[1:]:
-                    path.rmdir()
-        (run.path / _LOCK).unlink(missing_ok=True)
-        lock.release()
+    with alone(
+        run.path / _LOCK,
+        lambda who: f"Expected a run that no other command works on but {who} trains in {str(run.path)!r} right now",
+    ):
+        try:
+            run.check()  # once more: another command may have finished meanwhile
+            yield
+        finally:
+            if made and not (run.path / "config.yaml").exists():
+                shutil.rmtree(run.path, ignore_errors=True)
+                with suppress(OSError):  # others may have put something there
+                    for path in made[1:]:
+                        path.rmdir()
+            (run.path / _LOCK).unlink(missing_ok=True)

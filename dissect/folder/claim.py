@@ -2,12 +2,13 @@
 
 import os
 import re
-import socket
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
+
+from competition_layers.files import alone
 
 from .layout import Layout, read_json
 from .tensors import is_stamped
@@ -97,23 +98,14 @@ def locked(layout: Layout, *, share: tuple[int, int] | None = None) -> Iterator[
             yield
 
 
-@contextmanager
-def _taken(path: Path, layout: Layout, *, patience: float = 0) -> Iterator[FileLock]:
-    lock, by = FileLock(path, timeout=patience), path.with_name(f"{path.name}.by")
-    try:
-        lock.acquire()
-    except Timeout as error:
-        who = by.read_text() if by.is_file() else "another command"
-        raise FileExistsError(
+def _taken(path: Path, layout: Layout, *, patience: float = 0) -> AbstractContextManager[FileLock]:
+    def refusal(who: str) -> str:
+        return (
             f"Expected to be alone on the folder {str(layout.folder)!r} but {who} is at work there; wait for it, or "
             "give another --out"
-        ) from error
-    try:
-        by.write_text(f"process {os.getpid()} on {socket.gethostname()}")
-        yield lock
-    finally:
-        by.unlink(missing_ok=True)
-        lock.release()
+        )
+
+    return alone(path, refusal, patience=patience)
 
 
 def _remove_leftovers(layout: Layout) -> None:

@@ -27,6 +27,7 @@ from competition_layers import (
     votes,
 )
 from competition_layers.attribution import contributions
+from competition_layers.heads import put_classifier_back, take_classifier_out
 from competition_layers.wiring.readers import winner_pairs
 
 from .test_families import ALWAYS, ON_REQUEST
@@ -176,6 +177,36 @@ def test_torchvision_networks_take_one(name):
         assert_adds_up(votes(model, x), model, x)
     revert_activations(model)
     assert repr(model) == text
+
+
+class Early(nn.Module):
+    """Its classifier is registered first, and another map last."""
+
+    def __init__(self):
+        super().__init__()
+        self.answer, self.body, self.unused = nn.Linear(6, 4), nn.Linear(8, 6), nn.Linear(6, 5)
+
+    def forward(self, x):
+        return self.answer(self.body(x).relu())
+
+
+class Twice(Early):
+    """Its answer is a sum of two."""
+
+    def forward(self, x):
+        return self.answer(self.body(x)) + self.unused(self.body(x))[:, :4]
+
+
+def test_the_classifier_is_what_answers_wherever_it_is_registered():
+    torch.manual_seed(0)
+    model, x = Early().eval(), torch.randn(2, 8)
+    before = model(x)
+    features, classes = take_classifier_out(model, inputs=x)
+    assert (len(features.mean), classes) == (6, 4) and torch.equal(model(x), model.body(x).relu())
+    put_classifier_back(model)
+    assert torch.equal(model(x), before)
+    with pytest.raises(ValueError, match=r"one layer that gives the answer of Twice but found answer, unused; name"):
+        take_classifier_out(Twice(), inputs=x)
 
 
 def test_torchvision_resnets_vote_at_positions():

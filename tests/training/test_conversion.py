@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 import torch.nn.functional as F
-from lightning import Callback
+from stopping import StopAt, StoppedError
 
 from competition_layers import StochasticLWTA, competitions, create_model, load_model, save_model
 from training import Classifier, Conversion, Execution, convert
@@ -128,16 +128,8 @@ def test_a_conversion_goes_on_where_it_stopped(dense, train, tmp_path):
     slow = Conversion(images=8, swap=1.0)
     train("whole", classifier=student(teacher, conversion=slow), epochs=2)
 
-    class StoppedError(Exception):
-        pass
-
-    class Stop(Callback):
-        def on_train_epoch_start(self, trainer, pl_module):
-            if trainer.current_epoch == 1:
-                raise StoppedError
-
     with pytest.raises(StoppedError):
-        train("part", classifier=student(teacher, conversion=slow), epochs=2, trainer_args={"callbacks": [Stop()]})
+        train("part", classifier=student(teacher, conversion=slow), epochs=2, trainer_args={"callbacks": [StopAt(1)]})
     train("part", classifier=student(teacher, conversion=slow), epochs=2, resume=True)
     whole, part = (load_model(tmp_path / name).state_dict() for name in ("whole", "part"))
     assert all(torch.equal(part[name], tensor) for name, tensor in whole.items())

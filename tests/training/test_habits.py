@@ -4,9 +4,9 @@ import csv
 
 import pytest
 import torch
-from lightning import Callback
 from lightning.pytorch.callbacks import EarlyStopping, EMAWeightAveraging, LearningRateMonitor, ModelCheckpoint
 from safetensors.torch import load_file, save_file
+from stopping import StopAt, StoppedError
 
 from competition_layers import load_model
 from training import Classifier, Optimizer, Start, evaluate
@@ -65,20 +65,12 @@ def test_averaged_batch_norm_resumes_digit_for_digit(train):
         small = Start(model_args={"layers": [1, 1, 1, 1], "channels": [8, 8, 8, 8]})
         return Classifier("resnet18", image_size=16, competitors=4, include="layer*.act1", start=small)
 
-    class StoppedError(Exception):
-        pass
-
-    class Stop(Callback):
-        def on_train_epoch_start(self, trainer, pl_module):
-            if trainer.current_epoch == 1:
-                raise StoppedError
-
     def averaged(*further):
         return {"callbacks": [EMAWeightAveraging(decay=0.5), *further], "limit_train_batches": 2}
 
     whole = train("whole", classifier=resnet(), trainer_args=averaged())
     with pytest.raises(StoppedError):
-        train("cut", classifier=resnet(), trainer_args=averaged(Stop()))
+        train("cut", classifier=resnet(), trainer_args=averaged(StopAt(1)))
     cut = train("cut", classifier=resnet(), trainer_args=averaged(), resume=True)
     one, other = (load_file(run / "model" / "model.safetensors") for run in (whole, cut))
     assert all(torch.equal(one[name], other[name]) for name in one)

@@ -9,6 +9,7 @@ import yaml
 from lightning import Callback
 from lightning.pytorch.callbacks import EMAWeightAveraging
 from safetensors.torch import load_file
+from stopping import StopAt, StoppedError
 
 from competition_layers import competitions, create_model, load_model, noise_state, seed_noise, spec_of
 from competition_layers.competition import Competition
@@ -35,10 +36,6 @@ NOISY = {
 }
 
 
-class StoppedError(Exception):
-    """The run is stopped from outside."""
-
-
 def rows(run):
     """metrics.csv without the times."""
     with (run / "metrics.csv").open() as file:
@@ -51,15 +48,6 @@ def weights(run):
 
 def same(one, other):
     return one.keys() == other.keys() and all(torch.equal(one[k], other[k]) for k in one)
-
-
-def kill_at(epoch):
-    class Kill(Callback):
-        def on_train_epoch_start(self, trainer, pl_module):
-            if trainer.current_epoch == epoch:
-                raise StoppedError
-
-    return Kill()
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +101,7 @@ def test_the_same_run_gives_the_same_digits(finished, train, tiny, images):
 
 def test_a_resumed_run_equals_the_uninterrupted_one_digit_for_digit(finished, train, tiny, images):
     with pytest.raises(StoppedError):
-        again(train, tiny, images, "resumed", trainer_args={"callbacks": [kill_at(2)]})
+        again(train, tiny, images, "resumed", trainer_args={"callbacks": [StopAt(2)]})
     torch.rand(7)  # what happened in between does not matter
     resumed = again(train, tiny, images, "resumed", resume=True)
     assert same(weights(resumed), weights(finished))
@@ -122,7 +110,7 @@ def test_a_resumed_run_equals_the_uninterrupted_one_digit_for_digit(finished, tr
 
 def test_a_killed_run_leaves_a_network_that_loads(train, tmp_path):
     with pytest.raises(StoppedError):
-        train("killed", epochs=3, trainer_args={"callbacks": [kill_at(1)]})
+        train("killed", epochs=3, trainer_args={"callbacks": [StopAt(1)]})
     assert load_model(tmp_path / "killed").num_classes == 2
     config = json.loads((tmp_path / "killed" / "model" / "config.json").read_text())
     assert config["training"] == {"epochs": 1, "finished": False}
@@ -191,7 +179,7 @@ def test_a_run_with_averaged_weights_resumes_too(train, tiny):
 
     whole = train("whole", classifier=tiny(competition=NOISE), epochs=3, trainer_args=ema())
     with pytest.raises(StoppedError):
-        train("parts", classifier=tiny(competition=NOISE), epochs=3, trainer_args=ema(kill_at(1)))
+        train("parts", classifier=tiny(competition=NOISE), epochs=3, trainer_args=ema(StopAt(1)))
     parts = train("parts", classifier=tiny(competition=NOISE), epochs=3, trainer_args=ema(), resume=True)
     assert same(weights(parts), weights(whole))
 

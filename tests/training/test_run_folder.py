@@ -50,7 +50,7 @@ def test_of_two_commands_the_later_one_is_refused(tmp_path):
     command = [sys.executable, "-c", code, folder / ".lock"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout.readline() == "held\n"
-        with pytest.raises(FileExistsError, match="one trains in"), claimed(Run(folder, overwrite=True)):
+        with pytest.raises(FileExistsError, match="another command trains in"), claimed(Run(folder, overwrite=True)):
             pass
         other.kill()  # a lock of a killed command holds nobody up
         other.wait()

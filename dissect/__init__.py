@@ -30,6 +30,7 @@ _HOMES = {
     "contributions": "competition_layers.attribution",
     "default_transform": ".recording.subject",
     "describe": ".describing",
+    "describe_beside": ".describing",
     "edit_network": ".editing.editing",
     "explain": ".explaining.explain_image",
     "explain_graph": ".explaining.graph_view",

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -138,6 +138,27 @@ def describe(
         write_descriptions(layout, described)
         layout.finish({**made, "key": key})
     return Dissection.open(out)
+
+
+def describe_beside(
+    dissection: Dissection,
+    random: nn.Module,
+    probe: ProbeImages,
+    concepts: ConceptSet,
+    encoder: ImageTextEncoder,
+    options: DescribeOptions,
+) -> Dissection:
+    """Name the units of the same network with `random` weights by the same rules, into a folder inside `dissection`.
+
+    How many of them have a name is what the images and the architecture alone give; it is written into the manifest of
+    `dissection`, which is given back with it. Other arguments: as `describe` was called with.
+    """
+    layers = dissection.layers
+    beside = replace(options, layers=list(layers), overwrite=True)
+    other = describe(random, probe, concepts, encoder, dissection.layout.beside_random, beside)
+    named = {layer: other.outcomes(layer)["named"] for layer in layers}
+    dissection.layout.finish({**dissection.manifest, "named_at_random": named})
+    return Dissection.open(dissection.folder)
 
 
 def record_share(

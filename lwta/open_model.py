@@ -29,9 +29,8 @@ def open_model(source: str, *, random_weights: bool = False) -> Any:
         ValueError: an unknown name (the nearest is offered), a function that returns something else, damaged weights.
         FileNotFoundError: no model there; weights that are neither in the cache nor on the Hub.
     """
-    named = source.startswith(("hf-hub:", "local-dir:", "torchvision:"))
     module, _, function = source.partition(":")
-    if function and not named and not Path(source).exists():
+    if is_made_by_code(source):
         return _from_entry(source, module, function)
     with _seeded() if random_weights else nullcontext(), _fetched(source):
         if source.startswith("torchvision:"):
@@ -46,6 +45,12 @@ def open_backbone(source: str) -> Any:
     from dissect.milan.backbone import backbone_of
 
     return backbone_of(open_model(source))
+
+
+def is_made_by_code(source: str) -> bool:
+    """Whether `source` is a function that makes the network."""
+    named = source.startswith(("hf-hub:", "local-dir:", "torchvision:"))
+    return not named and bool(source.partition(":")[2]) and not Path(source).exists()
 
 
 def class_names(model: Any) -> tuple[str, ...]:

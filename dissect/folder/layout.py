@@ -106,6 +106,11 @@ class Layout:
         return self.folder / "describers" / _inside(method) / f"{_inside(layer)}.safetensors"
 
     @property
+    def beside_random(self) -> Path:
+        """The dissection of the same network with random weights."""
+        return self.folder / "random_weights"
+
+    @property
     def strips(self) -> Path:
         return self.folder / "exemplars"
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 from competition_layers.terminal import plain
 
-from ..open_model import class_names, open_backbone, open_model
+from ..open_model import class_names, is_made_by_code, open_backbone, open_model
 from ..parsing import parse_call
 from ..processes import first_after_all, own_device, own_share
 from .units import write_units
@@ -46,6 +46,7 @@ def describe(
     on_bad: Literal["skip", "refuse"] = "skip",
     drop_unknown: bool = False,
     random_weights: bool = False,
+    beside_random: bool = False,
     batch_size: int = 64,
     device: str | None = None,
     overwrite: bool = False,
@@ -94,6 +95,8 @@ def describe(
         drop_unknown: leave out concepts that the encoder does not read whole: with words that the bundled one was not
             trained on, or longer than its context; instead of refusing.
         random_weights: a timm name without its weights.
+        beside_random: name the same network with random weights too, and say beside each layer how many of its units
+            have a name: what the pictures and the architecture give by themselves.
         batch_size: images a step.
         device: cpu, cuda, ...; by default an accelerator where there is one.
         overwrite: take over a folder that holds the dissection of another network.
@@ -101,11 +104,24 @@ def describe(
             Under torchrun each process records its share, and the first one names.
     """
     share = own_share(shard)  # what can be told without torch is told before it is imported
+    if beside_random and random_weights:
+        raise ValueError("Expected a trained network for --beside-random but got --random-weights: leave one out")
+    if beside_random and shard is not None:
+        raise ValueError(
+            "Expected --beside-random where units are named but got --shard, which only records: give it to the "
+            "command without --shard, afterwards"
+        )
+    if beside_random and is_made_by_code(model):
+        raise ValueError(
+            f"Expected a network for --beside-random that can be made without its weights but got {model!r}, which "
+            "code makes; describe a second function that gives it random weights"
+        )
     from dissect import (
         DEFAULT_SIMILARITY,
         DescribeOptions,
         Naming,
         Tools,
+        describe_beside,
         load_concepts,
         load_encoder,
         open_probe,
@@ -152,6 +168,12 @@ def describe(
     dissection = dissect_units(network, images, words, encoder, out, options)
     ModelSource.of(out, model, random_weights=random_weights).write(out)  # `lwta explain` needs the network again
     write_encoder(out, clip)  # and `lwta find` the encoder
+    if beside_random:
+        random = open_model(model, random_weights=True).to(where)
+        dissection = describe_beside(dissection, random, images, words, encoder, options)
+        beside = dissection.layout.beside_random
+        ModelSource.of(beside, model, random_weights=True).write(beside)
+        write_encoder(beside, clip)
     print(f"The page of its units is {plain(write_units(dissection.layout.units_page, dissection, network))}")
     print("\n".join(map(plain, summarise(dissection, inference_rules(network)))))
 
@@ -168,6 +190,9 @@ def summarise(dissection, rules: dict[str, str]) -> list[str]:
         widths = zip(count.values(), map(len, OUTCOMES), strict=True)
         counts = "  ".join(f"{number:{max(wide, 5)}}" for number, wide in widths)
         lines.append(f"{layer:{width}}  {len(units):5}  {counts}  {rules.get(layer, 'does not compete')}")
+        random = dissection.named_at_random(layer)
+        if random is not None:
+            lines.append(f"{'':{width}}  with random weights {random} of {len(units)} have a name")
         surest = sorted((unit for unit in units if unit.named), key=lambda unit: -unit.evidence.predictability)[:5]
         lines += [
             f"{'':{width}}  unit {unit.unit}: {unit.description} (r {unit.evidence.predictability:.2f}, "

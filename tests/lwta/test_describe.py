@@ -1,5 +1,6 @@
 """`lwta describe`: from folders and names to a table and a folder."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -24,7 +25,7 @@ RECIPES = sorted((ROOT / "configs" / "dissect").rglob("*.yaml"))
 @pytest.fixture
 def place(tmp_path):
     """A saved sparse network, pictures with embeddings, and words with theirs."""
-    torch.manual_seed(0)
+    torch.manual_seed(3)
     model = create_model(
         "vit_tiny_patch16_224", competitors=4, num_classes=3, image_size=32, depth=2, embed_dim=24, num_heads=2
     )
@@ -60,6 +61,36 @@ def test_it_prints_a_table_and_where_the_folder_is(place, capsys):
     assert recall_model(place / "out") == str(place / "model")
     assert "  unit " not in printed, "noise has no names"
     assert "chance  rival  too few images" in printed
+
+
+def test_the_same_network_with_random_weights_is_named_beside_it(place, capsys):
+    describe.main([*arguments(place), "--beside-random"])
+    printed = capsys.readouterr().out
+    assert "with random weights 0 of 96 have a name" in printed
+    beside = Dissection.open(place / "out" / "random_weights")
+    here = Dissection.open(place / "out")
+    assert here.named_at_random("blocks.1.mlp.act") == beside.outcomes("blocks.1.mlp.act")["named"] == 0
+    assert beside.layers == here.layers and beside.manifest["model"] != here.manifest["model"]
+    assert recall_model(place / "out" / "random_weights") == str(place / "model")
+    describe.main(arguments(place))
+    assert "with random weights 0 of 96" in capsys.readouterr().out, "what was counted stays"
+    manifest = json.loads((place / "out" / "manifest.json").read_text())
+    (place / "out" / "manifest.json").write_text(json.dumps(manifest | {"named_at_random": [7]}))
+    assert Dissection.open(place / "out").named_at_random("blocks.1.mlp.act") is None, "somebody else's manifest"
+
+
+@pytest.mark.parametrize(
+    "more, match",
+    [
+        (["--random-weights"], "a trained network for --beside-random"),
+        (["--shard=0/2"], "--beside-random where units are named but got --shard"),
+        (["--model=my.module:net"], r"made without its weights but got 'my.module:net', which code makes"),
+    ],
+)
+def test_random_weights_beside_what_has_none_are_refused_before_any_work(place, more, match):
+    with pytest.raises(ValueError, match=match):
+        describe.main([*arguments(place), "--beside-random", *more])
+    assert not (place / "out").exists()
 
 
 def test_layers_by_glob_and_bad_images_by_name(place, capsys):

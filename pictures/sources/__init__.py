@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from competition_layers.names import nearest
+
 from .folder import one_file, open_folder
 from .listing import Listing, Place
 from .named import open_named
@@ -31,6 +33,6 @@ def list_pictures(place: Place) -> Listing:
         named = ", ".join(f"{name}/NAME" for name in BY_PREFIX)
         raise FileNotFoundError(
             f"Expected a folder of images, an image, a safetensors file, {named} but got {place.source!r}, which does "
-            "not exist"
+            f"not exist{nearest(prefix, BY_PREFIX) if '/' in place.source else ''}"
         )
     return BY_PREFIX[prefix](place)

@@ -256,6 +256,20 @@ def test_a_named_data_set_is_read_with_bad_pictures_listed(tmp_path):
     assert np.array_equal(found[1], noise(4, seed=2))
 
 
+@pytest.mark.parametrize(
+    "source, options, match",
+    [
+        ("trch/cifar10", {}, "does not exist, did you mean 'torch'"),
+        ("torch/cifer10", {}, r"Expected torch/NAME but got 'torch/cifer10' \(.*\), did you mean 'cifar10'"),
+        ("hfds/a/b", {"trust_remote_code": True}, "trust_remote_code asks 'hfds/a/b' to run its own code"),
+        ("hfds/a/b", {"class_map": "classes.pkl"}, r"class_map as a mapping or a \.txt file.* got 'classes.pkl'"),
+    ],
+)
+def test_a_slip_in_a_name_and_options_that_run_code_are_refused(tmp_path, source, options, match):
+    with pytest.raises((ValueError, FileNotFoundError), match=match):
+        open_pictures(Place(source, "train", str(tmp_path), options))
+
+
 def deep_and_turned(folder: Path) -> None:
     """A dark grey of 16 bits, and a picture that its EXIF turns: torchvision and timm lose both."""
     save(folder / "val/cat/deep.png", Image.fromarray(np.full((4, 4), 257 * 50, np.uint16)))

@@ -217,7 +217,8 @@ def _soft(
     wide = torch.promote_types(z.dtype, torch.float32)
     if estimator not in _NOISY_LOGITS:
         noise = None
-    if noise is not None and scale == temperature and not noise.is_floating_point():  # no logarithm of the times
+    drawn = noise is None or noise.is_floating_point()
+    if not drawn and scale == temperature and not torch.is_grad_enabled():  # in place, and no logarithm of the times
         rate = (z - z.amax(axis, keepdim=True)).to(wide).div_(temperature).exp_().div_(_arrivals(h, groups, noise))
         return rate.div_(rate.sum(axis, keepdim=True))
     logits = _logits(z, draw_noise(h, groups, noise), scale, estimator).to(wide)

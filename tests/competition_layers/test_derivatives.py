@@ -11,6 +11,7 @@ from torchvision.models.feature_extraction import create_feature_extractor
 
 from competition_layers import Competition, Groups, StochasticLWTA, lwta, swap_activations
 from competition_layers.competition import ESTIMATORS
+from competition_layers.functional import draw_noise
 from competition_layers.noise import key_of
 
 # torch's own decompositions for forward mode
@@ -75,6 +76,34 @@ def test_second_derivatives_are_those_of_the_formula(estimator, temperature):
     second = torch.autograd.grad(ours.square().sum(), (h, w), materialize_grads=True)
     for found, right in zip(second, expected, strict=True):
         torch.testing.assert_close(found, right)
+
+
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+@pytest.mark.parametrize("competitors", [2, 4])
+def test_noise_that_is_drawn_again_has_second_derivatives_too(estimator, competitors):
+    """Those of the same noise handed in as numbers."""
+    groups, found = Groups(competitors, channel_dim=-1), []
+    h = torch.randn(3, 8, dtype=torch.double, requires_grad=True)
+    drawn = draw_noise(h, groups, key_of(1), estimator=estimator)
+    for noise in (key_of(1), drawn):
+        y = lwta(h, groups, noise=noise, estimator=estimator)
+        (first,) = torch.autograd.grad(y.square().sum(), h, create_graph=True)
+        found.append((first, *torch.autograd.grad(first.square().sum(), h)))
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-5)  # noise is fp32
+
+
+@pytest.mark.parametrize("estimator", ["gumbel", "relaxed"])
+@pytest.mark.parametrize("competitors", [2, 4])
+def test_the_gradient_with_noise_drawn_again_is_that_with_the_same_numbers(estimator, competitors):
+    """At s = tau, where it is computed from arrival times instead of their logarithms."""
+    groups, found = Groups(competitors, channel_dim=-1), []
+    for noise in (key_of(1), draw_noise(torch.zeros(30, 8), groups, key_of(1))):
+        h = torch.linspace(-100, 100, 240).view(30, 8).requires_grad_()
+        y = lwta(h, groups, noise=noise, noise_scale=0.7, temperature=0.7, estimator=estimator)
+        found.append((y, *torch.autograd.grad(y.square().sum(), h)))
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-2)  # h up to 100, L up to 10,000
 
 
 @pytest.mark.filterwarnings("ignore:.*performance drop because we have not yet implemented the batching rule")

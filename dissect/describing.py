@@ -136,6 +136,7 @@ def describe(
         save_tensors(layout.phrase_embeddings, {"embeddings": found}, key=digest(made["phrases"]))
         strips.finish()
         write_descriptions(layout, described)
+        made["rows"] = {"candidates": sum(len(one.candidates) for one in described), "exemplars": strips.rows}
         layout.finish({**made, "key": key})
     return Dissection.open(out)
 

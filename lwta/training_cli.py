@@ -16,6 +16,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from competition_layers import load_model
 from competition_layers.cells import inert
 from competition_layers.files import write_file
+from competition_layers.terminal import plain
 from pictures import print_skipped
 from training import Classifier, ImageData, Run
 from training.configuration import saved_configuration
@@ -122,7 +123,7 @@ def predict(cli: "TrainingCLI") -> None:
     images, broken = cli.datamodule.images["predict"], trainer.predict_dataloaders.dataset.broken
     names = model.lwta.label_names
     out = cli.config.out or cli.run_folder / "predictions.csv"
-    with write_file(out) as temporary, temporary.open("w", newline="") as file:
+    with write_file(out) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(("file", "label", "probability"))
         for i, scores in enumerate(row for batch in batches for row in batch):
@@ -131,7 +132,7 @@ def predict(cli: "TrainingCLI") -> None:
                 file_name = f"{images.source}/{images.names[i]}"
                 writer.writerow((inert(file_name), inert(names[best] if names else best), f"{float(scores[best]):.4f}"))
     print_skipped([(images.names[i], why) for i, why in broken.items()])
-    print(f"{len(images) - len(broken)} predictions are in {out}")
+    print(f"{len(images) - len(broken)} predictions are in {plain(out)}")
 
 
 class TrainingCLI(LightningCLI):

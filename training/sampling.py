@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch.utils.data import Dataset, Sampler
 
+from competition_layers.terminal import plain
 from pictures import PictureError
 
 NOT_COUNTED = -100  # the label of an image drawn a second time to fill up: losses and metrics leave it out
@@ -91,7 +92,7 @@ class SeededDataset(Dataset[tuple[torch.Tensor, int]]):
             except PictureError as error:
                 if not self.skip_bad or further == _IN_A_ROW - 1:
                     raise
-                print(f"skipped in this epoch: {error}", flush=True)
+                print(f"skipped in this epoch: {plain(error)}", flush=True)
             else:
                 return image, label if self.replace_bad or not further else NOT_COUNTED
         raise AssertionError("returned or raised before")

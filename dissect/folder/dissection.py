@@ -21,7 +21,7 @@ from ..recording.top_images import TopImages
 from .exemplars import Exemplar
 from .layout import Layout
 from .shard_store import read_image_embeddings, read_record, read_top_images
-from .tables import read_descriptions, read_exemplars
+from .tables import check_rows, read_descriptions, read_exemplars
 from .tensors import is_stamped, load_tensors
 
 
@@ -51,6 +51,7 @@ class Dissection:
                     f"Expected a row for each of the {about['units']} units of layer {layer!r} in "
                     f"{str(layout.descriptions)!r} but got none for unit {lost}; describe again"
                 )
+        check_rows(manifest, layout.candidates, sum(len(one.candidates) for one in descriptions.values()))
         return cls(layout.folder, MappingProxyType(manifest), MappingProxyType(descriptions))
 
     @classmethod
@@ -173,7 +174,9 @@ class Dissection:
     @cached_property
     def _exemplars(self) -> dict[tuple[str, int], list[Exemplar]]:
         found: dict[tuple[str, int], list[Exemplar]] = {}
-        for exemplar in read_exemplars(self.layout):
+        rows = read_exemplars(self.layout)
+        check_rows(self.manifest, self.layout.exemplars, len(rows))
+        for exemplar in rows:
             found.setdefault((exemplar.layer, exemplar.unit), []).append(exemplar)
         return found
 

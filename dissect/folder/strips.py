@@ -44,6 +44,11 @@ class StripWriter:
         with ThreadPoolExecutor(THREADS) as pool:
             list(pool.map(lambda unit: self._draw(record.layer, unit, [i for i, _ in found[unit]]), units))
 
+    @property
+    def rows(self) -> int:
+        """Of the table."""
+        return len(self._rows)
+
     def finish(self) -> None:
         """Write the table; the strips of layers that only an older one lists are removed."""
         try:

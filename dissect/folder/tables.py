@@ -5,7 +5,7 @@ import io
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from competition_layers.cells import inert, plain
 from competition_layers.files import write_file
@@ -82,6 +82,18 @@ def read_exemplars(layout: Layout) -> list[Exemplar]:
         layout.exemplars,
         lambda row: Exemplar(*_place(row), int(row["rank"]), row["image"], float(row["value"])),
     )
+
+
+def check_rows(manifest: Mapping[str, Any], path: Path, rows: int) -> None:
+    """Refuse a table that was cut where a row ends: the manifest says how many it has (older ones do not).
+
+    Raises:
+        ValueError: it has another number of `rows`.
+    """
+    counted = manifest.get("rows")
+    expected = counted.get(path.stem) if isinstance(counted, dict) else None
+    if expected is not None and expected != rows:
+        raise ValueError(f"Expected {expected} rows in {str(path)!r} but got {rows}; describe again")
 
 
 def _ranked(candidates: Sequence[Candidate]) -> Iterator[tuple[int, Candidate]]:

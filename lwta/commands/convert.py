@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from competition_layers.terminal import plain
 from training import Conversion
 from training.configuration import saved_configuration
 
@@ -101,7 +102,7 @@ def convert(
         epochs=whole,
         trainer_args={**trainer, "limit_train_batches": epochs / whole, **(trainer_options or {})},
     )
-    print(f"The run is in {where}; its model in {where / 'model'}")
+    print(f"The run is in {plain(where)}; its model in {plain(where / 'model')}")
 
 
 def recipe_of(model: str) -> dict[str, Any]:

@@ -162,7 +162,7 @@ def describe(
     options = replace(options, describers=load_describers(names, tools))
     if share is not None:
         record_share(network, images, encoder, out, share, options)
-        print(f"Recorded share {share[0]}/{share[1]} into {out}", flush=True)
+        print(f"Recorded share {share[0]}/{share[1]} into {plain(out)}", flush=True)
         if shard is not None or not first_after_all():
             return
     dissection = dissect_units(network, images, words, encoder, out, options)

@@ -232,6 +232,8 @@ def how_many_named(dissection: Any) -> str:
         count = dissection.outcomes(layer)
         others = ", ".join(f"{count[outcome]} {meaning}" for outcome, meaning in why.items())
         lines.append(f"{layer}: {count['named']} of {dissection.units(layer)} units are named; of the others {others}.")
+        random = dissection.named_at_random(layer)
+        lines += [] if random is None else [f"With random weights {random} of them are."]
     return " ".join(lines)
 
 

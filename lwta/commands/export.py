@@ -6,6 +6,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from competition_layers.terminal import plain
+
 from ..parsing import parse_call
 
 if TYPE_CHECKING:
@@ -64,7 +66,7 @@ def export(
                 f"difference of {worst:.3g} on random images; nothing was written"
             )
     print(f"largest difference from the network's logits on random images: {worst:.2g}")
-    print(f"The export is in {out}")
+    print(f"The export is in {plain(out)}")
 
 
 def need_onnx(what: str) -> None:

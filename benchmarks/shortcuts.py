@@ -171,12 +171,8 @@ def rows_of(
         worst = min(right[groups == group].float().mean().item() for group in range(4))
         return {"accuracy": right.float().mean().item(), "worst": worst, "units": len(off)}
 
-    others = [unit for unit in range(said["test"].shape[1]) if unit not in phrased]
-    generator = torch.Generator().manual_seed(seed)
-    drawn = [
-        [others[i] for i in torch.randperm(len(others), generator=generator)[: len(phrased)]]
-        for _ in range(RANDOM_DRAWS)
-    ]
+    generator, width = torch.Generator().manual_seed(seed), said["test"].shape[1]
+    drawn = [torch.randperm(width, generator=generator)[: len(phrased)].tolist() for _ in range(RANDOM_DRAWS)]
     at_random = [figures(off, "train") for off in drawn]
     return {
         "biased": figures([]),

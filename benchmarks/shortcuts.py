@@ -55,6 +55,8 @@ ROWS = (
     "biased, refit",
     "by name",
     "by name, refit",
+    "by phrase",
+    "by phrase, refit",
     "at random, refit",
     "by truth",
     "by truth, refit",
@@ -247,6 +249,11 @@ def tell(out: Path, seeds: int) -> None:
                 off = mean(run["units"] for run in runs)
                 cells[-1] += f", {off:.1f} off" if off else ""
             print(f"| {row} | {' | '.join(cells)} |")
+        for row in ("by phrase", "by phrase, refit") if found else ():
+            gains = [
+                [100 * (one[kind][row]["worst"] - one[kind]["biased"]["worst"]) for one in found] for kind in KINDS
+            ]
+            print(f"| {row}, less biased | {' | '.join(map(interval, gains))} |")
 
 
 def main() -> None:

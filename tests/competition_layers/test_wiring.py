@@ -39,6 +39,8 @@ class Exported:
     """torch.export's graph, asked what our own graph is asked."""
 
     def __init__(self, model, x):
+        with torch.no_grad():
+            model(x)  # LeViT keeps its attention biases at the first pass in evaluation
         nodes = torch.export.export(model, (x,)).graph.nodes
         self.nodes = [node for node in nodes if node.op in ("call_function", "output")]
         self.model = model

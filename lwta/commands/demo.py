@@ -51,12 +51,13 @@ class Settings:
     units: int = 64
     noise_scale: float = 0.3  # of the decision layer
     explained: int = 6
+    batch_size: int = 32
     lr: float = 8e-3
     seed: int = 0
 
 
 FULL = Settings(train=4000, probe=1200, test=400, epochs=9)
-QUICK = Settings(train=2000, probe=600, test=400, epochs=4, explained=3)
+QUICK = Settings(train=1200, probe=500, test=300, epochs=4, explained=3, batch_size=16, lr=6e-3)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -239,7 +240,7 @@ def train(run: Path, scenes: Path, settings: Settings, sparse: bool) -> Path:
     data = ImageData(
         str(scenes),
         splits=Splits(val="val"),
-        loading=Loading(batch_size=32, workers=0, cache=True, on_bad="trust"),
+        loading=Loading(batch_size=settings.batch_size, workers=0, cache=True, on_bad="trust"),
         augmentation=Augmentation(scale=(0.7, 1.0), interpolation="bilinear"),
     )
     decision = DecisionLayer(settings.units, settings.units, at="positions", noise_scale=settings.noise_scale)

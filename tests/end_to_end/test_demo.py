@@ -108,6 +108,7 @@ def test_results_are_tables(tiny):
     assert set(frame["outcome"]) <= {"named", "weak", "chance", "rival", "too few images"}
 
 
+@pytest.mark.slow
 def test_a_second_demo_gives_the_same_figures(tiny, tmp_path):
     again = run_demo(tmp_path / "again", TINY)
     assert without_times(again) == without_times(tiny[1])

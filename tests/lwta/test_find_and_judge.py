@@ -102,6 +102,7 @@ def test_judge_prints_a_table_a_layer_and_says_what_it_means(place, tmp_path, ca
     assert len(layer["units"]) + layer["not_described"]["clip-dissect"] == layer["of"]
 
 
+@pytest.mark.slow
 def test_two_methods_are_judged_on_the_same_units_beside_random_weights(place, tmp_path, capsys):
     scenes, model = place / "scenes", create_model("resnet10t", competitors=4, num_classes=10, image_size=32)
     options = DescribeOptions(naming=Naming("wpmi"))

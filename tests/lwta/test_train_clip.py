@@ -67,6 +67,7 @@ def test_short_texts_are_encoded_as_open_clip_does(tokenizer):
     torch.testing.assert_close(_encode(model, tokens), model.encode_text(tokens))
 
 
+@pytest.mark.slow
 def test_training_repeats_and_what_is_saved_loads(pool, tokenizer, tmp_path):
     config = model_config(tokenizer.vocab_size)
     settings = {"config": config, "steps": 3, "batch_size": 8, "lr": 1e-3, "seed": 1}

@@ -51,7 +51,8 @@ def test_the_kl_term_is_weighed_and_reaches_the_weights(tiny, images):
     assert not torch.allclose(*gradients)
 
 
-@pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("backend", ["aot_eager", "inductor"])
 def test_the_kl_gradient_of_a_compiled_network_is_that_of_an_uncompiled_step(tiny, backend):
     torch._dynamo.reset()
     x, y = torch.randn(4, 3, 16, 16), torch.tensor([0, 1, 0, 1])

@@ -1,6 +1,7 @@
 """Every recipe that comes with the package takes two steps, on random pictures, as `lwta fit` would."""
 
 import csv
+import re
 
 import pytest
 from made_pictures import paint
@@ -36,8 +37,11 @@ def places(tmp_path_factory):
     return folder
 
 
+LARGE = re.compile("deit|places")  # networks of 224 pixels
+
+
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] * ("small" in name)) for name in sorted(recipes())]
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * bool(LARGE.search(name))) for name in sorted(recipes())]
 )
 def test_two_steps_of_a_recipe(name, places, tmp_path):
     options = {**SMALLER, "data.data_dir": places}
@@ -55,9 +59,8 @@ OTHERS = {"test_maxvit": 32, "edgenext_xx_small": 32, "eva02_tiny_patch14_224": 
 OTHERS |= dict.fromkeys(("hrnet_w18_small", "swin_tiny_patch4_window7_224", "densenet121", "gmlp_ti16_224"), 32)
 
 
-@pytest.mark.parametrize(
-    "backbone", [pytest.param(name, marks=[pytest.mark.slow] * (name != "test_maxvit")) for name in OTHERS]
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("backbone", OTHERS)
 def test_the_recipe_for_a_folder_takes_any_backbone_by_its_name_and_size_alone(backbone, places, tmp_path):
     options = {**SMALLER, "data.data_dir": places, "model.backbone": backbone}
     options["model.image_size"] = OTHERS[backbone]

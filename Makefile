@@ -44,7 +44,7 @@ format: $(STAMP)  ## let ruff sort imports and format
 	$(PYTHON) -m ruff format .
 
 bench: $(STAMP)  ## every script in benchmarks/, quickly
-	@set -e; for script in $(sort $(filter-out %/runs.py,$(wildcard benchmarks/*.py))); do echo "== $$script"; $(PYTHON) $$script --quick; done
+	@set -e; for script in $(shell grep -l __main__ benchmarks/*.py); do echo "== $$script"; $(PYTHON) $$script --quick; done
 
 clean:  ## remove .venv, the demo and caches; runs/ stays, it is yours
 	rm -rf $(VENV) build dist demo demo-out lightning_logs .pytest_cache .ruff_cache .mypy_cache *.egg-info

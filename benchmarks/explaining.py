@@ -1,6 +1,6 @@
 """What an explanation of one picture costs: wall clock and CPU seconds, of a DeiT-T and a ResNet-18 of random weights.
 
-python benchmarks/explaining.py [--threads 2]
+python benchmarks/explaining.py [--quick] [--threads 2]
 """
 
 import argparse
@@ -21,11 +21,14 @@ NETWORKS = (("deit_tiny_patch16_224", None), ("deit_tiny_patch16_224", DecisionL
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--threads", type=int, default=2)
-    torch.set_num_threads(parser.parse_args().threads)
-    pixels = np.random.default_rng(0).integers(0, 256, (224, 224, 3), dtype=np.uint8)
-    for name, decision in NETWORKS:
+    parser.add_argument("--quick", action="store_true", help="one tiny network at 64 pixels")
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    networks, side = ((("test_vit", DecisionLayer()),), 64) if options.quick else (NETWORKS, 224)
+    pixels = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
+    for name, decision in networks:
         torch.manual_seed(0)
-        model = create_model(name, competitors=8, num_classes=100, image_size=224, decision=decision).eval()
+        model = create_model(name, competitors=8, num_classes=100, image_size=side, decision=decision).eval()
         picture = Image.fromarray(pixels)
         print(f"{name}, U = 8{', decision layer' if decision else ''}:")
         timed("explained and checked", lambda: explain(model, picture))  # noqa: B023

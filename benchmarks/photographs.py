@@ -76,15 +76,17 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0], allow_abbrev=False)
     parser.add_argument("--data", help="the folder of shared data (default: ../shared/data, or LWTA_SHARED_DATA)")
     parser.add_argument("--units", type=int, default=1280, help="so many hidden features, the first")
+    parser.add_argument("--quick", action="store_true", help="60 hidden features")
     options = parser.parse_args(argv)
     data = find_data(options.data)
     if not data.is_dir():
         print(f"no data in {data}: nothing to do")
         return
     problem, folder = photographs(data), data / "flickr8k-dev"
+    units = 60 if options.quick else options.units
     names = (folder / "imagenet1k.txt").read_text("utf-8").splitlines()
     names = [f"{name} ({i})" if name in names[:i] else name for i, name in enumerate(names)]
-    features = load_file(folder / "mobilenetv2.safetensors")["features"].float()[:, : options.units]
+    features = load_file(folder / "mobilenetv2.safetensors")["features"].float()[:, :units]
     judged("hidden features", features, problem.images, problem.texts, names, known=False)
     judged("class units", problem.activations, problem.images, problem.texts, names, known=True)
 

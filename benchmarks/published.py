@@ -80,17 +80,21 @@ def row(name: str, one: Tensor, other: Tensor) -> str:
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0], allow_abbrev=False)
     parser.add_argument("--data", help="the folder of shared data (default: ../shared/data, or LWTA_SHARED_DATA)")
+    parser.add_argument("--quick", action="store_true", help="20 units")
     options = parser.parse_args(argv)
     data = find_data(options.data)
     if not data.is_dir():
         print(f"no data in {data}: nothing to do")
         return
     methods = read(data / "published-descriptions")
+    four = sorted(set.intersection(*(set(said) for said in methods.values())))
+    if options.quick:
+        four = four[:20]
+        methods = {method: {unit: said[unit] for unit in four} for method, said in methods.items()}
     classes = [line.strip() for line in (data / "concepts" / "imagenet_labels.txt").open(encoding="utf-8")]
     phrases = list(dict.fromkeys([label for said in methods.values() for label in said.values()] + classes))
     vectors = dict(zip(phrases, embed(phrases), strict=True))
     print(f"{'':38} units  cosine  95 %           exchanged  constant   above exchanged")
-    four = sorted(set.intersection(*(set(said) for said in methods.values())))
     for layer in ("every layer", *sorted({unit[0] for unit in four})):
         units = [unit for unit in four if layer in ("every layer", unit[0])]
         print(layer)

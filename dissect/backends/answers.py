@@ -29,19 +29,21 @@ class AnswerStore:
 
     folder: Path
 
+    def known(self, key: str) -> list[str] | None:
+        """The texts under a key; None where it was not asked, or the file is damaged."""
+        return _texts_in(self._path(key, "json"))
+
     def texts(self, key: str, make: Callable[[], list[str]]) -> list[str]:
         """The texts under a key; those that `make` gives, cleaned, where there are none."""
-        path = self._path(key, "json")
-        found = _texts_in(path)
+        found = self.known(key)
         if found is None:
             found = [cleaned(text) for text in make()]
-            with write_file(path) as temporary:
-                temporary.write_text(json.dumps({"format": FORMAT, "texts": found}) + "\n", encoding="utf-8")
+            self._write(key, found)
         return found
 
     def pictures(self, key: str, make: Callable[[], list[Image.Image]]) -> list[Image.Image]:
         """The pictures under a key, side by side in one file a picture; those that `make` gives where they are not."""
-        names = _texts_in(self._path(key, "json"))
+        names = self.known(key)
         if names is not None:
             found = [_picture_in(self._path(name, "png")) for name in names if re.fullmatch(r"[0-9a-f]{32}", name)]
             if len(found) == len(names) and None not in found:
@@ -51,9 +53,12 @@ class AnswerStore:
         for name, picture in zip(names, made, strict=True):
             with write_file(self._path(name, "png")) as temporary:
                 picture.save(temporary, "PNG")
-        with write_file(self._path(key, "json")) as temporary:  # last: a key without pictures is no answer
-            temporary.write_text(json.dumps({"format": FORMAT, "texts": names}) + "\n", encoding="utf-8")
+        self._write(key, names)  # last: a key without pictures is no answer
         return made
+
+    def _write(self, key: str, texts: list[str]) -> None:
+        with write_file(self._path(key, "json")) as temporary:
+            temporary.write_text(json.dumps({"format": FORMAT, "texts": texts}) + "\n", encoding="utf-8")
 
     def _path(self, key: str, kind: str) -> Path:
         place = self.folder / key[:2]
@@ -74,7 +79,7 @@ class RememberedCaptioner:
 
     def caption(self, pictures: Sequence[Image.Image]) -> list[str]:
         keys = [digest("caption", self.identity, picture_hash(picture)) for picture in pictures]
-        known = [_texts_in(self.store._path(key, "json")) for key in keys]
+        known = [self.store.known(key) for key in keys]
         new = [i for i, texts in enumerate(known) if texts is None]
         said = self.captioner.caption([pictures[i] for i in new]) if new else []
         fresh = dict(zip(new, said, strict=True))

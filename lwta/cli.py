@@ -16,6 +16,8 @@ from io import TextIOWrapper
 from competition_layers.files import os_error_in_words
 from competition_layers.terminal import plain
 
+from .processes import STOPPED, end_with_launcher
+
 COMMANDS = {
     "demo": ("lwta.commands.demo", "everything once, offline, on the built-in scenes; ends with the report's path"),
     "fit": ("lwta.commands.fit", "train a network:  lwta fit -c configs/train/NAME.yaml --run NAME"),
@@ -40,7 +42,7 @@ COMMANDS = {
     "export": ("lwta.commands.export", "the network as a torch.export or ONNX file, compared with the original"),
     "doctor": ("lwta.doctor", "what is installed, what is missing, and the command that mends it"),
 }
-_INTERRUPTED, _STOPPED = 130, 143  # 128 and the signal's number, as shells have it
+_INTERRUPTED = 130  # 128 and the signal's number
 _ROOMS = frozenset({"lwta", "pictures", "training", "dissect", "competition_layers", "configs"})
 
 
@@ -71,12 +73,13 @@ def _run(command: str, rest: list[str]) -> int:
     module = COMMANDS[command][0]
     if module == "lwta.commands.fit":
         rest = [command, *rest]
+    end_with_launcher()
     stopped, process = [], os.getpid()
 
     def stop(*_: object) -> None:
         stopped.append(os.getpid())
         if os.getpid() != process:
-            os._exit(_STOPPED)  # a loader's process, which has nothing to say
+            os._exit(STOPPED)  # a loader's process, which has nothing to say
         raise _Stopped
 
     before = signal.signal(signal.SIGTERM, stop)  # Lightning's own handler would end as if all were done
@@ -98,7 +101,7 @@ def _run(command: str, rest: list[str]) -> int:
 
 def _say_stopped(command: str, *, by_signal: bool) -> int:
     print(f"\nlwta: {command} was {'stopped' if by_signal else 'interrupted'}", file=sys.stderr)
-    return _STOPPED if by_signal else _INTERRUPTED
+    return STOPPED if by_signal else _INTERRUPTED
 
 
 def _is_for_people(error: Exception) -> bool:

@@ -150,7 +150,7 @@ def _at_least(box: Box, size: tuple[int, int]) -> Box:
 def _controls(probed: Probed, encoder: PixelEncoder, boxes: Sequence[Box]) -> Float[Tensor, "controls dim"]:
     """Embeddings of patches of the layer's shapes at random places of random choosing images."""
     generator = torch.Generator().manual_seed(0)
-    chosen, cut = probed.halves.choosing.sort().values, []
+    chosen, cut = probed.halves.choosing, []  # in `content_order`: the same draws whatever the probe's
     for _ in range(CONTROLS if boxes else 0):
         picture = probed.probe[int(chosen[torch.randint(len(chosen), (), generator=generator)])]
         box = boxes[int(torch.randint(len(boxes), (), generator=generator))]

@@ -21,12 +21,11 @@ def collect_exemplars(
     Args:
         values: what the units said on all images of the probe.
     """
-    chosen = halves.choosing.sort().values  # the pass is in the probe's order
-    some = values.on(chosen)
-    best = top_distinct(some.values, some.active, halves.blocks[chosen], keep=keep)
-    images = torch.where(best < 0, -1, chosen[best.clamp(min=0)])
+    some = values.on(halves.choosing)  # in `content_order`: so are equals
+    best = top_distinct(some.values, some.active, halves.blocks[halves.choosing], keep=keep)
+    images = torch.where(best < 0, -1, halves.choosing[best.clamp(min=0)])
     said = torch.where(best < 0, 0.0, some.values.T.gather(1, best.clamp(min=0)))
-    maps, won, thresholds = _maps(reader, probe, chosen, images)
+    maps, won, thresholds = _maps(reader, probe, halves.choosing.sort().values, images)  # in the probe's order
     return ExemplarSet(images.int(), said.float(), maps, thresholds, won)
 
 

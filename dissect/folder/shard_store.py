@@ -21,7 +21,7 @@ from ..probe.probe_images import ProbeImages
 from ..recording.layer_record import LayerRecord, joined
 from ..recording.recording import Shard
 from ..recording.shards import shards_of
-from ..recording.top_images import TopImages, merged
+from ..recording.top_images import TopImages, content_ranks, merged
 from .layout import Layout, shard, shards_in
 from .packing import pack, unpack
 from .tensors import holds, load_tensors, save_tensors
@@ -81,6 +81,7 @@ class ShardStore:
     def finalise(self) -> None:
         """When all shards are there: their files where they belong and no others, and their top images merged."""
         _arrange([self._embeddings(images) for images in self.shards])
+        order = content_ranks(self.probe.hashes)
         for name in self.layers:
             parts = [self._tops(name, images) for images in self.shards]
             _arrange([self._activations(name, images) for images in self.shards])
@@ -88,7 +89,7 @@ class ShardStore:
             path, key = self.layout.top_images(name), digest([(part.start, part.key) for part in parts])
             if not holds(path, key):
                 kept = (TopImages.from_tensors(load_tensors(part.path) or {}).moved(part.start) for part in parts)
-                whole = reduce(lambda left, right: merged([left, right]), kept)
+                whole = reduce(lambda left, right: merged([left, right], order), kept)
                 save_tensors(path, whole.tensors(), key=key)
 
     @cached_property

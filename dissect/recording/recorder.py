@@ -23,7 +23,7 @@ from competition_layers.wiring.axes import channel_axes
 from .maps import LayerMaps, layer_maps
 from .subject import class_tokens, reads_class_token
 from .summaries import check_summaries, of_competition, of_values, record_names
-from .top_images import TopImages, grid_of, no_top_images, with_batch
+from .top_images import TopImages, content_ranks, grid_of, no_top_images, with_batch
 from .unit_values import UnitValues
 
 T = TypeVar("T")
@@ -39,11 +39,15 @@ class Recorder:
         self.model, self.layers, self.summaries = model, tuple(layers), summaries
         self.device = next((tensor.device for tensor in model.parameters()), torch.device("cpu"))
         self.top_images: dict[str, TopImages] = {}
+        self.order = torch.empty(0, dtype=torch.int64)  # of the images since `restart`, by content
         self.axes: dict[str, int] = {}  # of each layer's units
 
-    def restart(self, seed: int) -> None:
-        """Forget the top images; the noise of competitions starts at `seed`, so that a shard repeats by itself."""
-        self.top_images = {}
+    def restart(self, seed: int, hashes: Sequence[str] = ()) -> None:
+        """Forget the top images; the noise of competitions starts at `seed`, so that a shard repeats by itself.
+
+        Top images are kept where the `hashes` say what the images hold that follow.
+        """
+        self.top_images, self.order = {}, content_ranks(hashes)
         seed_noise(self.model, seed)
 
     @torch.no_grad()
@@ -53,12 +57,11 @@ class Recorder:
         They are taken as each layer speaks: nothing large is kept, and a later module in place changes nothing.
         """
 
-        def read(name: str, values: Tensor) -> tuple[dict[str, Tensor], TopImages]:
+        def read(name: str, values: Tensor) -> dict[str, Tensor]:
             return self._read(name, values, image_range)
 
         seen = self._seen(x, read)
-        self.top_images = {name: seen[name][1] for name in self.layers}
-        return {name: {what: part.cpu() for what, part in seen[name][0].items()} for name in self.layers}
+        return {name: {what: part.cpu() for what, part in seen[name].items()} for name in self.layers}
 
     @torch.no_grad()
     def maps(self, x: Tensor) -> dict[str, LayerMaps]:
@@ -78,7 +81,7 @@ class Recorder:
             self.model(x)
         return {**from_inputs, **from_outputs}
 
-    def _read(self, name: str, values: Tensor, image_range: range) -> tuple[dict[str, Tensor], TopImages]:
+    def _read(self, name: str, values: Tensor, image_range: range) -> dict[str, Tensor]:
         y, won, grid, prefix = self._positions(name, values)
         chosen = self._chosen(name, prefix)
         if won is None:
@@ -86,9 +89,11 @@ class Recorder:
         else:
             flat = of_competition(y, won, chosen, prefix=prefix)
             y = y * won
-        kept = self.top_images.get(name) or no_top_images(y.shape[1], grid, y.device)
-        said = UnitValues(flat[f"summary.{chosen[0]}"], flat.get(f"won.{chosen[0]}"))
-        return flat, with_batch(kept, image_range, said, y, grid)
+        if len(self.order):
+            kept = self.top_images.get(name) or no_top_images(y.shape[1], grid, y.device)
+            said = UnitValues(flat[f"summary.{chosen[0]}"], flat.get(f"won.{chosen[0]}"))
+            self.top_images[name] = with_batch(kept, image_range, said, y, grid, self.order)
+        return flat
 
     def _maps(self, name: str, values: Tensor) -> LayerMaps:
         y, won, grid, _ = self._positions(name, values)

@@ -16,7 +16,7 @@ from .layer_record import LayerRecord, joined
 from .options import RecordingOptions
 from .recorder import Recorder, recording
 from .shards import shards_of
-from .top_images import TopImages, merged
+from .top_images import TopImages, content_ranks, merged
 
 
 @dataclass(frozen=True)
@@ -55,11 +55,12 @@ def record_activations(
     options = RecordingOptions(layers, transform=transform, batch_size=batch_size).resolved(model, probe)
     with recording(model, options.layers or (), summaries) as recorder:
         shards = list(record_shards(recorder, None, probe, shards_of(probe.hashes), options))
+    order = content_ranks(probe.hashes)
     return {
         name: LayerRecord.from_tensors(
             name,
             joined(((shard.image_range, shard.records[name].tensors()) for shard in shards), len(probe)),
-            merged([best.moved(s.image_range.start) for s in shards if (best := s.records[name].top_images)]),
+            merged([best.moved(s.image_range.start) for s in shards if (best := s.records[name].top_images)], order),
         )
         for name in recorder.layers
     }
@@ -86,7 +87,8 @@ def record_shards(
         for (shard, batch), (_, inputs) in zip(batches, inputs_of, strict=bool(transforms)):
             if recorder is not None:
                 if batch.start == shard.start:
-                    recorder.restart(int(digest(probe.hashes[shard.start : shard.stop])[:8], 16))
+                    hashes = probe.hashes[shard.start : shard.stop]
+                    recorder.restart(int(digest(hashes)[:8], 16), hashes)
                 own = range(batch.start - shard.start, batch.stop - shard.start)
                 for name, flat in recorder(inputs[0], own).items():
                     rows.setdefault(name, []).append((own, flat))

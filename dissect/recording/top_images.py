@@ -17,7 +17,7 @@ SIDE = 14  # of a map, at most
 
 @dataclass(frozen=True)
 class TopImages:
-    """The `KEPT` best images of each unit, best first, and among equals the earlier image first.
+    """The `KEPT` best images of each unit, best first; which of equals comes first follows from their contents.
 
     `indices` are places in the probe, -1 where there are fewer; `maps` are the unit's values over positions, averaged
     down to at most SIDE x SIDE, in fp16 (1 x 1 where the layer has no map).
@@ -56,15 +56,17 @@ def with_batch(
     said: UnitValues,
     positions: Float[Tensor, "images units positions"],
     grid: tuple[int, int] | None,
+    order: Int[Tensor, "all"],
 ) -> TopImages:
     """`kept` and those of a later batch that outrank them; a unit's images are among those it won.
 
-    `positions` end with the `grid`, row by row: what stands before are class tokens.
+    `positions` end with the `grid`, row by row: what stands before are class tokens. Among equals the lower number in
+    `order` comes first (`content_ranks`).
     """
     values = said.values if said.won is None else said.values.masked_fill(~said.won, -torch.inf)
-    best, where = _best(torch.cat([kept.values, values.T], 1))
     entering = torch.arange(image_range.start, image_range.stop, dtype=torch.int32, device=values.device)
     candidates = torch.cat([kept.indices, entering.expand(values.shape[1], -1)], 1)
+    best, where = _best(torch.cat([kept.values, values.T], 1), candidates, order)
     old = where.clamp(max=KEPT - 1)
     maps = kept.maps.gather(1, old[:, :, None, None].expand_as(kept.maps))
     unit, place = (where >= KEPT).nonzero(as_tuple=True)
@@ -72,15 +74,23 @@ def with_batch(
     return TopImages(candidates.gather(1, where).masked_fill(best == -torch.inf, -1), best, maps)
 
 
-def merged(parts: Sequence[TopImages]) -> TopImages:
+def merged(parts: Sequence[TopImages], order: Int[Tensor, "all"]) -> TopImages:
     """The top images of all parts, in whatever order they come."""
     indices, values, maps = (torch.cat([getattr(part, f.name) for part in parts], 1) for f in fields(TopImages))
-    order = indices.sort(stable=True, dim=1).indices  # among equals the earlier image
-    best, where = _best(values.gather(1, order))
-    order = order.gather(1, where)
+    best, where = _best(values, indices, order)
     return TopImages(
-        indices.gather(1, order), best, maps.gather(1, order[:, :, None, None].expand(-1, -1, *maps.shape[2:]))
+        indices.gather(1, where), best, maps.gather(1, where[:, :, None, None].expand(-1, -1, *maps.shape[2:]))
     )
+
+
+def content_ranks(hashes: Sequence[str]) -> Int[Tensor, "images"]:
+    """Of each image its rank by the hash of its content: an order that no name and no place in a folder decides.
+
+    >>> content_ranks(["c", "a", "b", "a"]).tolist()
+    [2, 0, 1, 0]
+    """
+    rank = {content: at for at, content in enumerate(sorted(set(hashes)))}
+    return torch.tensor([rank[content] for content in hashes], dtype=torch.int64)
 
 
 def grid_of(shape: Sequence[int], axis: int, prefix: int) -> tuple[int, int] | None:
@@ -95,10 +105,12 @@ def grid_of(shape: Sequence[int], axis: int, prefix: int) -> tuple[int, int] | N
     return None
 
 
-def _best(values: Tensor) -> tuple[Tensor, Tensor]:
-    """The `KEPT` largest of each row and their places; of equals the first."""
-    ordered, where = values.sort(stable=True, dim=1, descending=True)
-    return ordered[:, :KEPT], where[:, :KEPT]
+def _best(values: Tensor, indices: Tensor, order: Tensor) -> tuple[Tensor, Tensor]:
+    """The `KEPT` largest of each row and their places; of equals an empty place, then the lowest in `order`."""
+    ranks = order.to(indices.device)[indices.clamp(min=0).long()].masked_fill(indices < 0, -1)
+    first = ranks.sort(stable=True, dim=1).indices
+    ordered, where = values.gather(1, first).sort(stable=True, dim=1, descending=True)
+    return ordered[:, :KEPT], first.gather(1, where[:, :KEPT])
 
 
 def _shrunk(positions: Tensor, grid: tuple[int, int] | None, size: Sequence[int]) -> Tensor:

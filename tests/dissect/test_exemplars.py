@@ -14,6 +14,7 @@ from dissect.exemplars.milan_folder import MilanFolder, write_milan_folder
 from dissect.exemplars.quantiles import UpperQuantile
 from dissect.exemplars.regions import attended_boxes, connected_boxes, crops, otsu_threshold, overlap
 from dissect.naming.halves import Halves
+from dissect.recording.unit_values import UnitValues
 
 
 @pytest.fixture
@@ -95,6 +96,15 @@ def test_near_duplicates_count_once_and_losers_never():
     counted = torch.tensor([[True, True], [True, True], [True, False], [False, True]])
     found = top_distinct(values, counted, torch.tensor([0, 0, 1, 2]), keep=3)
     assert found.tolist() == [[0, 2, -1], [3, 1, -1]]
+
+
+def test_of_equals_the_one_that_the_halves_list_first_is_the_exemplar(pictures, to_tensor):
+    """They list images by content: how a folder is sorted decides nothing."""
+    model = planted(competes=False)
+    reader, order = LayerReader(model, "2", "max", to_tensor, batch_size=7), torch.arange(40).flip(0)
+    values = UnitValues(torch.ones(40, 2), torch.ones(40, 2, dtype=torch.bool))
+    found = collect_exemplars(reader, pictures, values, Halves(order[:30], order[30:], torch.arange(40)))
+    assert found.places(0) == order[:15].tolist()
 
 
 @pytest.mark.parametrize("budget", [2**26, 300])

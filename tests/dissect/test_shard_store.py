@@ -221,12 +221,12 @@ def test_killed_at_any_moment_it_goes_on_and_ends_with_the_same_files(probe, giv
         killed += process.exitcode == -signal.SIGKILL
         seen.add(len(named(tmp_path / "killed")))
         if process.exitcode == 0:  # it came to its end: anew
-            assert content(tmp_path / "whole") == content(tmp_path / "killed")
+            assert named(tmp_path / "whole") == named(tmp_path / "killed")
             shutil.rmtree(tmp_path / "killed")
         process.close()
     work("killed")
     assert killed > 2 and len(seen) > 1  # at more than one stage
-    assert content(tmp_path / "whole") == content(tmp_path / "killed")
+    assert named(tmp_path / "whole") == named(tmp_path / "killed")
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")

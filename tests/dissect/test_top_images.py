@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from dissect.recording.top_images import KEPT, SIDE, grid_of, merged, no_top_images, with_batch
+from dissect.recording.top_images import KEPT, SIDE, content_ranks, grid_of, merged, no_top_images, with_batch
 from dissect.recording.unit_values import UnitValues
 
 
@@ -14,22 +14,26 @@ def pictures(images=30, units=5, side=4, *, levels=6):
     return y, y.amax(2), torch.rand(images, units) < 0.7
 
 
-def kept(y, values, won, batches, grid=(4, 4)):
+HASHES = [f"{31 * i % 101}" for i in range(30)]  # contents in another order than that of storage
+ORDER = content_ranks(HASHES)
+
+
+def kept(y, values, won, batches, grid=(4, 4), order=ORDER):
     tops = no_top_images(y.shape[1], grid)
     for run in batches:
         rows = slice(run.start, run.stop)
         said = UnitValues(values[rows], None if won is None else won[rows])
-        tops = with_batch(tops, run, said, y[rows], grid)
+        tops = with_batch(tops, run, said, y[rows], grid, order)
     return tops
 
 
 @pytest.mark.parametrize("competes", [True, False])
-def test_they_are_the_best_by_value_then_by_place_among_images_won(competes):
+def test_they_are_the_best_by_value_then_by_content_among_images_won(competes):
     y, values, won = pictures()
     tops = kept(y, values, won if competes else None, [range(7), range(7, 20), range(20, 30)])
     for unit in range(5):
         candidates = [i for i in range(30) if won[i, unit] or not competes]
-        best = sorted(candidates, key=lambda i: (-values[i, unit], i))[:KEPT]
+        best = sorted(candidates, key=lambda i: (-values[i, unit], HASHES[i]))[:KEPT]
         assert tops.indices[unit].tolist() == best
         assert torch.equal(tops.values[unit], values[best, unit])
         assert torch.equal(tops.maps[unit].flatten(1), y[best, unit].half())
@@ -39,8 +43,17 @@ def test_parts_in_any_order_merge_to_the_same():
     y, values, won = pictures()
     one = kept(y, values, won, [range(30)])
     parts = [kept(y, values, won, [run]) for run in (range(20, 30), range(8), range(8, 20))]
-    for name, tensor in merged(parts).tensors().items():
+    for name, tensor in merged(parts, ORDER).tensors().items():
         assert torch.equal(tensor, one.tensors()[name])
+
+
+def test_how_the_pictures_are_stored_decides_nothing():
+    y, values, won = pictures()
+    stored = torch.randperm(30, generator=torch.Generator().manual_seed(1))
+    one = kept(y, values, won, [range(9), range(9, 30)])
+    runs = [range(20), range(20, 30)]
+    other = kept(y[stored], values[stored], won[stored], runs, order=content_ranks([HASHES[i] for i in stored]))
+    assert torch.equal(stored[other.indices.long()], one.indices.long()) and torch.equal(other.maps, one.maps)
 
 
 def test_fewer_images_than_places_leave_empty_ones():
@@ -52,7 +65,7 @@ def test_fewer_images_than_places_leave_empty_ones():
 
 def test_large_maps_are_averaged_down_and_class_tokens_left_out():
     y = torch.rand(2, 3, 1 + 28 * 28)
-    tops = with_batch(no_top_images(3, (28, 28)), range(2), UnitValues(y.mean(2)), y, (28, 28))
+    tops = with_batch(no_top_images(3, (28, 28)), range(2), UnitValues(y.mean(2)), y, (28, 28), ORDER)
     assert tops.maps.shape == (3, KEPT, SIDE, SIDE)
     first = int(tops.indices[0, 0])
     expected = y[first, 0, 1:].view(14, 2, 14, 2).mean((1, 3))

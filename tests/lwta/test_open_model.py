@@ -282,9 +282,9 @@ from dissect import compare as compare_networks
 from dissect import explain as explain_image
 from dissect import open_probe
 from dissect.recording import shards
-from lwta.commands import describe
+from lwta.cli import main
 shards.SMALLEST, shards.LARGEST = 2, 5
-describe.main(sys.argv[1:])
+sys.exit(main(["describe", *sys.argv[1:]]))
 """)
     return [sys.executable, "run.py"]
 

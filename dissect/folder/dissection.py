@@ -1,6 +1,6 @@
 """A finished dissection, read from its folder."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sized
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -109,11 +109,14 @@ class Dissection:
 
     def record(self, layer: str) -> LayerRecord:
         """The activations of `layer` on the probe images, in the order of `images`."""
-        return read_record(self.layout, self._known(layer))
+        found = read_record(self.layout, self._known(layer), self.units(layer))
+        self._fits(self.layout.activation_shards(layer), found.unit_values(self.summary(layer)).values, self.images)
+        return found
 
     def image_embeddings(self) -> Float[Tensor, "images dim"]:
         """The encoder's unit vectors of the probe images, in the order of `images`."""
-        return read_image_embeddings(self.layout)
+        found = read_image_embeddings(self.layout)
+        return self._fits(self.layout.image_shards, found, self.images)
 
     def concept_embeddings(self) -> Float[Tensor, "concepts dim"]:
         """The encoder's unit vectors of the concepts, in the order of `concepts`."""
@@ -123,7 +126,7 @@ class Dissection:
                 f"Expected embeddings of the concepts in {str(self.layout.concept_embeddings)!r} but got none, or a "
                 "damaged file; describe again"
             )
-        return tensors["embeddings"]
+        return self._fits(self.layout.concept_embeddings, tensors.get("embeddings"), self.concepts)
 
     def space(self) -> Space:
         """The probe images and all phrases in the encoder's space: the concepts, then what describers found."""
@@ -135,7 +138,7 @@ class Dissection:
                     f"Expected embeddings of {len(phrases)} phrases in {str(self.layout.phrase_embeddings)!r} but got "
                     "none, or a damaged file; describe again"
                 )
-            found = torch.cat([found, tensors["embeddings"]])
+            found = torch.cat([found, self._fits(self.layout.phrase_embeddings, tensors.get("embeddings"), phrases)])
         return Space(self.image_embeddings(), found, (*self.concepts, *phrases))
 
     def maps(self, layer: str, unit: int) -> dict[str, Float[Tensor, "height width"]]:
@@ -182,8 +185,24 @@ class Dissection:
 
     def _kept(self, layer: str) -> TopImages:
         if layer not in self._top_images:
-            self._top_images[layer] = read_top_images(self.layout, layer)
+            kept = read_top_images(self.layout, layer)
+            units = range(self.units(layer))
+            for rows in (kept.indices, kept.values, kept.maps):
+                self._fits(self.layout.top_images(layer), rows, units)
+            if int(kept.indices.max()) >= len(self.images):
+                raise ValueError(
+                    f"Expected places of {len(self.images)} images in {str(self.layout.top_images(layer))!r} but got "
+                    f"{int(kept.indices.max())}; describe again"
+                )
+            self._top_images[layer] = kept
         return self._top_images[layer]
+
+    def _fits(self, path: Path, rows: Tensor | None, of: Sized) -> Tensor:
+        """`rows`, refused where they are not as many as the manifest says: a folder may come from anybody."""
+        if rows is None or rows.ndim < 2 or len(rows) != len(of):
+            got = "none" if rows is None else str(tuple(rows.shape))
+            raise ValueError(f"Expected {len(of)} rows in {str(path)!r} but got {got}; describe again")
+        return rows
 
     def _known(self, layer: str) -> str:
         if layer not in self.layers:

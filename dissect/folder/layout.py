@@ -2,29 +2,18 @@
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+import textwrap
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 from competition_layers.files import write_file
 
+from .manifest import misfits
 from .tensors import FORMAT
 
 _SHARD = re.compile(r"(\d{9})-([0-9a-f]{32})\.safetensors")  # START-KEY: what `shard` names
-# of a manifest: what readers take from it, and of which kind
-_NEEDED: dict[tuple[str, ...], type] = {
-    ("key",): str,
-    ("encoder",): str,
-    ("model", "fingerprint"): str,
-    ("model", "rules"): dict,
-    ("probe", "fingerprint"): str,
-    ("probe", "names"): list,
-    ("concepts", "fingerprint"): str,
-    ("concepts", "names"): list,
-    ("options", "similarity"): str,
-    ("layers",): dict,
-}
 
 
 @dataclass(frozen=True)
@@ -148,15 +137,11 @@ class Layout:
                 f"Expected a dissection of format {FORMAT} but got {made.get('format')} in {str(self.folder)!r}; "
                 f"{'a newer lwta reads it' if newer else 'describe again'}"
             )
-        layers: dict[str, Any] = _at(made, ("layers",)) or {}
-        needed = _NEEDED | {("layers", layer, "units"): int for layer in layers}
-        for keys, kind in needed.items():
-            if not isinstance(_at(made, keys), kind):
-                raise ValueError(
-                    f"Expected {'.'.join(keys)} ({kind.__name__}) in {str(self.manifest)!r} but got "
-                    f"{_at(made, keys)!r}; describe again"
-                )
-        for layer in layers:
+        for keys, kind, said in misfits(made):
+            raise ValueError(
+                f"Expected {keys} ({kind}) in {str(self.manifest)!r} but got {_short(said)}; describe again"
+            )
+        for layer in made["layers"]:
             _inside(layer)
         return made
 
@@ -216,11 +201,8 @@ def write_json(path: Path, content: Mapping[str, Any]) -> None:
         temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
-def _at(made: Any, keys: Sequence[str]) -> Any:
-    """The value at a path of keys; None where there is none."""
-    for key in keys:
-        made = made.get(key) if isinstance(made, dict) else None
-    return made
+def _short(said: Any) -> str:
+    return textwrap.shorten(repr(said), 60, placeholder=" ...")
 
 
 def _inside(layer: str) -> str:

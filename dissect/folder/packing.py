@@ -46,10 +46,21 @@ def pack(record: LayerRecord, layer: object) -> dict[str, Tensor]:
     return flat
 
 
-def unpack(flat: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """What `pack` packed, under the names of `LayerRecord.tensors`."""
+def unpack(flat: Mapping[str, Tensor], units: int | None = None) -> dict[str, Tensor]:
+    """What `pack` packed, under the names of `LayerRecord.tensors`.
+
+    Args:
+        units: how many the layer has: what a file says of itself decides about memory.
+
+    Raises:
+        ValueError: another number of units. KeyError, IndexError, RuntimeError: it is none of ours.
+    """
     order = [SUMMARIES[i] for i in flat["summaries"].tolist()]
-    if "competition" not in flat:
+    competes = "competition" in flat
+    width = int(flat["competition"][2]) if competes else flat[f"summary.{order[0]}"].shape[1]
+    if units not in (None, width):
+        raise ValueError(f"{width} units, not {units}")
+    if not competes:
         return {f"summary.{summary}": flat[f"summary.{summary}"] for summary in order}
     anywhere = _won("wins", flat)
     value = _placed(flat["value.wins"], anywhere)
@@ -76,6 +87,8 @@ def _mask(name: str, won: Bool[Tensor, "images units"], groups: Groups) -> dict[
 def _won(name: str, flat: Mapping[str, Tensor]) -> Bool[Tensor, "images units"]:
     competitors, layout, units = flat["competition"].tolist()
     if f"index.{name}" in flat:
+        if flat[f"index.{name}"].shape[1] * competitors != units:
+            raise ValueError(f"no groups of {competitors} in {units} units")
         return winner_mask(flat[f"index.{name}"], Groups(competitors, channel_dim=1, layout=LAYOUTS[layout]))
     return torch.from_numpy(np.unpackbits(flat[f"bits.{name}"].numpy(), axis=1, count=units)).bool()
 

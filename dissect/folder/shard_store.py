@@ -8,7 +8,7 @@ when all are there.
 import shutil
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property, reduce
+from functools import cached_property, partial, reduce
 from pathlib import Path
 
 from jaxtyping import Float
@@ -145,13 +145,16 @@ def _arrange(files: Sequence[_File]) -> None:
             path.unlink()
 
 
-def read_record(layout: Layout, layer: str) -> LayerRecord:
+def read_record(layout: Layout, layer: str, units: int | None = None) -> LayerRecord:
     """What lies in the folder of one layer, whatever it was made from.
 
+    Args:
+        units: how many the layer has, where it is known.
+
     Raises:
-        FileNotFoundError: nothing. ValueError: it is damaged.
+        FileNotFoundError: nothing. ValueError: it is damaged, or of other units.
     """
-    whole = _read(layout.activation_shards(layer), unpack)
+    whole = _read(layout.activation_shards(layer), partial(unpack, units=units))
     return LayerRecord.from_tensors(layer, whole, read_top_images(layout, layer))
 
 
@@ -167,7 +170,11 @@ def read_top_images(layout: Layout, layer: str) -> TopImages:
             f"Expected the top images of layer {layer!r} in {str(layout.top_images(layer))!r} but got none, or a "
             "damaged file; describe again"
         )
-    return TopImages.from_tensors(flat)
+    try:
+        return TopImages.from_tensors(flat)
+    except KeyError as error:
+        path = str(layout.top_images(layer))
+        raise ValueError(f"Expected top images in {path!r} but got no {error}; describe again") from error
 
 
 def read_image_embeddings(layout: Layout) -> Float[Tensor, "images dim"]:
@@ -185,8 +192,11 @@ def _read(place: Path, unpacked: Callable[[Mapping[str, Tensor]], dict[str, Tens
         flat = load_tensors(path)
         if flat is None:
             raise ValueError(f"Expected a whole file but {str(path)!r} is damaged; describe again")
-        flat = unpacked(flat)
-        return range(start, start + len(next(iter(flat.values())))), flat
+        try:
+            flat = unpacked(flat)
+            return range(start, start + len(next(iter(flat.values())))), flat
+        except (KeyError, IndexError, TypeError, RuntimeError, ValueError, StopIteration) as error:
+            raise ValueError(f"Expected a whole file but got {str(path)!r} ({error}); describe again") from error
 
     last = read(there[-1][0], there[-1][2])[0]
     return joined((read(start, path) for start, _, path in there), last.stop)

@@ -3,12 +3,13 @@
 import csv
 import json
 from dataclasses import FrozenInstanceError, replace
+from functools import partial
 
 import pytest
 import torch
 from competing import change
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.nn.functional import normalize
 
@@ -304,16 +305,78 @@ def test_a_damaged_shard_is_named_too(run, place):
         read.get(place, lambda: dissection.record("1"))()
 
 
-@pytest.mark.parametrize(
-    "change", [{"layers": []}, {"layers": {"../../up": {"units": 1}}}, {"probe": None}, {"key": 3}, {"options": {}}]
-)
-def test_a_manifest_of_anybody_is_checked_before_it_is_used(run, change):
-    """A layer's name becomes a path: it may not lead out of the folder."""
+HOSTILE = (-1, "../../up", [None])
+
+
+def keys_of(said, at=()):
+    """The path of every key of a manifest, and of the first entry of every list."""
+    yield at
+    for key, value in said.items() if isinstance(said, dict) else enumerate(said[:1]) if isinstance(said, list) else ():
+        yield from keys_of(value, (*at, key))
+
+
+def told(folder, text, at, value):
+    """What is said of a manifest that has `value` at the path `at`; nothing where it is read."""
+    whole = said = {"": json.loads(text)}
+    for key in ("", *at)[:-1]:
+        said = said[key]
+    said[("", *at)[-1]] = value
+    (folder / "manifest.json").write_text(json.dumps(whole[""]))
+    try:
+        found = Dissection.open(folder)
+        return "" if all(map(found.outcomes, found.layers)) else "no outcomes"
+    except ValueError as error:
+        return str(error)
+
+
+def test_a_manifest_of_anybody_is_checked_before_it_is_used(run):
+    """Whatever stands at whatever key: it is read, or refused in one line."""
     folder = run().folder
-    manifest = json.loads((folder / "manifest.json").read_text())
-    (folder / "manifest.json").write_text(json.dumps({**manifest, **change}))
-    with pytest.raises(ValueError, match=r"Expected (a module's dotted name|.*manifest.json' but got .*describe)"):
-        Dissection.open(folder)
+    text = (folder / "manifest.json").read_text()
+    said = [told(folder, text, at, value) for at in keys_of(json.loads(text)) for value in HOSTILE]
+    assert all(one.startswith("Expected ") and "\n" not in one for one in said if one)
+    for at in ("layers", "probe", "key", "options", "model.label_names", "layers.1.units", "probe.names", "warnings"):
+        assert at in told(folder, text, at.split("."), {"a": 1})
+    assert "Expected model.label_names.0 (str)" in told(folder, text, ("model", "label_names"), [3])
+
+
+def test_a_layers_name_leads_nowhere_out_of_the_folder(run):
+    manifest = run().layout.manifest
+    said = json.loads(manifest.read_text())
+    said["layers"]["../../up"] = said["layers"].pop("1")
+    manifest.write_text(json.dumps(said))
+    with pytest.raises(ValueError, match=r"Expected a module's dotted name for a layer but got '\.\./\.\./up'"):
+        Dissection.open(manifest.parent)
+
+
+@pytest.mark.parametrize(
+    "file, change, told",
+    [
+        ("embeddings/concepts", {"embeddings": torch.ones(1, 4)}, r"4 rows in .* but got \(1, 4\)"),
+        ("embeddings/images", {"embeddings": torch.ones(3, 4)}, r"rows in .* but got \(3, 4\)"),
+        ("tops/1", {"images": torch.full((8, 8), 10**6)}, "places of .* images in .* but got 1000000"),
+        ("tops/1", {"images": None}, "top images in .* but got no 'images'"),
+        ("activations/1", {"competition": torch.tensor([2, 0, 2**40])}, "1099511627776 units, not 8"),
+        (
+            "activations/1",
+            {"competition": torch.tensor([2**40, 0, 8]), "index.wins": torch.zeros(1, 2, dtype=torch.uint8)},
+            "no groups of 1099511627776",
+        ),
+        ("activations/1", {"summaries": torch.tensor([99])}, "index out of range"),
+        ("activations/1", {"value.wins": None}, "value.wins"),
+    ],
+)
+def test_tensors_of_anybody_are_checked_before_they_are_used(run, file, change, told):
+    found = run()
+    path = found.folder / f"{file}.safetensors"
+    path = path if path.is_file() else next((found.folder / file).glob("*.safetensors"))
+    flat = {name: tensor for name, tensor in {**load_file(path), **change}.items() if tensor is not None}
+    save_file(flat, path, metadata={"key": "format 2, of somebody"})
+    found = Dissection.open(found.folder)
+    read = {"embeddings/concepts": found.concept_embeddings, "embeddings/images": found.image_embeddings}
+    read |= {"tops/1": partial(found.maps, "1", 0), "activations/1": partial(found.record, "1")}
+    with pytest.raises(ValueError, match=rf"Expected .*{told}.*describe again"):
+        read[file]()
 
 
 def test_a_dissection_inside_the_pictures_folder_adds_no_pictures(run, tmp_path):

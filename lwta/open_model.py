@@ -139,7 +139,7 @@ def training_notes(folder: Path) -> dict[str, Any]:
         if config.is_file():
             try:
                 notes = json.loads(config.read_text(encoding="utf-8")).get("training", {})
-            except (ValueError, AttributeError, OSError):
+            except (ValueError, AttributeError, OSError, RecursionError):
                 return {}
             return notes if isinstance(notes, dict) else {}
     return {}

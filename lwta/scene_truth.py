@@ -53,16 +53,22 @@ def scenes_by_name(folder: Path) -> dict[str, Any]:
             f"Expected the pictures of a split of painted scenes, SCENES/SPLIT, but got {str(folder)!r}, "
             "which has no scenes.json above it"
         )
-    size = json.loads(header.read_text(encoding="utf-8"))["size"]
-    blank = Image.new("1", (size, size))  # the facts are in the table: thousands of pictures need not be opened
     scenes = {}
-    with (folder.parent / "scenes.jsonl").open(encoding="utf-8") as table:
-        for row in map(json.loads, table):
-            if row["split"] == folder.name:
-                things = tuple(
-                    Thing(t["name"], t["colour"], decode_mask(t["mask"], size), tuple(t["box"]), t["visible"])
-                    for t in row["things"]
-                )
-                scene = Scene(blank, row["label"], things, row["attributes"], tuple(row["captions"]))
-                scenes[row["file"].removeprefix(f"{folder.name}/")] = scene
+    try:
+        size = json.loads(header.read_text(encoding="utf-8"))["size"]
+        blank = Image.new("1", (size, size))  # the facts are in the table: thousands of pictures need not be opened
+        with (folder.parent / "scenes.jsonl").open(encoding="utf-8") as table:
+            for row in map(json.loads, table):
+                if row["split"] == folder.name:
+                    things = tuple(
+                        Thing(t["name"], t["colour"], decode_mask(t["mask"], size), tuple(t["box"]), t["visible"])
+                        for t in row["things"]
+                    )
+                    scene = Scene(blank, row["label"], things, row["attributes"], tuple(row["captions"]))
+                    scenes[row["file"].removeprefix(f"{folder.name}/")] = scene
+    except (KeyError, TypeError, ValueError, AttributeError, RecursionError, OverflowError, MemoryError) as error:
+        raise ValueError(
+            f"Expected the whole table of painted scenes in {str(folder.parent)!r} but got another: "
+            f"{type(error).__name__} {error}"
+        ) from error
     return scenes

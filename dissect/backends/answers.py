@@ -143,7 +143,7 @@ def _texts_in(path: Path) -> list[str] | None:
         found = json.loads(path.read_text(encoding="utf-8"))
         texts = found["texts"]
         whole = found["format"] == FORMAT and isinstance(texts, list) and all(isinstance(text, str) for text in texts)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
     return [cleaned(text) for text in texts] if whole else None
 

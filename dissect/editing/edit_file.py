@@ -37,7 +37,7 @@ def read_edits(path: str | Path, *, model: str, dissection: Dissection | None = 
     where = repr(str(path))
     try:
         said = json.loads(Path(path).read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"Expected JSON in {where} but it cannot be read: {error}") from error
     if not isinstance(said, dict) or not isinstance(said.get("edits"), list):
         raise ValueError(f"Expected an object with a list of edits in {where} but got none")

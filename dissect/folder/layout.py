@@ -188,7 +188,7 @@ def read_json(path: Path) -> dict[str, Any]:
     """
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ValueError(f"Expected a whole JSON file but got {str(path)!r} ({error}); describe again") from error
     if not isinstance(found, dict):
         raise ValueError(f"Expected an object in {str(path)!r} but got {type(found).__name__}; describe again")

@@ -112,7 +112,7 @@ def read_groups(path: Path, names: Sequence[str]) -> list[str]:
     Raises:
         ValueError: no such columns, or a picture without a group.
     """
-    with path.open(newline="", encoding="utf-8") as file:
+    with path.open(newline="", encoding="utf-8-sig") as file:
         table = csv.DictReader(file)
         if not {"image", "group"} <= set(table.fieldnames or ()):
             raise ValueError(f"Expected columns image and group in {str(path)!r} but got {table.fieldnames}")

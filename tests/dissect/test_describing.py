@@ -278,7 +278,7 @@ def test_a_cell_that_a_spreadsheet_would_compute_is_inert_and_read_back_as_it_wa
 
 
 @pytest.mark.parametrize("name", ["manifest.json", "descriptions.csv", "candidates.csv", "exemplars.csv"])
-@pytest.mark.parametrize("damage", ["truncated", "without its last line", "garbage"])
+@pytest.mark.parametrize("damage", ["truncated", "without its last line", "garbage", "nested"])
 def test_a_damaged_file_is_one_line_that_names_it_and_the_remedy(run, name, damage):
     folder = run().folder
     content = (folder / name).read_bytes()
@@ -286,6 +286,7 @@ def test_a_damaged_file_is_one_line_that_names_it_and_the_remedy(run, name, dama
         "truncated": content[: len(content) * 2 // 3].rstrip(),
         "without its last line": b"".join(content.splitlines(keepends=True)[:-1]),
         "garbage": b"\xff\x00\xfe,,\n1,2\n",
+        "nested": b"[" * 100_000,
     }
     (folder / name).write_bytes(damaged[damage])
     with pytest.raises(ValueError, match=rf"Expected .*{name}.* describe again") as error:

@@ -135,3 +135,12 @@ def test_the_truth_of_scenes_is_what_was_painted(place):
         scene_truth(place / "scenes" / "probe", ["holiday.png"], ["beach"])
     with pytest.raises(FileNotFoundError, match="Expected the pictures of a split of painted scenes"):
         scene_truth(place / "scenes", images, ["beach"])
+
+
+@pytest.mark.parametrize("row", ["{}", "[" * 100_000, '{"split": "probe", "things": [{}]}', "cut"])
+def test_a_table_of_scenes_that_is_none_is_one_line(tmp_path, row):
+    (tmp_path / "probe").mkdir()
+    (tmp_path / "scenes.json").write_text('{"size": 8}')
+    (tmp_path / "scenes.jsonl").write_text(row)
+    with pytest.raises(ValueError, match="Expected the whole table of painted scenes in"):
+        scene_truth(tmp_path / "probe", [], ["beach"])

@@ -1,6 +1,6 @@
 // The live page: unpacks the network and the runtime, reads a photo, shows the winners with their regions and votes.
 const network = JSON.parse(document.getElementById("network").textContent);
-const { labels, bias, preparation, places, colours } = network;
+const { labels, bias, preparation, places, colours, measured } = network;
 const find = (selector) => document.querySelector(selector);
 
 // An element with attributes and children; text is always text.
@@ -43,16 +43,59 @@ const read = async (blob) => {
   return { width: canvas.width, height: canvas.height, rgb };
 };
 
-// What the network says of a photo: its logits, and at each position the winners and their values.
-const answer = async (blob) => {
-  const seen = prepare(await read(blob), preparation);
+// One pass. `off`: of each row the units that are switched off, in a network that is measured.
+const run = async (seen, off = []) => {
   const { ort, session } = await started;
   const shape = [1, 3, preparation.height, preparation.width];
   const given = { images: new ort.Tensor("float32", standardise(seen, preparation), shape) };
-  const { logits, units, values } = await session.run(given);
+  if (measured) {
+    const keep = new Float32Array(network.rows * width).fill(1);
+    off.forEach((units, row) => units.forEach((unit) => { keep[row * width + unit] = 0; }));
+    given.keep = new ort.Tensor("float32", keep, [network.rows, width]);
+  }
+  return session.run(given);
+};
+
+const rowsOf = ({ data, dims: [rows, classes] }) =>
+  Array.from({ length: rows }, (_, row) => [...data.subarray(row * classes, (row + 1) * classes)]);
+
+// What the network says of a photo: its logits, and at each position the winners and their values; of a network that is
+// measured the logits without each of the units with the largest values.
+const answer = async (blob) => {
+  const seen = prepare(await read(blob), preparation);
+  const { logits, units, values } = await run(seen);
+  if (!measured) {
+    return {
+      seen, logits: [...logits.data], units: [...units.data], values: [...values.data], positions: units.dims[1],
+    };
+  }
+  const sizes = new Float64Array(width);
+  values.data.forEach((value, at) => { if (network.reaches[Math.floor(at / width)]) sizes[at % width] += Math.abs(value); });
+  const strongest = bestFirst([...sizes]).slice(0, network.rows - 1).filter((unit) => sizes[unit] > 0);
+  const without = rowsOf((await run(seen, strongest.map((unit) => [unit]))).logits).slice(0, strongest.length);
   return {
-    seen, logits: [...logits.data], units: [...units.data], values: [...values.data], positions: units.dims[1],
+    seen, logits: rowsOf(logits)[0], units: strongest, values: [...values.data], positions: values.dims[1], without,
+    passed: sizes.filter((size) => size > 0).length,
   };
+};
+
+// What each unit of `answer` did, measured; where on the picture, by its values.
+const measuredOf = ({ logits, units, values, positions, without }) => {
+  const [target, rival] = bestFirst(logits), lead = (of) => of[target] - of[rival];
+  const reached = Array.from({ length: positions }, (_, p) => p).filter((p) => network.reaches[p]);
+  const rows = units.map((unit, i) => {
+    const said = reached.map((p) => values[p * width + unit]);
+    return {
+      unit, value: said.reduce((a, b) => a + b, 0), won: said.filter((value) => value !== 0).length,
+      lead: lead(logits) - lead(without[i]), votes: logits.map((z, c) => z - without[i][c]),
+    };
+  }).sort((a, b) => Math.abs(b.lead) - Math.abs(a.lead));
+  const grids = places && rows.slice(0, network.top).map((row) => {
+    const cells = reached.slice(-places[0] * places[1]).map((p) => values[p * width + row.unit]);
+    const all = cells.reduce((sum, value) => sum + Math.abs(value), 0) || 1;
+    return cells.map((value) => (value === 0 ? null : { value, lead: (row.lead * Math.abs(value)) / all }));
+  });
+  return { target, rival, rows, grids };
 };
 
 // The votes behind an answer: for each winner what it adds to every class and to the lead, and where it won.
@@ -131,14 +174,17 @@ const drawRegions = ({ rows, grids }) => {
     return [...rgbOf(row < 0 ? "#8a8f98" : colours[row % colours.length]), 140];
   });
   const [high, wide] = places, within = (x) => Math.min(Math.max(x, 16), 84);
-  [...owned].sort((a, b) => b[1].length - a[1].length).slice(0, 5).forEach(([row, cells]) => {
+  const named = []; // names nearer to one another would overlap
+  [...owned].sort((a, b) => b[1].length - a[1].length).forEach(([row, cells]) => {
     const mean = (of) => cells.reduce((sum, p) => sum + of(p), 0) / cells.length;
     const y = mean((p) => Math.floor(p / wide)), x = mean((p) => p % wide);
     const distance = (p) => (Math.floor(p / wide) - y) ** 2 + ((p % wide) - x) ** 2;
     const at = cells.reduce((best, p) => (distance(p) < distance(best) ? p : best));
+    const left = within((100 * ((at % wide) + 0.5)) / wide), top = (100 * (Math.floor(at / wide) + 0.5)) / high;
+    if (named.length >= 5 || named.some(([x, y]) => Math.abs(left - x) < 26 && Math.abs(top - y) < 9)) return;
+    named.push([left, top]);
     const label = element("span", { class: "region" }, labelOf(rows[row].unit));
-    label.style.cssText = `left: ${within((100 * ((at % wide) + 0.5)) / wide)}%; ` +
-      `top: ${(100 * (Math.floor(at / wide) + 0.5)) / high}%; --colour: var(--region-${row % colours.length})`;
+    label.style.cssText = `left: ${left}%; top: ${top}%; --colour: var(--region-${row % colours.length})`;
     cut.append(label);
   });
 };
@@ -158,7 +204,7 @@ const switchOf = (row, label) => element("label", { class: "switch" },
 const kind = (value) => (value >= 0 ? "for" : "against");
 
 const unitLine = ({ unit, lead, value, won }, row, grid, positions, [zero, perLogit]) => {
-  const { name, alternatives, r, strip } = network.units[unit];
+  const { name, alternatives, r, strip, tiles, masks } = network.units[unit];
   const line = element("li", { class: "unit switched" });
   line.style.setProperty("--colour", `var(--region-${row % colours.length})`);
   const where = element("div", grid ? { class: "where", role: "img", "aria-label": `Where ${labelOf(unit)} won` }
@@ -182,7 +228,12 @@ const unitLine = ({ unit, lead, value, won }, row, grid, positions, [zero, perLo
   track.style.setProperty("--zero", `${100 * zero}%`);
   line.append(where, what, element("div", { class: "vote" },
     element("span", { class: `number ${kind(lead)}` }, signed(lead)), track));
-  if (strip) line.append(element("img", { class: "strip", src: strip, alt: `Pictures that ${labelOf(unit)} answers to most` }));
+  if (strip) {
+    const pictures = element("div", { class: "strip shown", role: "img", "aria-label": `Pictures that ${labelOf(unit)} answers to most` },
+      ...(masks ? [element("img", { class: "masks", src: masks, alt: "" })] : []));
+    pictures.style.cssText = `--strip: url(${strip}); --tiles: ${tiles}`;
+    line.append(pictures);
+  }
   line.append(switchOf(row, labelOf(unit)));
   return line;
 };
@@ -191,11 +242,11 @@ const sumLine = (what, value, attributes = {}, ...before) => element("tr", attri
   element("th", { scope: "row" }, ...before, what), element("td", {}, signed(value)));
 
 const show = (found, name) => {
-  const cast = votesOf(found), { target, rival, rows } = cast;
-  const shown = rows.slice(0, network.top), rest = rows.slice(network.top);
+  const cast = measured ? measuredOf(found) : votesOf(found), { target, rival, rows } = cast;
+  const shown = rows.slice(0, network.top), rest = measured ? [] : rows.slice(network.top);
   const others = { lead: rest.reduce((sum, { lead }) => sum + lead, 0),
     votes: labels.map((_, c) => rest.reduce((sum, { votes }) => sum + votes[c], 0)) };
-  const fixed = bias[target] - bias[rival], lead = found.logits[target] - found.logits[rival];
+  const fixed = measured ? 0 : bias[target] - bias[rival], lead = found.logits[target] - found.logits[rival];
   const low = Math.min(0, ...shown.map((row) => row.lead)), high = Math.max(0, ...shown.map((row) => row.lead));
   const scale = [-low / (high - low || 1), 1 / (high - low || 1)];
   const carried = shown.reduce((sum, row) => sum + row.lead, 0);
@@ -210,7 +261,11 @@ const show = (found, name) => {
 
   find(".file").textContent = name;
   find(".sentence").textContent = sentenceOf(cast);
-  find(".share").replaceChildren(element("b", {}, percent(carried / lead)), ` of the lead of ${labels[target]} over ` +
+  if (measured) {
+    find(".share").textContent = `The lead of ${labels[target]} over ${labels[rival]} is ${signed(lead)}. What each unit adds ` +
+      `is measured: the network ran again without it, for the ${rows.length} units of ${found.passed} with the largest ` +
+      "values. Effects overlap, so they do not add up to the lead.";
+  } else find(".share").replaceChildren(element("b", {}, percent(carried / lead)), ` of the lead of ${labels[target]} over ` +
     `${labels[rival]} (${signed(lead)}) is carried by these ${shown.length} units, of ${rows.length} that won somewhere.`);
   find(".axis .against").textContent = `← towards ${labels[rival]}`;
   find(".axis .for").textContent = `towards ${labels[target]} →`;
@@ -222,14 +277,20 @@ const show = (found, name) => {
     ...(rest.length ? [sumLine("the other winners", others.lead, { class: "others" }, switchOf(shown.length, "the other winners"))] : []),
     sumLine("the fixed part of the classes", fixed),
     sumLine(`lead over ${labels[rival]}`, lead, { class: "total" }), now);
+  if (measured) find(".sum tbody").replaceChildren(sumLine(`lead over ${labels[rival]}`, lead), now);
 
   const inputs = [...document.querySelectorAll(".network .switch input")], again = find(".flip button");
+  const inputsOff = () => inputs.filter((input) => !input.checked).map((input) => Number(input.dataset.row));
+  const add = (off) => bias.map((z, c) =>
+    [...shown, others].reduce((sum, { votes }, r) => sum + (off.includes(r) ? 0 : votes[c]), z));
+  let asked = 0; // of several passes under way the last one counts
   const update = () => {
-    const off = inputs.filter((input) => !input.checked).map((input) => Number(input.dataset.row));
-    const logits = off.length ? bias.slice() : found.logits;
-    if (off.length) [...shown, others].forEach(({ votes }, r) => {
-      if (!off.includes(r)) votes.forEach((vote, c) => { logits[c] += vote; });
-    });
+    const off = inputsOff(), mine = ++asked;
+    if (!off.length) draw(off, found.logits);
+    else if (!measured) draw(off, add(off));
+    else run(found.seen, [off.map((row) => shown[row].unit)]).then(({ logits }) => { if (mine === asked) draw(off, rowsOf(logits)[0]); });
+  };
+  const draw = (off, logits) => {
     const shares = softmax(logits), order = bestFirst(logits);
     find(".answer").textContent = labels[order[0]];
     find(".probability").textContent = percent(shares[order[0]]);

@@ -15,7 +15,7 @@ from markupsafe import Markup
 from competition_layers.terminal import plain
 
 from ..explaining.explanation import UnitName
-from .pictures import COLOURS, data_uri, strip_uri
+from .pictures import COLOURS, data_uri, masks_uri, strip_uri, tile_count
 from .render import render_page
 
 TITLE = "What would it say of yours?"
@@ -58,21 +58,27 @@ class Preparation:
 
 @dataclass(frozen=True)
 class LiveNetwork:
-    """A network that ends in a decision layer, as a page runs it.
+    """A network as a page runs it: `onnx` takes `images` [1, 3, height, width].
 
-    `onnx` takes `images` [1, 3, height, width] and gives `logits` [1, classes], `units` (the winners) and `values`
-    (theirs) [1, positions, groups]:  logit_c = bias_c + sum of weights_cu value.
+    One that ends in a decision layer gives `logits` [1, classes], `units` (the winners) and `values` (theirs)
+    [1, positions, groups]:  logit_c = bias_c + sum of weights_cu value.
+
+    Another takes `keep` [rows, units] too, 0 where a unit is off, and gives `logits` [rows, classes] and `values` [1,
+    positions, units]: what a unit did is measured by running without it. `reaches`: the positions that can move them.
     """
 
     onnx: bytes = field(repr=False)
     labels: tuple[str, ...]
     preparation: Preparation
-    weights: Float[np.ndarray, "classes units"] = field(repr=False)
+    weights: Float[np.ndarray, "classes units"] | None = field(repr=False)  # None: not of a decision layer
     bias: tuple[float, ...] = field(repr=False)
     units: tuple[UnitName, ...] = field(repr=False)
     competitors: int
     places: tuple[int, int] | None  # rows and columns of the positions; None where votes have no place
     architecture: str
+    layer: str = "decision"
+    rows: int = 1
+    reaches: tuple[bool, ...] = field(default=(), repr=False)
 
 
 def render_live(
@@ -122,7 +128,7 @@ def is_web_picture(content: bytes) -> bool:
 
 def _data(network: LiveNetwork, top: int) -> Markup:
     """All but the network itself, as JSON that cannot end its element."""
-    weights = np.ascontiguousarray(network.weights, dtype="<f4").tobytes()
+    weights = b"" if network.weights is None else np.ascontiguousarray(network.weights, dtype="<f4").tobytes()
     values: dict[str, Any] = {
         "labels": [plain(label) for label in network.labels],
         "preparation": vars(network.preparation),
@@ -130,6 +136,9 @@ def _data(network: LiveNetwork, top: int) -> Markup:
         "bias": network.bias,
         "units": [_unit(unit) for unit in network.units],
         "places": network.places,
+        "measured": network.weights is None,
+        "rows": network.rows,
+        "reaches": network.reaches,
         "top": top,
         "colours": COLOURS,
     }
@@ -139,9 +148,11 @@ def _data(network: LiveNetwork, top: int) -> Markup:
 def _unit(named: UnitName) -> dict[str, Any]:
     return {
         "name": plain(named.name),
-        "alternatives": [plain(other) for other in named.alternatives],
+        "alternatives": [plain(other.name) for other in named.alternatives],
         "r": None if named.r is None else [named.r, named.low, named.high],
         "strip": strip_uri(named.exemplars) if named.exemplars else "",
+        "tiles": tile_count(named.exemplars) if named.exemplars else 0,
+        "masks": masks_uri(named.masks) if named.masks else "",
     }
 
 

@@ -59,8 +59,8 @@ def explain(
             each class, and the mistakes with the unit each came from. The page is classes.html.
         graph: also say why the units fired: what fed each of the strongest, layer by layer, down to the picture; beside
             the page the same in Neuronpedia's schema, NAME-graph-1.json and so on. Some 10 s a picture of 224 pixels.
-        live: also write live.html beside it, a page in which the network itself runs, for photos of one's own. Of
-            networks that end in a decision layer.
+        live: also write live.html beside it, a page in which the network itself runs, for photos of one's own. Without
+            a decision layer what units did is measured there, by running without each.
         runtime: the npm archive of onnxruntime-web, which such a page carries; by default the one in the user's cache.
     """
     if dissection is None and model is None:
@@ -114,6 +114,7 @@ def explain(
         print(f"A graph in Neuronpedia's schema is {plain(path)}")
     if carried is not None:
         beside_it: dict[str, Any] = {"dissection": described, "pictures": files, "made": made, "pages": pages}
+        beside_it["layer"] = layer
         written = write_live(page.with_name(PAGE), network, carried, **beside_it)
         print(f"The live page is {plain(written)}")
 

@@ -1,9 +1,13 @@
-"""A network that ends in a decision layer as ONNX, with its winners and their values as outputs beside the logits."""
+"""A network as ONNX for a page: with its decision's winners and their values beside the logits, or with switches."""
 
 import io
 from typing import TYPE_CHECKING, Any
 
+from dissect.explaining.explanation import UnitName
 from dissect.report.live import LiveNetwork, Preparation
+
+from .measured import INPUTS, ROWS, with_switches
+from .measured import OUTPUTS as MEASURED
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -12,55 +16,100 @@ INPUT, OUTPUTS = "images", ("logits", "units", "values")
 
 
 def refuse_others(network: "nn.Module") -> None:
-    """Refuse, before any work, a network that a page cannot run.
+    """Refuse, before any work, a network whose pictures the page cannot prepare.
 
     Raises:
-        ValueError: nothing competes in a decision layer, or pictures are prepared in a way that the page does not know.
+        ValueError: they are prepared in a way that the page does not know.
     """
-    from competition_layers import StochasticLWTA
-    from competition_layers.decision import SITE, has_decision
-    from dissect.recording.subject import architecture
-
-    if not (has_decision(network) and isinstance(network.get_submodule(SITE), StochasticLWTA)):
-        raise ValueError(
-            f"Expected a network that ends in a decision layer for a live page but {architecture(network)} does not; "
-            "`model.decision` in a recipe of `lwta fit` adds one, to a trained network in seconds (docs/decision.md)"
-        )
     preparation_of(network)
 
 
-def live_network(network: "nn.Module", dissection: Any = None) -> LiveNetwork:
+def live_network(network: "nn.Module", dissection: Any = None, layer: str | None = None) -> LiveNetwork:
     """`network` as a page runs it, its winners by argmax; with a dissection its units have names and exemplars.
+
+    Args:
+        layer: whose units are shown, in a network without a decision layer; by default the last one that competes, or
+            could.
 
     Raises:
         ValueError: see `refuse_others`.
     """
+    from competition_layers import StochasticLWTA
+    from competition_layers.decision import SITE, has_decision
+
+    refuse_others(network)
+    if has_decision(network) and isinstance(network.get_submodule(SITE), StochasticLWTA):
+        return _deciding(network, dissection)
+    return _measured(network, dissection, layer)
+
+
+def _deciding(network: "nn.Module", dissection: Any) -> LiveNetwork:
     import torch
 
     from competition_layers import evaluating, inference_rule
     from competition_layers.decision import SITE, votes
-    from dissect.explaining.unit_effects import unit_name
     from dissect.recording.subject import architecture, competitors_of, label_names
 
-    refuse_others(network)
     preparation = preparation_of(network)
     blank = torch.zeros(2, 3, preparation.height, preparation.width)
     with torch.no_grad(), inference_rule(network, "argmax"), evaluating(network):
         cast = votes(network, blank)
-        content = _onnx(_with_winners(network), blank[:1])
+        content = _onnx(_with_winners(network), (blank[:1],), (INPUT,), OUTPUTS)
     weights = cast.weights.cpu().numpy()
-    named = dissection is not None and SITE in dissection.layers
     return LiveNetwork(
         onnx=content,
         labels=label_names(network) or tuple(f"class {i}" for i in range(len(weights))),
         preparation=preparation,
         weights=weights,
         bias=tuple(cast.bias.tolist()),
-        units=tuple(unit_name(network, dissection if named else None, SITE, unit) for unit in range(weights.shape[1])),
+        units=_names(network, dissection, SITE, weights.shape[1]),
         competitors=competitors_of(network.get_submodule(SITE)),
         places=_square(cast.places),
         architecture=architecture(network),
     )
+
+
+def _measured(network: "nn.Module", dissection: Any, layer: str | None) -> LiveNetwork:
+    import torch
+
+    from competition_layers import evaluating, inference_rule
+    from competition_layers.attribution import contributions
+    from dissect.explaining.places import grid_of
+    from dissect.recording.subject import architecture, competitors_of, default_layer, label_names
+
+    from ..commands.export import onnx_compatible
+
+    preparation = preparation_of(network)
+    picture = torch.rand(1, 3, preparation.height, preparation.width, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad(), inference_rule(network, "argmax"), evaluating(network):
+        layer = layer or default_layer(network, picture)
+        found = contributions(network, picture, layer)
+        reaches, units = found.reaches[0], found.output.shape[-1]
+        switched = with_switches(network, onnx_compatible(network), layer, picture)
+        content = _onnx(switched, (picture, torch.ones(ROWS, units)), INPUTS, MEASURED)
+    grid = grid_of(network, found)
+    seen_whole = grid is not None and bool(reaches[-grid[0] * grid[1] :].all())
+    return LiveNetwork(
+        onnx=content,
+        labels=label_names(network) or tuple(f"class {i}" for i in range(found.logits.shape[1])),
+        preparation=preparation,
+        weights=None,
+        bias=(),
+        units=_names(network, dissection, layer, units),
+        competitors=competitors_of(network.get_submodule(layer)),
+        places=grid if seen_whole else None,
+        architecture=architecture(network),
+        layer=layer,
+        rows=ROWS,
+        reaches=tuple(reaches.tolist()),
+    )
+
+
+def _names(network: "nn.Module", dissection: Any, layer: str, units: int) -> tuple[UnitName, ...]:
+    from dissect.explaining.unit_effects import unit_name
+
+    known = dissection if dissection is not None and layer in dissection.layers else None
+    return tuple(unit_name(network, known, layer, unit) for unit in range(units))
 
 
 def preparation_of(network: "nn.Module") -> Preparation:
@@ -120,11 +169,11 @@ def _with_winners(network: "nn.Module") -> "nn.Module":
     return WithWinners().eval()
 
 
-def _onnx(network: "nn.Module", images: "Tensor") -> bytes:
+def _onnx(network: "nn.Module", inputs: "tuple[Tensor, ...]", takes: tuple[str, ...], gives: tuple[str, ...]) -> bytes:
     import torch
 
     program = torch.onnx.export(
-        network, (images,), dynamo=True, input_names=[INPUT], output_names=list(OUTPUTS), verbose=False
+        network, inputs, dynamo=True, input_names=list(takes), output_names=list(gives), verbose=False
     )
     assert program is not None
     buffer = io.BytesIO()

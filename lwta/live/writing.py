@@ -25,6 +25,7 @@ def write_live(
     pictures: Iterable[Path] = (),
     made: Mapping[str, str] | None = None,
     pages: Mapping[str, str] | None = None,
+    layer: str | None = None,
 ) -> Path:
     """Write the page to `path`, whole or not at all.
 
@@ -33,7 +34,7 @@ def write_live(
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the exporter's: hints for its own developers
-        live = live_network(network, dissection)
+        live = live_network(network, dissection, layer)
     examples = [(picture.name, example(picture)) for picture, _ in zip(pictures, range(EXAMPLES), strict=False)]
     return render_live(path, live, runtime, examples=examples, made=made, pages=pages)
 

@@ -16,8 +16,10 @@ from firefox import open_firefox
 from PIL import Image
 
 from competition_layers import create_model, inference_rule, save_model
+from competition_layers.attribution import logits_without
 from competition_layers.decision import DecisionLayer, votes
 from dissect.explaining.picture import network_input
+from dissect.recording.subject import default_layer
 from dissect.report import live as page_room
 from dissect.report.live import Preparation, render_live
 from lwta import cli
@@ -128,6 +130,31 @@ def test_chromium_says_what_python_says_and_asks_for_nothing(at, page, runtime, 
 
 @needs_onnx
 @pytest.mark.slow
+@pytest.mark.parametrize("kind", ["ResNet", "ViT"])
+def test_without_a_decision_layer_units_are_measured_as_in_python(kind, runtime, tab, tmp_path):
+    torch.manual_seed(0)
+    small = {"competitors": 4 if kind == "ResNet" else 1, "num_classes": 4, "image_size": 32, "label_names": LABELS}
+    if kind == "ResNet":
+        model = create_model("resnet18", layers=(1, 1, 1, 1), channels=(8, 8, 16, 16), output_stride=8, **small)
+    else:
+        model = create_model("vit_tiny_patch16_224", depth=2, embed_dim=24, num_heads=2, patch_size=8, **small)
+    layer = default_layer(model.eval())
+    tab.open(write_live(tmp_path / "live.html", model, runtime).as_uri())
+    pictures = [photo(seed, 40 + seed, 44) for seed in range(3)]
+    content = json.dumps([base64.b64encode(png(picture)).decode() for picture in pictures])
+    ask = ASK.replace("units: found.units", "units: found.units, without: found.without") % content
+    for picture, found in zip(pictures, tab.evaluate(ask), strict=True):
+        x = network_input(model, picture)
+        with torch.no_grad(), inference_rule(model, "argmax"):
+            torch.testing.assert_close(torch.tensor(found["logits"]), model(x)[0], atol=1e-3, rtol=0)
+            off = torch.nn.functional.one_hot(torch.tensor(found["units"]), 16 if kind == "ResNet" else 96)
+            expected = logits_without(model, x, layer, off.bool())
+        torch.testing.assert_close(torch.tensor(found["without"]), expected, atol=1e-3, rtol=0)
+    assert tab.console == []
+
+
+@needs_onnx
+@pytest.mark.slow
 def test_a_photo_is_answered_and_its_switches_are_arithmetic(page, tab, tmp_path):
     model = network()
     tab.open(page.as_uri())
@@ -210,9 +237,6 @@ def test_the_page_forbids_every_request_and_names_are_text(tmp_path, unpacked):
 
 
 def test_a_network_that_a_page_cannot_run_is_refused(tmp_path):
-    plain = create_model("resnet18", competitors=4, num_classes=4, image_size=32)
-    with pytest.raises(ValueError, match=r"Expected a network that ends in a decision layer .* resnet18 does not"):
-        refuse_others(plain)
     own = network()
     own.image_transform = lambda image: image
     with pytest.raises(ValueError, match="whose pictures timm prepares for a live page"):

@@ -34,7 +34,7 @@ class SwitchOff:
 
 @dataclass(frozen=True)
 class Rival:
-    """The competitor of its group that came second most often where a unit won, and in which share of those places."""
+    """A competitor of its group that came second where a unit won, and in which share of those places."""
 
     unit: int
     name: str
@@ -49,11 +49,20 @@ class UnitName:
     """
 
     name: str = ""
-    alternatives: tuple[str, ...] = ()  # the next best, most similar first
+    alternatives: tuple["Alternative", ...] = ()  # the next best, most similar first
     r: float | None = None
     low: float | None = None
     high: float | None = None
     exemplars: bytes = field(default=b"", repr=False)  # a strip of the unit's top probe images, JPEG
+    masks: tuple[Grid, ...] = field(default=(), repr=False)  # where it spoke on each of them
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """A further word for a unit, and by how much less similar it is than the name, by the measure that chose this."""
+
+    name: str
+    less: float
 
 
 @dataclass(frozen=True)
@@ -74,7 +83,7 @@ class UnitEffect:
     to_lead: float
     off: SwitchOff
     place: str = ""  # where on the picture it added to the lead, in words; "" where that is nowhere in particular
-    rival: Rival | None = None
+    rivals: tuple[Rival, ...] = ()  # that it beat, the most frequent first; () where nothing competes
     where: Grid | None = field(default=None, repr=False)
 
     @property

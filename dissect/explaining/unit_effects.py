@@ -13,11 +13,11 @@ from competition_layers.groups import grouped, winner_units
 
 from ..folder.dissection import Dissection
 from ..recording.subject import given_name
-from .explanation import Rival, SwitchOff, UnitEffect, UnitName
+from .explanation import Alternative, Grid, Rival, SwitchOff, UnitEffect, UnitName
 from .places import grid_of, on_grid, place_of
 
 RANDOM_DRAWS = 4  # sets of other winners that are switched off for comparison
-ALTERNATIVES = 2
+ALTERNATIVES, RIVALS = 2, 3  # shown at most
 
 
 def lead_of(logits: Float[Tensor, "rows classes"], found: Contributions) -> list[float]:
@@ -91,9 +91,9 @@ def unit_effects(
                 to_lead=float(found.to_margin[0, unit]),
                 off=off,
                 place="" if grid is None else place_of(found.margin_at[0, :, unit], grid),
-                rival=None
+                rivals=()
                 if rivals is None
-                else _second(
+                else _seconds(
                     rivals[won & found.reaches[0]], group, lambda rival: _called(model, dissection, layer, rival)
                 ),
                 where=None if grid is None else on_grid(values, won, grid),
@@ -134,14 +134,14 @@ def _rivals(model: nn.Module, x: Tensor, layer: str, found: Contributions) -> Te
     return winner_units(others.argmax(axis).to(torch.uint8), last)
 
 
-def _second(rivals: Tensor, group: int | None, name_of: Callable[[int], str]) -> Rival | None:
-    """The unit that came second most often among `rivals`, the places where a unit won."""
+def _seconds(rivals: Tensor, group: int | None, name_of: Callable[[int], str]) -> tuple[Rival, ...]:
+    """The units that came second most often among `rivals`, the places where a unit won."""
     if not len(rivals) or group is None:
-        return None
+        return ()
     units, counts = rivals[:, group].unique(return_counts=True)
-    most = int(counts.argmax())
-    unit = int(units[most])
-    return Rival(unit, name_of(unit), float(counts[most]) / len(rivals))
+    order = counts.argsort(descending=True, stable=True)[:RIVALS]
+    pairs = zip(units[order].tolist(), counts[order].tolist(), strict=True)
+    return tuple(Rival(unit, name_of(unit), count / len(rivals)) for unit, count in pairs)
 
 
 def unit_name(model: nn.Module, dissection: Dissection | None, layer: str, unit: int) -> UnitName:
@@ -156,14 +156,27 @@ def _called(model: nn.Module, dissection: Dissection | None, layer: str, unit: i
     return given_name(model, layer, unit) or described
 
 
+def exemplar_masks(dissection: Dissection, layer: str, unit: int) -> tuple[Grid, ...]:
+    """Where the unit spoke on each of its top probe images; () where it has no positions."""
+    maps = dissection.maps(layer, unit)
+    ranked = [maps.get(exemplar.image) for exemplar in dissection.exemplar_images(layer, unit)]
+    grids = [each for each in ranked if each is not None and each.numel() > 1]
+    return tuple(tuple(map(tuple, grid.tolist())) for grid in grids)
+
+
 def _found_name(dissection: Dissection, layer: str, unit: int) -> UnitName:
     description, strip = dissection.description(layer, unit), dissection.exemplars(layer, unit)
-    exemplars = strip.read_bytes() if strip.is_file() else b""
+    found = UnitName(name=description.description)
+    if strip.is_file():
+        found = replace(found, exemplars=strip.read_bytes(), masks=exemplar_masks(dissection, layer, unit))
     evidence = description.evidence
     if not description.named or evidence is None:
-        return UnitName(name=description.description, exemplars=exemplars)
-    others = [candidate.description for candidate in description.candidates]
-    alternatives = tuple(name for name in others if name != description.description)[:ALTERNATIVES]
-    return UnitName(
-        description.description, alternatives, evidence.predictability, evidence.low, evidence.high, exemplars
+        return found
+    others = [Alternative(c.description, description.similarity - c.similarity) for c in description.candidates]
+    return replace(
+        found,
+        alternatives=tuple(other for other in others if other.name != description.description)[:ALTERNATIVES],
+        r=evidence.predictability,
+        low=evidence.low,
+        high=evidence.high,
     )

@@ -17,6 +17,7 @@ from ..naming.description import Description
 from ..naming.predictability import prediction_targets
 from ..recording.subject import label_names
 from .explanation import Grid
+from .unit_effects import exemplar_masks
 
 BINS = 24  # of a histogram
 RIVALS = 6  # of a group, listed at most
@@ -72,8 +73,6 @@ def _layer_entries(dissection: Dissection, layer: str, model: nn.Module | None) 
     for unit in range(count):
         values = said.values[active[:, unit], unit]
         strip = dissection.exemplars(layer, unit)
-        maps = dissection.maps(layer, unit) if strip.is_file() else {}
-        ranked = [maps.get(exemplar.image) for exemplar in dissection.exemplar_images(layer, unit)]
         rivals = [other for other in groups.get(unit, ()) if other != unit]
         entries.append(
             UnitEntry(
@@ -84,7 +83,7 @@ def _layer_entries(dissection: Dissection, layer: str, model: nn.Module | None) 
                 group_size=len(rivals) + 1,
                 votes=votes[unit] if votes else (),
                 exemplars=strip.read_bytes() if strip.is_file() else b"",
-                masks=tuple(_grid(each) for each in ranked if each is not None and each.numel() > 1),
+                masks=exemplar_masks(dissection, layer, unit) if strip.is_file() else (),
             )
         )
     return entries
@@ -96,10 +95,6 @@ def _histogram(values: Float[Tensor, "images"]) -> Histogram | None:
     low, high = float(values.min()), float(values.max())
     counts = torch.histc(values.float(), BINS, low, high) if high > low else torch.tensor([float(len(values))])
     return Histogram(low, high, tuple(map(int, counts.tolist())))
-
-
-def _grid(values: Float[Tensor, "height width"]) -> Grid:
-    return tuple(map(tuple, values.tolist()))
 
 
 def _groups(model: nn.Module | None, layer: str, width: int) -> dict[int, list[int]]:

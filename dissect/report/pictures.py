@@ -2,19 +2,21 @@
 
 import base64
 import io
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from markupsafe import Markup
 from PIL import Image
 
-from ..explaining.explanation import Explanation, UnitEffect
+from ..explaining.explanation import Explanation, Grid, UnitEffect
 from ..folder.strips import GAP
 
 CRISP = 96  # pixels of a side up to which a picture is kept without loss
-VEIL = 0.82  # how dark a place is where the unit lost
+VEIL, SOFT_VEIL = 0.82, 0.6  # how dark a place is where the unit lost: on the picture, on an exemplar
 REGION_ALPHA = 140  # of 255
 INSET = 16  # percent: no name of a region is written nearer to an edge
+APART = 26, 9  # percent: names that stand nearer to one another, across and down, would overlap
 NAMED_REGIONS = 5  # the largest ones: more would hide the picture
 COLOURS = ("#e69f00", "#56b4e9", "#009e73", "#f0e442", "#0072b2", "#d55e00", "#cc79a7", "#8c6bb1")  # told apart by all
 OTHERS = "#8a8f98"
@@ -50,10 +52,23 @@ def strip_uri(jpeg: bytes, tiles: Tiles = Tiles()) -> str:  # frozen
     return data_uri(encoded(row, "WEBP", quality=tiles.quality), "webp")
 
 
-def tile_count(jpeg: bytes, tiles: Tiles) -> int:
+def tile_count(jpeg: bytes, tiles: Tiles = Tiles()) -> int:  # frozen
     """How many tiles of a strip are shown."""
     strip = Image.open(io.BytesIO(jpeg))
     return min(tiles.count, len(range(0, strip.width, strip.height + GAP)))
+
+
+def masks_uri(masks: Sequence[Grid], tiles: Tiles = Tiles()) -> str:  # frozen
+    """A veil over a strip, lifted as far as the unit spoke there: one pixel a place, tile by tile."""
+    grids = masks[: tiles.count]
+    height, width = len(grids[0]), len(grids[0][0])
+    image = Image.new("LA", (width * len(grids), height))
+    for at, grid in enumerate(grids):
+        strongest = max(abs(value or 0.0) for row in grid for value in row) or 1.0
+        for y, row in enumerate(grid):
+            for x, value in enumerate(row):
+                image.putpixel((at * width + x, y), (0, _alpha(value, strongest, SOFT_VEIL)))
+    return data_uri(encoded(image, "PNG"), "png")
 
 
 def veil_uri(effect: UnitEffect) -> str:
@@ -81,15 +96,16 @@ def region_names(explanation: Explanation) -> list[dict[str, Any]]:
         for x, row in enumerate(line):
             owned.setdefault(row, []).append((y, x))
     owned.pop(-1, None)
-    names = []
-    for row in sorted(owned, key=lambda row: -len(owned[row]))[:NAMED_REGIONS]:
+    names: list[dict[str, Any]] = []
+    for row in sorted(owned, key=lambda row: -len(owned[row])):
         effect, places = explanation.units[row], owned[row]
         middle = [sum(axis) / len(places) for axis in zip(*places, strict=True)]
         y, x = min(places, key=lambda place: (place[0] - middle[0]) ** 2 + (place[1] - middle[1]) ** 2)
         left, top = (round(100 * (at + 0.5) / size, 1) for at, size in ((x, len(grid[0])), (y, len(grid))))
         left = min(max(left, INSET), 100 - INSET)
-        names.append({"row": row, "label": effect.label, "left": left, "top": top})
-    return names
+        if all(abs(left - other["left"]) >= APART[0] or abs(top - other["top"]) >= APART[1] for other in names):
+            names.append({"row": row, "label": effect.label, "left": left, "top": top})
+    return names[:NAMED_REGIONS]
 
 
 def _colour(row: int) -> tuple[int, int, int, int]:
@@ -98,9 +114,9 @@ def _colour(row: int) -> tuple[int, int, int, int]:
     return red, green, blue, REGION_ALPHA
 
 
-def _alpha(value: float | None, strongest: float) -> int:
+def _alpha(value: float | None, strongest: float, veil: float = VEIL) -> int:
     lifted = 0 if value is None else (abs(value) / strongest) ** 0.5
-    return round(255 * VEIL * (1 - lifted))
+    return round(255 * veil * (1 - lifted))
 
 
 def encoded(image: Image.Image, kind: str, **options: Any) -> bytes:

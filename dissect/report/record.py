@@ -11,7 +11,7 @@ from competition_layers.files import write_file
 from ..comparing.figures import Comparison
 from ..explaining.explanation import Explanation
 from .disagreements import disagreements
-from .sentence import other_layer, sentence_of
+from .sentence import further_words, other_layer, sentence_of
 from .sums import needed
 
 FORMAT = 1
@@ -28,6 +28,7 @@ def explanation_record(explanation: Explanation) -> dict[str, Any]:
         "explains": explanation.explains,
         "effective_density": explanation.effective_density,
         "sentence": sentence_of(explanation),
+        "words": list(further_words(explanation)),
         "other_layer": other_layer(explanation),
         "needed": needed(explanation),
         "disagreements": list(disagreements(explanation)),

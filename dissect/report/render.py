@@ -25,12 +25,12 @@ from ..naming.description import OUTCOMES
 from .disagreements import disagreements
 from .figure_tables import figure_tables
 from .numbers import duration, percent, signed
-from .pictures import COLOURS, picture_uri, region_names, regions_uri, strip_uri, veil_uri
+from .pictures import COLOURS, masks_uri, picture_uri, region_names, regions_uri, strip_uri, tile_count, veil_uri
 from .plots import comparison_svg
 from .record import write_record
-from .sentence import other_layer, sentence_of, twin_ahead
+from .sentence import further_words, other_layer, sentence_of, twin_ahead
 from .sums import lead_parts, needed
-from .terms import UNNAMED_WORDS, term
+from .terms import UNNAMED_WORDS, Glossary
 
 
 def render_report(
@@ -93,7 +93,7 @@ def render_page(
     `scripts` are this folder's files that become the page's one script; its policy lets no other run. `pages` are
     titles and file names of the pages beside it, itself among them.
     """
-    values |= {"script": _script(scripts), "pages": pages or {}, "here": Path(path).name}
+    values |= {"script": _script(("terms.js", *scripts)), "pages": pages or {}, "here": Path(path).name}
     page = render_text(template, **values)
     with write_file(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
@@ -116,12 +116,15 @@ def render_text(template: str, **values: Any) -> str:
         "duration": duration,
         "picture": cache(picture_uri),  # the same picture stands in three places, a unit's strip in several pictures
         "strip": cache(strip_uri),
+        "tiles": cache(tile_count),
+        "masks": cache(masks_uri),
         "plot": comparison_svg,
         "veil": veil_uri,
         "regions": regions_uri,
         "region_names": region_names,
         "parts": lead_parts,
         "sentence": sentence_of,
+        "further_words": further_words,
         "other_layer": other_layer,
         "needed": needed,
         "disagreements": disagreements,
@@ -130,8 +133,9 @@ def render_text(template: str, **values: Any) -> str:
         "heading": lambda name: name[:1].upper() + name[1:],
         "stem": lambda name: Path(name).name or name,
     }
-    environment.globals |= {"colours": COLOURS, "outcomes": OUTCOMES, "figure_tables": figure_tables, "term": term}
-    environment.globals |= {"unnamed_words": UNNAMED_WORDS}
+    words = Glossary()
+    environment.globals |= {"colours": COLOURS, "outcomes": OUTCOMES, "figure_tables": figure_tables}
+    environment.globals |= {"unnamed_words": UNNAMED_WORDS, "words": words, "term": words.term}
     return environment.get_template(template).render(**values)
 
 

@@ -20,6 +20,7 @@ _DERIVED = {
     "explains": {"type": "boolean"},
     "effective_density": {"type": "number"},
     "sentence": {"type": "string"},
+    "words": {"type": "array", "items": {"type": "string"}},
     "other_layer": {"type": "string"},
     "needed": {"type": "string"},
     "disagreements": {"type": "array", "items": {"type": "string"}},

@@ -1,4 +1,4 @@
-"""One sentence about a decision, made of its figures and of nothing else."""
+"""A decision in words, made of its figures and of nothing else."""
 
 from collections.abc import Sequence
 
@@ -30,6 +30,25 @@ def sentence_of(explanation: Explanation) -> str:
     because = f", because {_listed(ahead[:FOR])}" if ahead else ""
     against = f", against {_listed(behind[:AGAINST])}" if behind else ""
     return said + because + against
+
+
+def further_words(explanation: Explanation) -> tuple[str, ...]:
+    """What was measured, in a sentence or two: the network without these units, and with a picture a little changed."""
+    off, drawn, count = explanation.together, explanation.random_lead, len(explanation.units)
+    units = "this unit" if count == 1 else f"these {count} units"
+    at_random = "" if drawn is None else f"; with as many other winners off, at random, {signed(drawn)}"
+    still = "still " if off.label == explanation.label else ""
+    said = [
+        f"With {units} off the lead loses {signed(off.lead)}{at_random}; the network then {still}says {off.label}, "
+        f"{percent(off.probability)}."
+    ]
+    again = explanation.checks.stability if explanation.checks else None
+    if again is not None:
+        noise, shifts = percent(again.answer.noise), percent(again.answer.shifts)
+        said.append(
+            f"With a little noise the answer stays in {noise} of the runs, shifted by a few pixels in {shifts}."
+        )
+    return tuple(said)
 
 
 def other_layer(explanation: Explanation) -> str:

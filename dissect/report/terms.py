@@ -1,6 +1,7 @@
-"""What each word of a page means, shown where it stands: on pointing at it, and to screen readers."""
+"""What each word of a page means, shown where it stands: on pointing, by keyboard, on a tap, to screen readers."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from markupsafe import Markup
 
@@ -9,12 +10,28 @@ TERMS: Mapping[str, str] = {
     "lead": "By how much the score (logit) of the explained class is above that of the class behind it.",
     "value": "What the unit passed on, with its sign: the mean over the places it won.",
     "won": "Share of all places of the picture where it was the largest of its group.",
-    "beat": "The unit of its group that came second most often where it won.",
+    "beat": "The units of its group that came second where it won, and how often.",
     "agrees": "How well the name predicts the unit on pictures that did not choose it: correlation, 1 is perfect and 0 "
     "chance, with its 95 % interval.",
+    "less like it": "The next best words, and by how much each fits the unit less than its name does, on the pictures "
+    "that chose the name and by the measure that chose it.",
     "fixed part": "What each class gets whatever the picture shows (the bias).",
     "estimate": "What the unit adds to the lead by its slope there: exact if the network were linear behind it.",
     "measured": "What the lead really lost when the unit was switched off and the network ran again.",
+    "adds": "What the source adds directly, everything else held as it fell: exact.",
+    "if off": "What is lost when the source is switched off and the network runs again, nothing held.",
+    # units
+    "agreement r": "Correlation of the word with the unit on pictures that did not choose it: 1 is perfect, 0 is "
+    "chance; the bar is its 95 % interval.",
+    "at random weights": "19 of 20 units of the same network with random weights agree less than this with their best "
+    "word; the thin mark on the bar.",
+    "other words": "The next best words, by the pictures that chose the name; the best first.",
+    "best words": "The words that fit best on the pictures that choose, the best first; none was good enough.",
+    "votes": "What one unit of its value adds to the score of a class.",
+    "competes with": "Units of its group: at each place one of them wins, the others are silent.",
+    "wins": "Share of all places of all pictures where it was the largest of its group.",
+    "alike": "How alike are the pictures it answers to, as the encoder sees them (the MS score); 1: all the same.",
+    "values": "How many pictures it gave which value; where units compete, of those it won.",
     # networks
     "Competitors": "Units in a group, of which one wins; none: nothing competes.",
     "Accuracy": "Share of pictures whose class is found, with winners picked as the network was saved.",
@@ -54,8 +71,21 @@ UNNAMED_WORDS = {
 }
 
 
-def term(word: str, shown: str = "") -> Markup:
-    """`word` (or `shown` in its place) with what it means; as it is where nothing is known of it."""
-    if word not in TERMS:
-        return Markup.escape(shown or word)
-    return Markup('<abbr title="{}">{}</abbr>').format(TERMS[word], shown or word)
+@dataclass(frozen=True)
+class Glossary:
+    """The words that one page uses, in their order: each a button where it stands, all explained once at its end."""
+
+    used: dict[str, str] = field(default_factory=dict)  # the element that explains each
+
+    def term(self, word: str, shown: str = "") -> Markup:
+        """`word` (or `shown` in its place), which says what it means; as it is where nothing is known of it."""
+        if word not in TERMS:
+            return Markup.escape(shown or word)
+        place = self.used.setdefault(word, f"word-{len(self.used) + 1}")
+        button = '<button type="button" class="term" aria-describedby="{}">{}</button>'
+        return Markup(button).format(place, shown or word)
+
+    @property
+    def entries(self) -> list[tuple[str, str, str]]:
+        """Of each word so far its place, itself, and what it means."""
+        return [(place, word, TERMS[word]) for word, place in self.used.items()]

@@ -10,7 +10,7 @@ from ..naming.description import OUTCOMES
 from .disagreements import disagreements
 from .figure_tables import figure_tables
 from .numbers import duration, percent, signed
-from .sentence import other_layer, sentence_of
+from .sentence import further_words, other_layer, sentence_of
 from .sums import lead_parts, needed
 
 WHY = 4  # sources that a line names
@@ -48,12 +48,9 @@ def explanation_text(explanation: Explanation) -> str:
         )
         for effect, added, lost in zip(explanation.units, parts.units, parts.lost, strict=True)
     ]
-    together, drawn = explanation.together, explanation.random_lead
     foot = [
         f"  {parts_text(explanation)}",
-        f"  all {len(explanation.units)} off: the lead loses {signed(together.lead)}"
-        + (f" (as many other winners, at random: {signed(drawn)})" if drawn is not None else "")
-        + f", the network says {together.label} {percent(together.probability)}",
+        *(f"  {said}" for said in further_words(explanation)),
         f"  {needed(explanation)}",
         f"  {checked(explanation)}",
     ]
@@ -76,16 +73,10 @@ def checked(explanation: Explanation) -> str:
     """What the checks found, in a line; "" without them."""
     if explanation.checks is None:
         return ""
-    curves, again = explanation.checks.curves, explanation.checks.stability
+    curves = explanation.checks.curves
     areas = f"{percent(curves.deletion_area)} (in random order {percent(curves.random_deletion_area)})"
     areas += f" and on: {percent(curves.insertion_area)} ({percent(curves.random_insertion_area)})"
-    text = f"mean probability as units are switched off: {areas}"
-    if again is not None:
-        noise, shifts = again.answer.noise, again.answer.shifts
-        text += (
-            f"; the answer stays in {percent(noise)} with a little noise, {percent(shifts)} with a few pixels' shift"
-        )
-    return text
+    return f"mean probability as units are switched off: {areas}"
 
 
 def why(explanation: Explanation) -> list[str]:

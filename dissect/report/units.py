@@ -6,16 +6,15 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from competition_layers.files import write_file
 
+from ..explaining.at_random import AtRandom
 from ..explaining.unit_entries import Histogram, UnitEntry
-from .pictures import Tiles, data_uri, encoded, strip_uri, tile_count
+from .agreements import agreements_of
+from .pictures import Tiles, masks_uri, strip_uri, tile_count
 from .record import FORMAT
 from .render import render_page
 
-VEIL = 0.6  # how dark a place is where a unit said nothing
 MANY = 600  # units from which strips are smaller
 WHY_UNNAMED = {
     "weak": "follow their best word less closely than was asked for",
@@ -48,12 +47,14 @@ def render_units(
     path: str | Path,
     entries: Sequence[UnitEntry],
     *,
+    at_random: Mapping[str, AtRandom] | None = None,
     pages: Mapping[str, str] | None = None,
     made: Mapping[str, str] | None = None,
 ) -> Path:
     """Write the page, and its figures as JSON beside it (`.json`), each whole or not at all.
 
     Args:
+        at_random: how each layer fared with random weights.
         pages: titles and file names of the pages beside it.
 
     Raises:
@@ -61,10 +62,13 @@ def render_units(
     """
     if not entries:
         raise ValueError("Expected units to show but got none")
+    at_random = at_random or {}
     tiles = Tiles(4, 40, 60) if len(entries) > MANY else Tiles()
     record = Path(path).with_suffix(".json")
     with write_file(record) as temporary:
-        temporary.write_text(json.dumps(units_record(entries), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        temporary.write_text(
+            json.dumps(units_record(entries, at_random), ensure_ascii=False, indent=1) + "\n", encoding="utf-8"
+        )
     return render_page(
         path,
         "units.html.j2",
@@ -75,6 +79,9 @@ def render_units(
         count=len(entries),
         named=sum(entry.description.named for entry in entries),
         layers=list(dict.fromkeys(entry.description.layer for entry in entries)),
+        at_random=at_random,
+        high_of=lambda layer: at_random[layer].high if layer in at_random else None,
+        agreements=agreements_of(entries, at_random),
         classes=sorted({label for entry in entries for label, weight in entry.votes if weight > 0}),
         has_masks=any(entry.masks for entry in entries),
         has_rivals=any(entry.rivals for entry in entries),
@@ -82,18 +89,19 @@ def render_units(
         histogram=histogram_path,
         strip_of=lambda entry: strip_uri(entry.exemplars, tiles),
         tiles_of=lambda entry: tile_count(entry.exemplars, tiles),
-        masks_of=lambda entry: masks_uri(entry, tiles.count),
+        masks_of=lambda entry: masks_uri(entry.masks, tiles),
         record=record.name,
         made=made or {},
     )
 
 
-def units_record(entries: Sequence[UnitEntry]) -> dict[str, Any]:
-    """The fields of every `UnitEntry` without its pictures."""
+def units_record(entries: Sequence[UnitEntry], at_random: Mapping[str, AtRandom]) -> dict[str, Any]:
+    """The fields of every `UnitEntry` without its pictures, and of each layer's `AtRandom`."""
     rows = [asdict(replace(entry, exemplars=b"", masks=())) | {"anchor": entry.anchor} for entry in entries]
     for row in rows:
         del row["exemplars"], row["masks"]
-    return {"format": FORMAT, "units": rows}
+    random = {layer: asdict(found) | {"high": found.high} for layer, found in at_random.items()}
+    return {"format": FORMAT, "units": rows, "at_random": random}
 
 
 def lines_of(entries: Sequence[UnitEntry]) -> list[NameLine]:
@@ -115,17 +123,3 @@ def histogram_path(histogram: Histogram) -> str:
     """The bars as an SVG path in a box of one by one a bar, the highest of height 1."""
     most = max(histogram.counts)
     return "".join(f"M{i} 1v{-count / most:.3f}h.85V1z" for i, count in enumerate(histogram.counts) if count)
-
-
-def masks_uri(entry: UnitEntry, tiles: int) -> str:
-    """A veil over the strip, lifted as far as the unit spoke there: one pixel a place, tile by tile."""
-    grids = entry.masks[:tiles]
-    height, width = len(grids[0]), len(grids[0][0])
-    image = Image.new("LA", (width * len(grids), height))
-    for at, grid in enumerate(grids):
-        strongest = max(abs(value or 0.0) for row in grid for value in row) or 1.0
-        for y, row in enumerate(grid):
-            for x, value in enumerate(row):
-                lifted = (abs(value or 0.0) / strongest) ** 0.5
-                image.putpixel((at * width + x, y), (0, round(255 * VEIL * (1 - lifted))))
-    return data_uri(encoded(image, "PNG"), "png")

@@ -16,7 +16,7 @@ from competition_layers.terminal import plain
 
 from ..demo_folder import FIGURES, LIVE, NETWORKS, PAGE, PAGES, UNITS, alone_in, is_finished, make_room, refuse_others
 from ..live.archive import how_to_run_in_a_page
-from ..open_model import training_seconds
+from ..open_model import open_model, training_seconds
 from ..parsing import parse_call
 from .explain import how_named
 from .units import write_units
@@ -51,13 +51,14 @@ class Settings:
     units: int = 64
     noise_scale: float = 0.3  # of the decision layer
     explained: int = 6
+    beside_random: bool = True  # also name the sparse network with random weights
     batch_size: int = 32
     lr: float = 8e-3
     seed: int = 0
 
 
 FULL = Settings(train=4000, probe=1200, test=400, epochs=9)
-QUICK = Settings(train=1200, probe=500, test=300, epochs=4, explained=3, batch_size=16, lr=6e-3)
+QUICK = Settings(train=1200, probe=500, test=300, epochs=4, explained=3, beside_random=False, batch_size=16, lr=6e-3)
 
 
 def main(argv: Sequence[str]) -> int:
@@ -138,7 +139,10 @@ def make_demo(out: Path, settings: Settings) -> None:
     dissections = {}
     step(3, "naming the units of both with the bundled CLIP")
     for name, network in networks.items():
-        dissections[name] = name_units(out / f"names-{name}", scenes / "probe", network)
+        random = (
+            open_model(str(out / name), random_weights=True) if name == "sparse" and settings.beside_random else None
+        )
+        dissections[name] = name_units(out / f"names-{name}", scenes / "probe", network, random)
         ModelSource.of(out / f"names-{name}", str(out / name)).write(out / f"names-{name}")
     step(4, f"explaining {settings.explained} pictures, comparing on {settings.test}")
     explanations: dict[str, list] = {name: [] for name in networks}
@@ -264,11 +268,14 @@ def train(run: Path, scenes: Path, settings: Settings, sparse: bool) -> Path:
         )
 
 
-def name_units(folder: Path, probe: Path, network: Any) -> Any:
-    """The units of the last place where the network's units compete (or, in the twin, could), named by scene words."""
-    from dissect import describe, load_concepts, load_encoder, open_probe
+def name_units(folder: Path, probe: Path, network: Any, random: Any = None) -> Any:
+    """The units of the last place where the network's units compete (or, in the twin, could), named by scene words;
+    beside them those of the same network with `random` weights."""
+    from dissect import DescribeOptions, describe, describe_beside, load_concepts, load_encoder, open_probe
 
-    return describe(network, open_probe(probe), load_concepts("scenes"), load_encoder("bundled"), out=folder)
+    asked = open_probe(probe), load_concepts("scenes"), load_encoder("bundled")
+    found = describe(network, *asked, out=folder)
+    return found if random is None else describe_beside(found, random, *asked, DescribeOptions())
 
 
 def to_explain(folder: Path, count: int) -> list[Path]:

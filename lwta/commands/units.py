@@ -41,9 +41,11 @@ def units(dissection: Path, model: str | None = None, out: Path | None = None) -
 
 def write_units(page: Path, dissection: Any, network: Any = None, pages: Any = None) -> Path:
     """The page of a dissection's units."""
+    from dissect.explaining.at_random import at_random
     from dissect.explaining.unit_entries import unit_entries
     from dissect.report.units import render_units
 
     from .explain import how_named
 
-    return render_units(page, unit_entries(dissection, network), made=how_named(dissection), pages=pages)
+    entries, beside = unit_entries(dissection, network), at_random(dissection)
+    return render_units(page, entries, at_random=beside, made=how_named(dissection), pages=pages)

@@ -139,9 +139,11 @@ def test_the_rival_came_second_where_the_unit_won(picture):
                 order = sorted(group, key=lambda k: -row[k])
                 if order[0] == effect.unit:
                     seconds.append(order[1])
-            assert effect.rival is not None
-            assert effect.rival.share == pytest.approx(seconds.count(effect.rival.unit) / len(seconds))
-            assert seconds.count(effect.rival.unit) == max(map(seconds.count, seconds))
+            assert effect.rivals
+            for rival in effect.rivals:
+                assert rival.share == pytest.approx(seconds.count(rival.unit) / len(seconds))
+            assert seconds.count(effect.rivals[0].unit) == max(map(seconds.count, seconds))
+            assert len(effect.rivals) == min(len(set(seconds)), 3)
 
 
 def test_on_a_linear_path_the_check_says_what_was_stated(picture):

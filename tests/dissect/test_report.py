@@ -2,6 +2,7 @@
 
 import base64
 import dataclasses
+import html
 import io
 import json
 import re
@@ -15,6 +16,7 @@ from PIL import Image, ImageFilter
 from dissect import render_report
 from dissect.comparing.figures import Accuracy, Comparison, Names, NetworkFigures, Sparsity
 from dissect.explaining.explanation import (
+    Alternative,
     ClassScore,
     ExplainedLayer,
     Explanation,
@@ -25,6 +27,7 @@ from dissect.explaining.explanation import (
     UnitName,
 )
 from dissect.report import comparison_text, explanation_record, explanation_text
+from dissect.report.terms import TERMS
 
 MINUS = "\N{MINUS SIGN}"
 EVIL = "<script>document.title = 'stolen'</script>\"'><img src=x onerror=alert(1)>"
@@ -39,7 +42,9 @@ def png(width: int = 64, height: int = 64, colour: str = "teal") -> bytes:
 def effect(
     unit: int, to_lead: float, *, name: str = "red boat", exemplars: bytes | None = None, **changes
 ) -> UnitEffect:
-    named = UnitName(name, ("white boat",), 0.25, 0.125, 0.375, png(526, 64) if exemplars is None else exemplars)
+    strip = png(526, 64) if exemplars is None else exemplars
+    others, masks = (Alternative("white boat", 0.0625),), (((1.0, None), (0.5, -0.5)),) * 8
+    named = UnitName(name, others, 0.25, 0.125, 0.375, strip, masks)
     values = {
         "unit": unit,
         "group": unit % 4,
@@ -106,9 +111,9 @@ def test_the_page_says_what_was_found(page):
         "unit 3",
         "54 % of the lead of harbour over beach (+1.40) is carried by these 2 units, of 4 that won",
         f"harbour, because red boat +1.25, against red boat {MINUS}0.75",
-        "name agrees : r 0.25 (0.12 to 0.38)",
-        "or: white boat",
-        "at random: +0.12",
+        "name agrees : 0.25 (0.12 to 0.38)",
+        "or, less like it : white boat by 0.06",
+        "off, at random, +0.12; the network then says beach, 60 %.",
         "+1.25",
         f"{MINUS}0.75",
         "value +1.50",
@@ -205,7 +210,7 @@ def test_every_number_on_the_page_is_a_field_of_the_json_beside_it(page):
                 known |= {f"{value:.{digits}f}" for digits in (0, 1, 2)}
                 known |= {f"{value + step:.2f}" for step in (-0.01, 0.01)}  # rounded so that it adds up
     body = re.sub(r"<(script|style|svg).*?</\1>", "", page.read_text("utf-8"), flags=re.DOTALL)
-    text = re.sub(r"(?<=\d) (?=\d{3}\b)", "", re.sub(r"<[^>]*>", " ", body))
+    text = re.sub(r"(?<=\d) (?=\d{3}\b)", "", html.unescape(re.sub(r"<[^>]*>", " ", body)))
     said = set(re.findall(r"\d+(?:\.\d+)?", text))
     constants = {"0", "90", "5", "95"}  # of the method: set to 0, 90 % of the lead, 5 % false discoveries
     assert said - known - constants == set()
@@ -304,7 +309,10 @@ def test_where_the_dense_network_is_ahead_the_page_says_so_first(page, tmp_path)
 def test_every_column_of_the_comparison_says_what_it_means(tmp_path):
     text = render_report(tmp_path / "p.html", comparison=comparison()).read_text("utf-8")
     headers = re.findall(r'<th scope="col">(.*?)</th>', text)
-    assert [header for header in headers if "<abbr title=" not in header] == ["Network"]
+    explained = dict(re.findall(r'<dd id="(word-\d+)">(.*?)</dd>', text))
+    found = [re.search(r'class="term" aria-describedby="(word-\d+)">', header) for header in headers]
+    assert [header for header, word in zip(headers, found, strict=True) if word is None] == ["Network"]
+    assert all(explained[word[1]] for word in found if word)
     words = re.sub(r"<[^>]*>", " ", re.sub(r"<(style|script).*?</\1>", "", text, flags=re.DOTALL)).lower()
     assert not {"margin", "kept (none)", "stated"} & set(re.findall(r"[a-z() ]+", words))
 
@@ -364,6 +372,27 @@ def test_a_browser_opens_it_without_errors_or_requests(page, chromium, tmp_path)
     with open_browser(chromium, tmp_path / "browser") as tab:
         tab.open(page.as_uri())
         dom = tab.evaluate("document.documentElement.outerHTML")
+        means = "document.querySelector('.tip')?.textContent ?? ''"
+        for event in ("pointerover", "focusin", "click"):  # a mouse, the keyboard, a finger
+            word = "document.querySelector('.explained .term')"
+            tab.evaluate(f"{word}.dispatchEvent(new Event('{event}', {{bubbles: true}}))")
+            assert tab.evaluate(means) == TERMS["lead"]
+            tab.evaluate("document.body.dispatchEvent(new KeyboardEvent('keydown', {key: 'Escape', bubbles: true}))")
+            assert tab.evaluate(means) == ""
+        found = "[...document.querySelectorAll('.pictures a:not([hidden])')].map((link) => link.hash).join()"
+        for name, value, pictures in (
+            *(("answer", "wrong", "#picture-2"), ("shows", "harbour", "#picture-1"), ("says", "beach", "")),
+            ("order", "sure", "#picture-1,#picture-2"),
+        ):
+            tab.evaluate(f"""(() => {{ const field = document.querySelector('[name="{name}"]');
+                if (field.tagName === "SELECT" && ![...field.options].some((o) => o.value === "{value}"))
+                    field.add(new Option("{value}"));
+                field.value = "{value}"; field.dispatchEvent(new Event("input", {{bubbles: true}})); }})()""")
+            assert tab.evaluate(found) == pictures
+            if pictures:
+                shown = tab.evaluate("document.querySelector('.explained:not([hidden])').id")
+                assert shown == pictures.split(",")[0][1:]
+            tab.evaluate("document.querySelector('.filters').reset()")
     assert tab.console == []  # a request would also be refused by the page's own policy, which says so there
     assert [url for url in tab.requests if not url.startswith("data:")] == [page.as_uri()]
     assert dom.count('<article class="explained"') == 2

@@ -9,6 +9,7 @@ import pytest
 from browser import open_browser
 from PIL import Image
 
+from dissect.explaining.at_random import AtRandom
 from dissect.explaining.unit_entries import Histogram, UnitEntry
 from dissect.naming.description import Candidate, Description
 from dissect.naming.evidence import Evidence
@@ -67,6 +68,20 @@ def test_what_is_known_of_a_unit_stands_on_the_page_and_in_the_json(tmp_path):
     assert record["units"][0]["votes"] == [["harbour", 1.25], ["farm", -0.75]]
     assert record["units"][0]["description"]["evidence"]["predictability"] == 0.125
     assert len(record["units"]) == 14
+
+
+def test_how_random_weights_fared_stands_beside_every_figure(tmp_path):
+    random = AtRandom(units=40, named=3, agreements=tuple(i / 100 for i in range(40)), alike=0.25)
+    assert random.high == 0.37  # 19 of 20 stay below
+    page = render_units(tmp_path / "units.html", entries(), at_random={"decision": random})
+    text = " ".join(re.sub(r"<[^>]*>", " ", page.read_text("utf-8")).split())
+    assert "decision 12 of 13 units have a name; with random weights 3 of 40" in text
+    assert "layer4.0.act2 1 of 1 units have a name " in text
+    assert "0.12 (0.00 to 0.25) · at random weights 0.37" in text
+    assert "0.38 · at random weights 0.25" in text
+    record = json.loads((tmp_path / "units.json").read_text("utf-8"))
+    assert record["at_random"]["decision"]["high"] == 0.37
+    assert "lwta describe --beside-random" in render_units(tmp_path / "alone.html", entries()).read_text("utf-8")
 
 
 def test_units_of_one_name_share_a_line_the_surest_first():

@@ -73,7 +73,7 @@ def test_units_are_shown_with_and_without_their_network(tiny, tmp_path, capsys):
     out, _ = tiny
     page, names = tmp_path / "units.html", out / "names-sparse"
     lwta_units(names, out=page)
-    assert "competes with</abbr>" in page.read_text("utf-8") and "votes</abbr>" in page.read_text("utf-8")
+    assert "competes with</button>" in page.read_text("utf-8") and "votes</button>" in page.read_text("utf-8")
     first = json.loads(page.with_suffix(".json").read_text("utf-8"))["units"][0]
     assert first["group_size"] == 64 and len(first["votes"]) == 6
     assert 0 < sum(first["histogram"]["counts"]) <= TINY.probe
@@ -82,7 +82,7 @@ def test_units_are_shown_with_and_without_their_network(tiny, tmp_path, capsys):
     (alone / "model.json").unlink()
     lwta_units(alone, out=page)
     assert "Rivals and votes are left out, since the network is not at hand" in capsys.readouterr().out
-    assert "competes with</abbr>" not in page.read_text("utf-8")
+    assert "competes with</button>" not in page.read_text("utf-8")
 
 
 def test_the_notebook_runs_on_a_demo(tiny, repository, monkeypatch):

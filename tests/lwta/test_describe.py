@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from competition_layers import create_model, save_model
 from dissect import Dissection, Naming
 from dissect.describing import DescribeOptions
+from dissect.explaining.at_random import at_random
 from lwta.commands import describe
 from lwta.open_model import recall_model
 from lwta.parsing import call_parser
@@ -70,6 +71,9 @@ def test_the_same_network_with_random_weights_is_named_beside_it(place, capsys):
     beside = Dissection.open(place / "out" / "random_weights")
     here = Dissection.open(place / "out")
     assert here.named_at_random("blocks.1.mlp.act") == beside.outcomes("blocks.1.mlp.act")["named"] == 0
+    random = at_random(here)["blocks.1.mlp.act"]
+    assert (random.units, random.named) == (beside.units("blocks.1.mlp.act"), 0)
+    assert list(random.agreements) == sorted(random.agreements)
     assert beside.layers == here.layers and beside.manifest["model"] != here.manifest["model"]
     assert recall_model(place / "out" / "random_weights") == str(place / "model")
     describe.main(arguments(place))

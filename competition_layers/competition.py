@@ -50,8 +50,8 @@ class Competition:
         check_choice("layout", self.layout, LAYOUTS)
         check_choice("estimator", self.estimator, ESTIMATORS)
         check_choice("inference", self.inference, RULES)
-        _check_number("temperature", self.temperature, above=True)
-        _check_number("noise_scale", self.noise_scale, above=False)
+        check_number("temperature", self.temperature, above=True)
+        check_number("noise_scale", self.noise_scale)
 
     @property
     def stochastic(self) -> bool:
@@ -67,7 +67,8 @@ def check_choice(what: str, value: object, known: tuple[str, ...]) -> None:
         )
 
 
-def _check_number(what: str, value: Any, *, above: bool) -> None:
+def check_number(what: str, value: Any, *, above: bool = False) -> None:
+    """Refuse a `value` that is not finite or below 0, or, with `above`, 0."""
     number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
     if not number or value < 0 or (above and value == 0):
         raise ValueError(f"Expected {what} to be a number {'> 0' if above else '>= 0'} but got {value!r}")

@@ -16,9 +16,9 @@ import torch.distributed as dist
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from .competition import Competition
-from .groups import Groups, divisors, grouped, winner_units
-from .heads import At, Features, features_of, remember_added, take_classifier_out
+from .competition import Competition, check_number
+from .groups import Groups, grouped, winner_units
+from .heads import At, Features, features_of, put_classifier_back, remember_added, take_classifier_out
 from .layers import StochasticLWTA
 from .surgery import swap_activations
 from .wiring.sites import Site
@@ -54,17 +54,22 @@ class DecisionLayer:
     def __post_init__(self):
         if self.at not in ("pooled", "positions"):
             raise ValueError(f"Expected at to be 'pooled' or 'positions' but got {self.at!r}")
-        would_do = [u for u in divisors(self.units) if u <= 255]
-        if self.units < 2 or not would_do:
-            raise ValueError(f"Expected at least 2 units, in groups of at most 255, but got {self.units}")
+        for what in ("units", "competitors"):
+            if type(getattr(self, what)) is not int:
+                raise ValueError(f"Expected {what} to be a whole number but got {getattr(self, what)!r}")
+        would_do = [u for u in range(2, min(self.units, 255) + 1) if self.units % u == 0]
+        if not would_do:
+            raise ValueError(
+                f"Expected at least 2 units, in groups of 2 to 255, but got {self.units}; "
+                f"{max(32, 32 * round(self.units / 32))} in groups of 32 would do"
+            )
         if self.competitors not in would_do:
             problem = "more competitors than units" if self.competitors > self.units else "units they do not divide"
             raise ValueError(
                 f"Expected competitors of a decision layer of {self.units} units to be one of "
                 f"{', '.join(map(str, would_do))} but got {self.competitors}: {problem}"
             )
-        if self.balance < 0:
-            raise ValueError(f"Expected a balance of at least 0 but got {self.balance}")
+        check_number("balance", self.balance)
         _ = self.competition  # checks the rest
 
     @property
@@ -123,12 +128,15 @@ def add_decision(
     taken = [part for part in _PARTS if hasattr(model, part)]
     if taken:
         raise ValueError(f"Expected a network without parts of the name {taken[0]!r} but {type(model).__name__} has it")
+    if head is not None and head.options != decision:
+        raise ValueError(f"Expected the head's own options, {head.options}, but got {decision}")
     found, classes = take_classifier_out(model, at=decision.at, classifier=classifier, inputs=inputs)
     features = len(found.mean)
     parts = _parts(found, classes, decision)
     if head is not None:
         got = (head.decision_units.in_features, head.decision_votes.out_features)
         if got != (features, classes):
+            put_classifier_back(model)
             raise ValueError(
                 f"Expected a decision layer for {features} features and {classes} classes of {type(model).__name__} "
                 f"but got one for {got[0]} and {got[1]}"

@@ -2,17 +2,20 @@
 
 import inspect
 import re
-from argparse import Action
+from argparse import Action, ArgumentError
 from collections.abc import Callable, Mapping, Sequence
 from itertools import zip_longest
 from typing import Any, NoReturn, TypeVar, get_args, get_origin, get_type_hints
 
 import docstring_parser
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, Namespace
 
 from .keys import explain_key
 
 T = TypeVar("T")
+_UNION = re.compile(
+    r" *Does not validate against any of the Union subtypes\n.*?Errors:\n(.*)\n *Given value type: ", re.DOTALL
+)
 
 
 def parse_call(function: Callable[..., T], argv: Sequence[str], *, prog: str, positionals: Sequence[str] = ()) -> T:
@@ -26,7 +29,7 @@ def parse_call(function: Callable[..., T], argv: Sequence[str], *, prog: str, po
         argparse.ArgumentError: an option is unknown, missing or of another type.
     """
     parser = call_parser(function, prog=prog, positionals=positionals)
-    values = parser.instantiate(parser.parse_args(list(argv)))
+    values = instantiated(parser, parser.parse_args(list(argv)))
     return function(**{name: values[name] for name in inspect.signature(function).parameters})
 
 
@@ -58,7 +61,40 @@ class Parser(ArgumentParser):
         return super().parse_args(args if args is None else tidy_options(self, args), *rest, **options)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        super().error(explain_unknown_keys(self, message), ex)
+        super().error(without_unions(explain_unknown_keys(self, message)), ex)
+
+
+def instantiated(parser: ArgumentParser, values: Namespace) -> Namespace:
+    """The objects that parsed `values` stand for, of any jsonargparse parser.
+
+    Raises:
+        argparse.ArgumentError: a group of options that may be left out refuses its values; in the group's own words.
+    """
+    try:
+        return parser.instantiate(values)
+    except ValueError as error:
+        if _UNION.search(str(error)) is None:
+            raise
+        raise ArgumentError(None, without_unions(str(error))) from error
+
+
+def without_unions(message: str) -> str:
+    """What jsonargparse says of options that may be left out (`Group | None`), without the parts about types."""
+    found = _UNION.search(message)
+    if found is None:
+        return message
+    reasons = [" ".join(reason.split()) for reason in re.split(r"^ *- ", found[1], flags=re.MULTILINE)]
+    said = [reason for reason in reasons if reason and "<class 'NoneType'>" not in reason]
+    keys, whole = re.findall(r'Parser key "([\w.]+)"', message[: found.start()]), []
+    for reason in said:
+        _, group, reason = re.match(
+            r"(Problem with given class_path '[\w.]+': )?(?:Parser key \"([\w.]+)\": )?(.*)", reason
+        ).groups()
+        key = ".".join([*keys, *([group] if group else [])])
+        whole.append(
+            f"{reason}, of {key}" if key and "a known key" in reason else f"{key}: {reason}" if key else reason
+        )
+    return "; or ".join(whole)
 
 
 def tidy_options(parser: ArgumentParser, args: Sequence[str]) -> list[str]:

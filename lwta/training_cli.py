@@ -27,7 +27,7 @@ from training.options_file import read_options
 from training.quiet import print_once, quietly
 from training.run import TRAINER_DEFAULTS, make_trainer, run_trainer, train, with_model
 
-from .parsing import explain_unknown_keys, tidy_options
+from .parsing import explain_unknown_keys, instantiated, tidy_options, without_unions
 from .recipes import changes, find_recipe
 
 # of the command, not of the run: they are not written into config.yaml
@@ -214,7 +214,7 @@ class TrainingCLI(LightningCLI):
 
     def instantiate_classes(self) -> None:
         """Classifier and images; the Trainer comes later, with the callbacks of the command."""
-        self.config_init = self.parser.instantiate(self.config)
+        self.config_init = instantiated(self.parser, self.config)
         self.model, self.datamodule = self.config_init.model, self.config_init.data
 
     def reading_trainer(self) -> Trainer:
@@ -237,4 +237,4 @@ class _Parser(LightningArgumentParser):
         return super().parse_args(find_recipe(tidy_options(self, args)), *rest, **options)
 
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        raise ArgumentError(None, explain_unknown_keys(self, message, MOVED)) from ex
+        raise ArgumentError(None, without_unions(explain_unknown_keys(self, message, MOVED))) from ex

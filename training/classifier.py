@@ -31,6 +31,7 @@ from .conversion.conversion import Conversion, Converting
 from .decision.balance import Balance
 from .decision.feature_data import FeatureData
 from .evaluation import IN_THE_BAR, WIN_RATE_BATCHES, Readings, SiteReading
+from .initial import check_frozen
 from .kl import KLToUniform
 from .network import Globs, Network
 from .optimisers import optimisation
@@ -89,12 +90,16 @@ class Classifier(LightningModule):
             )
         if conversion and decision:
             raise ValueError("Expected a conversion, which keeps the classifier, or a decision layer but got both")
-        if train == "decision" and (decision is None or execution.compile):
+        if train == "decision" and decision is None:
             raise ValueError(
-                "Expected a decision layer to train, and no execution.compile, for train='decision': "
-                "--model.decision.units 128 --model.decision.competitors 32"
+                "Expected a decision layer for train='decision' but got none: --model.decision.units 128 "
+                "--model.decision.competitors 32"
             )
+        if train == "decision" and execution.compile:
+            raise ValueError("Expected no execution.compile for train='decision': the backbone runs once")
         check_number("views", views, least=1)
+        if views > 1 and train != "decision":
+            raise ValueError(f"Expected views of 1 but got {views}: only train='decision' keeps views of a picture")
         self.options = options
         self.network = Network(backbone, competitors, image_size, include, exclude, competition, start, decision)
         self.trains_decision, self.views = train == "decision", views
@@ -121,6 +126,7 @@ class Classifier(LightningModule):
             if self.execution.compile:
                 self.model.compile()
         if isinstance(data, FeatureData) and self.head is None:
+            check_frozen(self.model, self.network.start)
             for name, parameter in self.model.named_parameters():
                 parameter.requires_grad_(name.startswith("decision"))
             self.head = head_of(self.model)

@@ -7,9 +7,12 @@ from safetensors.torch import load_file
 from torch import nn
 
 from competition_layers import competitions
+from competition_layers.decision import SITE as DECISION
+from competition_layers.foreign import read_config
 from competition_layers.model_folder import with_known_names
 from competition_layers.wiring.sites import survey
 
+from .options import Start
 from .quiet import print_once
 
 
@@ -38,6 +41,43 @@ def load_initial_weights(model: nn.Module, source: str) -> None:
     print_once(f"initial weights: {len(fitting)} tensors from {path}")
     for name in left:
         print_once(f"  fresh: {name} {_shape(own, name)}, there {_shape(weights, name)}")
+
+
+def check_frozen(model: nn.Module, start: Start) -> None:
+    """Refuse a frozen backbone that competes otherwise than when its weights were trained; warn of random weights.
+
+    Raises:
+        ValueError: other competitions; says which would do.
+    """
+    if not start.pretrained and not start.weights:
+        print_once(
+            "WARNING: the frozen backbone has random weights; --model.start.pretrained true, or --model.start.weights "
+            "FILE, gives it trained ones"
+        )
+        return
+    trained = _competing(start.weights) if start.weights else {}
+    built = {name: layer.groups.competitors for name, layer in competitions(model).items() if name != DECISION}
+    if trained is not None and built != trained:
+        raise ValueError(
+            f"Expected a frozen backbone that competes as when its weights were trained ({_in_words(trained)}) but got "
+            f"{_in_words(built)}; --model.competitors {max(trained.values(), default=1)}"
+            f"{' and the --model.include of that run' if trained else ''}"
+        )
+
+
+def _competing(source: str) -> dict[str, int] | None:
+    """The competitors of each competition that weights were trained with; None where no config.json says them."""
+    config = _find(source).parent / "config.json"
+    if not config.is_file():
+        return None
+    sites = read_config(config).get("competition", {}).get("sites", [])
+    return {s["name"]: s["competitors"] for s in sites if s["competitors"] > 1 and s["name"] != DECISION}
+
+
+def _in_words(competing: dict[str, int]) -> str:
+    if not competing:
+        return "nowhere"
+    return f"{', '.join(map(str, sorted(set(competing.values()))))} competitors at {len(competing)} activations"
 
 
 @torch.no_grad()

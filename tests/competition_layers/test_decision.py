@@ -249,8 +249,14 @@ def test_noise_is_met_in_training_alone():
         ({"units": 16, "competitors": 32}, "one of 2, 4, 8, 16 but got 32: more competitors than units"),
         ({"at": "pool"}, "Expected at to be 'pooled' or 'positions' but got 'pool'"),
         ({"noise_scale": -1.0}, "noise_scale"),
-        ({"balance": -1.0}, "Expected a balance of at least 0 but got -1.0"),
-        ({"units": 257, "competitors": 257}, "groups of at most 255"),
+        ({"balance": -1.0}, "Expected balance to be a number >= 0 but got -1.0"),
+        ({"balance": float("nan")}, "Expected balance to be a number >= 0 but got nan"),
+        (
+            {"units": 0, "competitors": 1},
+            "at least 2 units, in groups of 2 to 255, but got 0; 32 in groups of 32 would do",
+        ),
+        ({"units": 257, "competitors": 257}, "but got 257; 256 in groups of 32 would do"),
+        ({"units": 64.0, "competitors": 16}, r"Expected units to be a whole number but got 64\.0"),
     ],
 )
 def test_numbers_that_do_not_go_together_are_refused_with_those_that_do(options, text):
@@ -265,7 +271,11 @@ def test_a_network_with_one_or_without_classifier_is_refused():
     with pytest.raises(ValueError, match="a classifier but ResNet was built with num_classes=0"):
         small("test_resnet", num_classes=0)
     plain, _ = small("test_resnet", None)
+    before = plain(torch.zeros(1, 3, 32, 32))
     with pytest.raises(ValueError, match="got one for 7 and 3"):
         add_decision(plain, POOLED, head=DecisionHead(7, 3, POOLED))
+    with pytest.raises(ValueError, match="Expected the head's own options, DecisionLayer"):
+        add_decision(plain, replace(POOLED, balance=0.5), head=DecisionHead(7, 3, POOLED))
+    assert torch.equal(plain(torch.zeros(1, 3, 32, 32)), before)  # as it was
     with pytest.raises(ValueError, match="has none: create_model"):
         votes(small("test_resnet", None)[0], torch.zeros(1, 3, 32, 32))

@@ -7,6 +7,7 @@ import pytest
 import yaml
 from jsonargparse import ArgumentParser
 
+from competition_layers import DecisionLayer
 from lwta.parsing import explain_unknown_keys, parse_call, tidy_options
 
 
@@ -201,3 +202,22 @@ def test_tidy_options_leaves_values_alone():
     parser.add_argument("--a_b", type=bool, default=False)
     assert tidy_options(parser, ["--a-b", "x-y", "--c-d=e-f", "-g"]) == ["--a_b=true", "x-y", "--c_d=e-f", "-g"]
     assert tidy_options(parser, []) == []
+
+
+def decide(decision: DecisionLayer | None = None) -> DecisionLayer | None:
+    """Says what it was given."""
+    return decision
+
+
+@pytest.mark.parametrize(
+    ("option", "text"),
+    [
+        ("--decision.units=100", "^Expected competitors of a decision layer of 100 units to be one of 2, 4, 5, .* 32"),
+        ("--decision.units=2.5", r"^decision\.units: Expected a <class 'int'>\. Got value: 2\.5$"),
+        ("--decision.unit=64", r"^Expected a known key but got 'unit', did you mean 'units'\?, of decision$"),
+    ],
+)
+def test_a_group_that_may_be_left_out_refuses_in_its_own_words(option, text):
+    """Not as jsonargparse does, which lists the types of a union."""
+    with pytest.raises(ArgumentError, match=text):
+        parse_call(decide, [option], prog="decide")

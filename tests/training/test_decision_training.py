@@ -63,6 +63,17 @@ def test_a_frozen_backbone_is_read_once_and_stays_as_it_was(train, tiny, images,
     assert on_pictures["val_accuracy"] == pytest.approx(noted["val_accuracy"])
 
 
+def test_a_frozen_backbone_competes_as_when_it_was_trained(train, tiny, capsys):
+    dense = train("dense", classifier=tiny(competitors=1), epochs=1)
+    frozen = {"decision": DECISION, "train": "decision", "start": {"weights": str(dense)}}
+    with pytest.raises(ValueError, match=r"\(nowhere\) but got 8 competitors at 1 activations; --model\.competitors 1"):
+        train("sparse", classifier=tiny(**frozen), epochs=1)
+    train("fits", classifier=tiny(competitors=1, **frozen), epochs=1)
+    assert "random weights" not in capsys.readouterr().out
+    train("random", classifier=tiny(competitors=1, **{**frozen, "start": None}), epochs=1)
+    assert "WARNING: the frozen backbone has random weights" in capsys.readouterr().out
+
+
 def create_weights(tiny):
     """The backbone as a run with seed 0 starts it."""
     from lightning import seed_everything
@@ -198,7 +209,18 @@ def test_moments_are_those_of_all_places():
     ("features", "labels", "text"),
     [
         (torch.zeros(4, 3), torch.zeros(5, dtype=torch.long), r"as many features as labels but got shapes \[4, 3\]"),
-        (torch.zeros(4, 3), torch.zeros(4), "one class number an image but got labels"),
+        (
+            torch.zeros(4, 3),
+            torch.zeros(4),
+            r"one class number an image \(torch.long\) but got labels \[4\] of torch.float32",
+        ),
+        (
+            torch.zeros(4),
+            torch.zeros(4, dtype=torch.long),
+            r"Expected features \[images, features\] or .* but got \[4\]",
+        ),
+        (torch.zeros(4, 3), [0, 1, 0, 1], r"Expected labels as a tensor but got list: torch\.as_tensor\(labels\)"),
+        (torch.tensor([[0.0], [torch.nan]]), torch.tensor([0, 1]), "finite features but got those of image 1 with NaN"),
         (torch.zeros(2, 3), torch.tensor([-1, 1]), "labels from 0 to 1 but got -1 to 1"),
         (torch.zeros(2, 4, 3), torch.tensor([0, 1]), r"Expected features of shape \[images, \*places, features\] for"),
     ],
@@ -209,8 +231,12 @@ def test_features_and_labels_that_do_not_fit_are_refused(features, labels, text)
 
 
 def test_what_cannot_be_trained_so_is_refused_before_any_work(tiny, images, train):
-    with pytest.raises(ValueError, match=r"Expected a decision layer to train.*--model\.decision\.units"):
+    with pytest.raises(
+        ValueError, match=r"Expected a decision layer for train='decision' but got none: --model\.decision\.units"
+    ):
         tiny(train="decision")
+    with pytest.raises(ValueError, match="Expected views of 1 but got 2: only train='decision' keeps views"):
+        tiny(views=2)
     data, classifier = images(augmentation=Augmentation(mixup=0.1)), tiny(decision=DECISION, train="decision")
     with pytest.raises(ValueError, match="Expected no mixup and cutmix"):
         train(classifier=classifier, data=data)

@@ -47,6 +47,8 @@ def test_two_steps_of_a_recipe(name, places, tmp_path):
     options = {**SMALLER, "data.data_dir": places}
     if "cifar10" in name:
         options["data.splits.subset"] = 8
+    if name == "folder-decision.yaml":  # its weights are fetched
+        options |= {"model.start.pretrained": "false", "model.image_size": 32}
     typed = [f"--{key}={value}" for key, value in options.items()]
     assert main(["fit", "-c", name, "--run", "r", f"--runs_dir={tmp_path}", *typed]) == 0
     with (tmp_path / "r" / "metrics.csv").open() as file:
@@ -80,5 +82,11 @@ def test_a_recipe_says_the_command_that_runs_it(name):
 
 
 def test_there_are_recipes_for_every_job():
-    assert {"cifar10_vit.yaml", "cifar10_resnet.yaml", "folder.yaml", "scenes.yaml"} <= recipes().keys()
+    assert {
+        "cifar10_vit.yaml",
+        "cifar10_resnet.yaml",
+        "folder.yaml",
+        "folder-decision.yaml",
+        "scenes.yaml",
+    } <= recipes().keys()
     assert {"deit_tiny_imagenet.yaml", "deit_small_imagenet.yaml", "resnet18_places365.yaml"} <= recipes().keys()

@@ -149,12 +149,27 @@ def checked_classes(features: Tensor, labels: Tensor, classes: int | None) -> in
     Raises:
         ValueError: other numbers of features and labels, or labels that are no classes.
     """
-    if features.ndim < 2 or len(features) != len(labels) or not len(labels):
+    for what, value in (("features", features), ("labels", labels)):
+        if not isinstance(value, Tensor):
+            raise ValueError(f"Expected {what} as a tensor but got {type(value).__name__}: torch.as_tensor({what})")
+    if features.ndim < 2 or not features.numel() or not features.is_floating_point():
+        raise ValueError(
+            "Expected features [images, features] or [images, *places, features] of floating point but got "
+            f"{list(features.shape)} of {features.dtype}"
+        )
+    if len(features) != len(labels):
         raise ValueError(
             f"Expected as many features as labels but got shapes {list(features.shape)} and {list(labels.shape)}"
         )
-    if labels.ndim != 1 or labels.is_floating_point():
-        raise ValueError(f"Expected one class number an image but got labels {list(labels.shape)} of {labels.dtype}")
+    if labels.ndim != 1 or labels.dtype != torch.long:
+        raise ValueError(
+            f"Expected one class number an image (torch.long) but got labels {list(labels.shape)} of {labels.dtype}"
+        )
+    for part, first in zip(features.split(4096), range(0, len(features), 4096), strict=True):
+        broken = ~part.isfinite().flatten(1).all(1)
+        if broken.any():
+            image = first + int(broken.nonzero()[0])
+            raise ValueError(f"Expected finite features but got those of image {image} with NaN or infinity")
     least, most = int(labels.min()), int(labels.max())
     classes = most + 1 if classes is None else classes
     if least < 0 or most >= classes:

@@ -43,6 +43,11 @@ def sweep(
     (features, labels), (others, other_labels) = train, held_out
     classes = checked_classes(features, labels, int(torch.cat([labels, other_labels]).max()) + 1)
     checked_classes(others, other_labels, classes)
+    if others.shape[1:] != features.shape[1:]:
+        raise ValueError(
+            f"Expected held-out features of shape {list(features.shape[1:])}, as those that are trained on, but got "
+            f"{list(others.shape[1:])}"
+        )
     heads = fit_decisions(features, labels, decisions, classes=classes, fitting=fitting)
     rows = []
     for decision, head in zip(decisions, heads, strict=True):

@@ -87,10 +87,10 @@ def without_unions(message: str) -> str:
     said = [reason for reason in reasons if reason and "<class 'NoneType'>" not in reason]
     keys, whole = re.findall(r'Parser key "([\w.]+)"', message[: found.start()]), []
     for reason in said:
-        _, group, reason = re.match(
-            r"(Problem with given class_path '[\w.]+': )?(?:Parser key \"([\w.]+)\": )?(.*)", reason
-        ).groups()
-        key = ".".join([*keys, *([group] if group else [])])
+        reason = re.sub(r"^Problem with given class_path '[\w.]+': ", "", reason)
+        inner = re.match(r'Parser key "([\w.]+)": ', reason)
+        key = ".".join([*keys, inner[1]] if inner else keys)
+        reason = reason[inner.end() :] if inner else reason
         whole.append(
             f"{reason}, of {key}" if key and "a known key" in reason else f"{key}: {reason}" if key else reason
         )

@@ -47,15 +47,15 @@ CHOICES = {  # screened with one seed on the held-out images
 
 
 class TopK(nn.Module):
-    """The k largest of all units pass."""
+    """The k largest of all units pass; the units lie along `dim`."""
 
-    def __init__(self, k: int):
+    def __init__(self, k: int, dim: int = -1):
         super().__init__()
-        self.k = k
+        self.k, self.dim = k, dim
 
     def forward(self, h: Tensor) -> Tensor:
-        value, unit = h.topk(self.k, -1)
-        return torch.zeros_like(h).scatter(-1, unit, value)
+        value, unit = h.topk(self.k, self.dim)
+        return torch.zeros_like(h).scatter(self.dim, unit, value)
 
 
 def dense_head(features: int, classes: int, decision: DecisionLayer, activation: nn.Module) -> DecisionHead:
@@ -95,7 +95,8 @@ def fit_twins(
         total = x.new_zeros(())
         for i, head in enumerate(heads):
             weights = head.decision_votes.weight.abs().sum() * penalties[i] if penalties else 0.0
-            answers = head.decision_votes(head.decision(head.decision_units(x)))
+            said = head.decision(head.decision_units(x))
+            answers = head.decision_votes(said if said.ndim == 2 else said.flatten(1, -2).mean(1))
             total = total + F.cross_entropy(answers, target) + weights
         return total
 

@@ -83,11 +83,12 @@ def pictures(network: str, options: argparse.Namespace) -> Path | None:
     return folder
 
 
-def interval(values: list[float], *, sign: str = "") -> str:
+def interval(values: list[float], *, sign: str = "", digits: int = 2) -> str:
     """Mean and half width of the 95 % interval (Student's t over seeds); `sign="+"` writes that of a difference."""
     if len(values) < 2:
-        return f"{values[0]:{sign}.2f}" if values else ""
-    return f"{mean(values):{sign}.2f} ± {T[len(values) - 2] * stdev(values) / math.sqrt(len(values)):.2f}"
+        return f"{values[0]:{sign}.{digits}f}" if values else ""
+    half = T[len(values) - 2] * stdev(values) / math.sqrt(len(values))
+    return f"{mean(values):{sign}.{digits}f} ± {half:.{digits}f}"
 
 
 def _unpacked(data: Path, out: Path) -> Path | None:

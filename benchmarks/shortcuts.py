@@ -1,12 +1,12 @@
 """Do competing units behave like features? Planted shortcuts, found by name, switched off, the head refitted.
 
-    python benchmarks/shortcuts.py [--out DIR] [--seeds 5] [--table] [--quick]
+    python benchmarks/shortcuts.py [--through] [--out DIR] [--seeds 5] [--table] [--quick]
 
 Painted scenes of two classes, told by one small thing. In 95 % of the training pictures something accompanies the class
 that does not make it: a balloon in the sky (class 1 has it), the ground (sand or grass), a written mark in a corner. In
 the other splits all four groups, class times shortcut, are equally large. A backbone is trained on the biased pictures,
-and on its frozen features five sets of units (`small_networks.py`), on the same pictures. Then, on the test pictures,
-accuracy and the worst of the four groups for
+and on its frozen features five sets of units (`small_networks.py`), on the same pictures; with --through, a network of
+each kind is trained on them from its start. Then, on the test pictures, accuracy and the worst of the four groups for
 
     biased[, refit]     the network as it is; its last map fitted anew to the biased training pictures
     by name             units whose verified name is the shortcut, off  (names: bundled CLIP, balanced probe pictures)
@@ -16,6 +16,7 @@ accuracy and the worst of the four groups for
     at random, refit    as many other units off as by phrase (mean of 10 draws): what switching off alone does
     by truth[, refit]   units that follow the shortcut (|r| > .3, and more than they follow the class), off
     oracle              nothing off, the last map fitted anew to balanced pictures (deep feature reweighting)
+    oracle, retrained   with --through: the network trained from its start on as many balanced pictures
 
 The word list knows balloons and grounds. The mark has no word: its concept is given by 100 pairs of pictures with and
 without it (the mean difference of their embeddings). Every seed is a JSON file: what is finished is not done again.
@@ -35,7 +36,7 @@ import torch.nn.functional as F
 from PIL import Image, ImageDraw
 from runs import interval
 from safetensors.torch import load_file, save_file
-from small_networks import KINDS, features_of, fitted_heads, trained_backbone
+from small_networks import KINDS, THROUGH, features_of, frozen_networks, through_network
 from torch import Tensor
 
 from competition_layers import DecisionHead
@@ -61,10 +62,12 @@ ROWS = (
     "by truth",
     "by truth, refit",
     "oracle",
+    "oracle, retrained",
 )
 SEEN = 12  # pixels of what tells the class, at least
-SPLITS = {"train": 1000, "balanced": 400, "probe": 600, "test": 1000}
-BIAS, FOLLOWS, EPOCHS, RANDOM_DRAWS, PAIRS = 0.95, 0.3, 10, 10, 100
+SPLITS = {"train": 1000, "balanced": 400, "probe": 600, "test": 1000, "unbiased": 1000}
+BIAS, FOLLOWS, RANDOM_DRAWS, PAIRS = 0.95, 0.3, 10, 100
+EPOCHS = {False: 10, True: 8}  # frozen backbones; networks trained through, of which there are eight a seed
 
 
 def paint_one(shortcut: str, label: int, there: bool, rng: np.random.Generator) -> Image.Image:
@@ -142,12 +145,29 @@ def network_input(images: Tensor) -> Tensor:
     return (F.interpolate(x, size=32, mode="area") - 0.5) / 0.25
 
 
-def networks(data: dict[str, Tensor], seed: int, epochs: int) -> tuple[dict[str, DecisionHead], dict[str, Tensor]]:
-    """Every kind of units on one backbone, and the features of all splits."""
+def measured(
+    shortcut: str, seed: int, epochs: int, data: dict[str, Tensor], *, through: bool
+) -> dict[str, dict[str, dict[str, float]]]:
+    """By kind of units and by what is switched off: figures."""
     x = {split: network_input(data[f"{split}.images"]) for split in SPLITS}
-    backbone = trained_backbone(x["train"], data["train.label"], CLASSES, epochs=epochs, seed=seed)
-    features = {split: features_of(backbone, x[split]) for split in SPLITS}
-    return fitted_heads(features["train"], data["train.label"], len(CLASSES), seed=seed), features
+    learnt = {"labels": CLASSES, "epochs": epochs, "seed": seed}
+    made = {} if through else frozen_networks(x["train"], data["train.label"], **learnt)
+    found = {}
+    for kind in kinds(through):
+        network = made.get(kind) or through_network(kind, x["train"], data["train.label"], **learnt)
+        features = {split: features_of(network.backbone, x[split]) for split in SPLITS}
+        found[kind] = rows_of(shortcut, kind, network.head, features, data, seed)
+        if through:
+            oracle = through_network(kind, x["unbiased"], data["unbiased.label"], **learnt)
+            with torch.no_grad():
+                said = torch.cat([oracle(part).argmax(1) for part in x["test"].split(250)])
+            found[kind]["oracle, retrained"] = {**by_group(said, data), "units": 0}
+    return found
+
+
+def kinds(through: bool) -> tuple[str, ...]:
+    """L1 is left out of networks trained through: a penalty on what units say is no kind of unit."""
+    return THROUGH[:4] if through else KINDS
 
 
 def rows_of(
@@ -168,10 +188,8 @@ def rows_of(
         if fit_on:
             refit_head(model, said[fit_on], y[fit_on])
         with torch.no_grad():
-            right = head(said["test"]).argmax(1) == y["test"]
-        groups = y["test"] * 2 + data["test.there"].long()
-        worst = min(right[groups == group].float().mean().item() for group in range(4))
-        return {"accuracy": right.float().mean().item(), "worst": worst, "units": len(off)}
+            answers = head(said["test"]).argmax(1)
+        return {**by_group(answers, data), "units": len(off)}
 
     generator, width = torch.Generator().manual_seed(seed), said["test"].shape[1]
     drawn = [torch.randperm(width, generator=generator)[: len(phrased)].tolist() for _ in range(RANDOM_DRAWS)]
@@ -188,6 +206,14 @@ def rows_of(
         "by truth, refit": figures(true, "train"),
         "oracle": figures([], "balanced"),
     }
+
+
+def by_group(answers: Tensor, data: dict[str, Tensor]) -> dict[str, float]:
+    """Right answers on the test pictures, and in the group of class and shortcut where they are rarest."""
+    right = answers == data["test.label"]
+    groups = data["test.label"] * 2 + data["test.there"].long()
+    worst = min(right[groups == group].float().mean().item() for group in range(4))
+    return {"accuracy": right.float().mean().item(), "worst": worst}
 
 
 @cache
@@ -233,53 +259,64 @@ def _correlation(values: Tensor, with_: Tensor) -> Tensor:
     return (a * b[:, None]).sum(0) / (a.norm(dim=0) * b.norm()).clamp_min(1e-9)
 
 
-def tell(out: Path, seeds: int) -> None:
+def tell(out: Path, seeds: int, *, through: bool) -> None:
     """The tables: worst group, accuracy in brackets, units off; means over seeds, with half of the 95 % interval."""
     for shortcut in SHORTCUTS:
-        paths = [out / f"{shortcut}-{seed}.json" for seed in range(seeds)]
+        paths = [file_of(out, shortcut, seed, through=through) for seed in range(seeds)]
         found = [json.loads(path.read_text()) for path in paths if path.is_file()]
         partial = "" if len(found) == seeds else f" (PARTIAL: {len(found)} of {seeds} seeds)"
-        print(f"\n### {shortcut}{partial}\n\n| units off | {' | '.join(KINDS)} |\n|---|{'---:|' * len(KINDS)}")
+        shown = kinds(through)
+        print(f"\n### {shortcut}{partial}\n\n| units off | {' | '.join(shown)} |\n|---|{'---:|' * len(shown)}")
         for row in ROWS if found else ():
+            if row not in found[0]["competing"]:
+                continue
             cells = []
-            for kind in KINDS:
+            for kind in shown:
                 runs = [one[kind][row] for one in found]
                 worst = interval([100 * run["worst"] for run in runs])
                 cells.append(f"{worst} ({100 * mean(run['accuracy'] for run in runs):.1f})")
                 off = mean(run["units"] for run in runs)
                 cells[-1] += f", {off:.1f} off" if off else ""
             print(f"| {row} | {' | '.join(cells)} |")
-        for row in ("by phrase", "by phrase, refit") if found else ():
-            gains = [
-                [100 * (one[kind][row]["worst"] - one[kind]["biased"]["worst"]) for one in found] for kind in KINDS
-            ]
-            print(f"| {row}, less biased | {' | '.join(map(interval, gains))} |")
+        for row in ("by name", "by phrase", "by phrase, refit", "by truth") if found else ():
+            gains = {
+                kind: [100 * (one[kind][row]["worst"] - one[kind]["biased"]["worst"]) for one in found]
+                for kind in shown
+            }
+            print(f"| {row}, less biased | {' | '.join(map(interval, gains.values()))} |")
+            if row == "by phrase":
+                ahead = [[a - b for a, b in zip(gains["competing"], each, strict=True)] for each in gains.values()]
+                print(f"| the gain of competing less this one's | | {' | '.join(map(interval, ahead[1:]))} |")
+
+
+def file_of(out: Path, shortcut: str, seed: int, *, through: bool) -> Path:
+    return out / f"{shortcut}{'-through' * through}-{seed}.json"
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--through", action="store_true", help="a network of each kind, trained from its start")
     parser.add_argument("--out", type=Path, default=Path("benchmarks-shortcuts"))
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--table", action="store_true", help="train nothing, print what is finished")
     parser.add_argument("--quick", action="store_true", help="few pictures, one seed")
     asked = parser.parse_args()
-    sizes, epochs = dict(SPLITS), EPOCHS
+    sizes, epochs = dict(SPLITS), EPOCHS[asked.through]
     if asked.quick:
         asked.out, asked.seeds, sizes, epochs = asked.out / "quick", 1, dict.fromkeys(SPLITS, 120), 1
     torch.set_num_threads(1)
     asked.out.mkdir(parents=True, exist_ok=True)
     jobs = [(shortcut, seed) for seed in range(asked.seeds) for shortcut in SHORTCUTS]
     for shortcut, seed in [] if asked.table else jobs:
-        path = asked.out / f"{shortcut}-{seed}.json"
+        path = file_of(asked.out, shortcut, seed, through=asked.through)
         if not path.is_file():
             data = prepared(shortcut, sizes, asked.out)
-            heads, features = networks(data, seed, epochs)
-            rows = {kind: rows_of(shortcut, kind, heads[kind], features, data, seed) for kind in KINDS}
+            rows = measured(shortcut, seed, epochs, data, through=asked.through)
             with write_file(path) as temporary:
                 temporary.write_text(json.dumps(rows, indent=1))
             for kind, one in rows.items():
                 print(f"{path.stem} {kind}: " + "; ".join(f"{k} {v['worst']:.2f}" for k, v in one.items()), flush=True)
-    tell(asked.out, asked.seeds)
+    tell(asked.out, asked.seeds, through=asked.through)
 
 
 if __name__ == "__main__":

@@ -1,20 +1,34 @@
-"""What two benchmarks share: a small ResNet at 32 px, and five sets of units on its frozen features.
+"""What two benchmarks share: a small ResNet at 32 px whose decision is made by units, of several kinds.
 
-The backbone is trained with its own linear head. On its last map (4 x 4 places, 48 features) the sets of units differ
-in their activation alone: 64 units that compete in groups of 16, ReLU, top-k with as many active, GELU; the answer is
-the mean over places of their votes. `features` is the network as it was trained but for the head: its own features.
+The last map of the ResNet has 4 x 4 places of 48 features. At each place stand 64 units, and the answer is the mean
+over places of their votes. The kinds differ in their activation alone: units compete in groups of 16, ReLU, top-k with as
+many active, GELU; "features" are the 48 features themselves.
+
+Frozen: one dense backbone, trained with its own linear head, and every kind on its features. Through: a network for
+each kind, trained from its start, with the same activation in its blocks (eight compete, one of eight passes); "L1" is
+the ReLU network with a penalty on what its units say.
 """
 
 import math
+from collections.abc import Callable
 from functools import partial
 
 import torch
 import torch.nn.functional as F
-from decision import TopK, dense_head, linear_head
+from decision import TopK, dense_head, fit_twins, linear_head
 from torch import Tensor, nn
 
-from competition_layers import DecisionHead, DecisionLayer, create_model
-from training.decision.fitting import Fitting, fit_heads
+from competition_layers import (
+    Competition,
+    DecisionHead,
+    DecisionLayer,
+    activation_sites,
+    balance_loss,
+    create_model,
+    seed_noise,
+    swap_activations,
+)
+from training.decision.fitting import Fitting, fit_decisions
 
 PLAN = {
     "layers": (1, 1, 1, 1),
@@ -25,13 +39,71 @@ PLAN = {
 }
 LAYER = DecisionLayer(64, 16, at="positions", noise_scale=0.3)
 KINDS = ("competing", "top-k", "ReLU", "GELU", "features")
+THROUGH = ("competing", "top-k", "ReLU", "GELU", "L1")
+INSIDE = 8  # competitors in a block
+PENALTY = 0.01  # of L1, on the sum over units of what they say at a place
 
 
-def trained_backbone(x: Tensor, y: Tensor, labels: tuple[str, ...], *, epochs: int, seed: int) -> nn.Module:
-    """AdamW, one cycle, batches of 64, mirrored at random."""
+class Network(nn.Module):
+    """A backbone and units on its features: pixels in, logits out."""
+
+    def __init__(self, backbone: nn.Module, head: DecisionHead):
+        super().__init__()
+        self.backbone, self.head = backbone, head
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.head(self.backbone.forward_features(x).flatten(2).transpose(1, 2))
+
+
+def frozen_networks(x: Tensor, y: Tensor, labels: tuple[str, ...], *, epochs: int, seed: int) -> dict[str, Network]:
+    """Every kind of units on one backbone."""
+    backbone = _backbone(labels, seed)
+    _train(backbone, x, y, epochs, seed)
+    heads = fitted_heads(features_of(backbone, x), y, len(labels), seed=seed)
+    return {kind: Network(backbone, heads[kind]).eval() for kind in KINDS}
+
+
+def through_network(kind: str, x: Tensor, y: Tensor, labels: tuple[str, ...], *, epochs: int, seed: int) -> Network:
+    """A network of one kind, trained from its start; with 0 epochs as it starts."""
+    backbone, width = _backbone(labels, seed), PLAN["channels"][-1]
+    sites = activation_sites(backbone)
+    if kind == "competing":
+        swap_activations(backbone, INSIDE, sites=sites, competition=Competition(noise_scale=0))
+        head = DecisionHead(width, len(labels), LAYER)
+    else:
+        for site in sites:
+            inside = {"top-k": TopK(site.width // INSIDE, 1), "GELU": nn.GELU()}.get(kind, nn.ReLU())
+            backbone.set_submodule(site.name, inside)
+        activation = {"top-k": TopK(LAYER.groups), "GELU": nn.GELU()}.get(kind, nn.ReLU())
+        head = dense_head(width, len(labels), LAYER, activation)
+    network, seen = Network(backbone, head), []
+    seed_noise(network, seed)
+    handle = head.decision.register_forward_hook(lambda layer, inputs, said: seen.append((inputs[0], said)))
+
+    def beside() -> Tensor | float:
+        h, said = seen.pop()
+        if kind == "competing":
+            return LAYER.balance * balance_loss(h, head.decision.groups)
+        return PENALTY * said.abs().sum(-1).mean() if kind == "L1" else 0.0
+
+    _train(network, x, y, epochs, seed, beside)
+    handle.remove()
+    return network.eval()
+
+
+def _backbone(labels: tuple[str, ...], seed: int) -> nn.Module:
     torch.manual_seed(seed)
     model = create_model("resnet18", competitors=1, image_size=32, num_classes=len(labels), label_names=labels, **PLAN)
-    model = model.to(memory_format=torch.channels_last).train()
+    return model.to(memory_format=torch.channels_last)
+
+
+def _train(
+    model: nn.Module, x: Tensor, y: Tensor, epochs: int, seed: int, beside: Callable[[], Tensor | float] = lambda: 0.0
+) -> None:
+    """AdamW, one cycle, batches of 64, mirrored at random; `beside` is added to the cross-entropy."""
+    if not epochs:
+        return
+    model.train()
     steps, lr = epochs * math.ceil(len(x) / 64), 4e-3
     optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps, pct_start=0.2)
@@ -40,36 +112,35 @@ def trained_backbone(x: Tensor, y: Tensor, labels: tuple[str, ...], *, epochs: i
         for batch in torch.randperm(len(x), generator=generator).split(64):
             mirrored = torch.rand(len(batch), generator=generator) < 0.5
             pictures = torch.where(mirrored[:, None, None, None], x[batch].flip(-1), x[batch])
-            loss = F.cross_entropy(model(pictures.contiguous(memory_format=torch.channels_last)), y[batch])
+            loss = F.cross_entropy(model(pictures.contiguous(memory_format=torch.channels_last)), y[batch]) + beside()
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             schedule.step()
-    return model.eval()
+    model.eval()
 
 
 @torch.no_grad()
-def features_of(model: nn.Module, x: Tensor) -> Tensor:
+def features_of(backbone: nn.Module, x: Tensor) -> Tensor:
     """Images x places x features."""
-    return torch.cat([model.forward_features(part).flatten(2).transpose(1, 2) for part in x.split(256)])
+    return torch.cat([backbone.forward_features(part).flatten(2).transpose(1, 2) for part in x.split(256)])
 
 
 def fitted_heads(
     features: Tensor, labels: Tensor, classes: int, *, seed: int, epochs: int = 20
 ) -> dict[str, DecisionHead]:
     """Every kind of units, by the same recipe on the same batches."""
-    width = features.shape[-1]
+    width, fitting = features.shape[-1], Fitting(epochs=epochs, batch_size=128, seed=seed)
     makers = {
-        "competing": partial(DecisionHead, width, classes, LAYER),
         "top-k": partial(dense_head, width, classes, LAYER, TopK(LAYER.groups)),
         "ReLU": partial(dense_head, width, classes, LAYER, nn.ReLU()),
         "GELU": partial(dense_head, width, classes, LAYER, nn.GELU()),
         "features": partial(linear_head, width, classes, LAYER),
     }
-    heads = []
-    for make in makers.values():
+    twins = {}
+    for kind, make in makers.items():
         torch.manual_seed(seed)
-        heads.append(make())
-    return dict(
-        zip(makers, fit_heads(heads, features, labels, Fitting(epochs=epochs, batch_size=128, seed=seed)), strict=True)
-    )
+        twins[kind] = make()
+    fit_twins(list(twins.values()), {"train": features, "train_labels": labels}, fitting)
+    (competing,) = fit_decisions(features, labels, [LAYER], classes=classes, fitting=fitting)
+    return {"competing": competing, **twins}

@@ -43,7 +43,7 @@ class Extras:
     """What a comparison does only where it is asked for.
 
     Args:
-        robustness: also corrupted pictures and an attack, on up to 500 pictures: some 50 passes over them.
+        robustness: also corrupted pictures and an attack, on up to 500 pictures: some 100 passes over them.
         seeds: networks whose names differ in their last number alone are seeds of one kind.
     """
 

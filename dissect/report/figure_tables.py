@@ -111,16 +111,14 @@ def _beside_untrained(names: Names) -> tuple[str, ...]:
 
 
 def _corrupted(robust: list[tuple[NetworkFigures, Robustness]]) -> Table:
-    kinds = list(robust[0][1].corrupted)
     rows = [
-        (network.name, *(f"{percent(one.corrupted[kind][0])} … {percent(one.corrupted[kind][-1])}" for kind in kinds),
-         percent(one.mean_corrupted, 1))
-        for network, one in robust
-    ]  # fmt: skip
+        (kind, *(f"{percent(one.corrupted[kind][0])} … {percent(one.corrupted[kind][-1])}" for _, one in robust))
+        for kind in robust[0][1].corrupted
+    ]
     return Table(
         "Right answers on corrupted pictures",
-        ("network", *kinds, "mean"),
-        tuple(rows),
+        ("corruption", *(network.name for network, _ in robust)),
+        (*rows, ("mean", *(percent(one.mean_corrupted, 1) for _, one in robust))),
         f"{robust[0][1].images} images at the network's input size; the weakest … the strongest of five strengths, and "
         "the mean over all kinds and strengths.",
     )

@@ -36,7 +36,7 @@ def compare(
         data: a folder of test images, one folder a class.
         layer: where densities are measured; by default each network's last site.
         samples: draws to average over, where units compete.
-        robustness: also corrupted pictures (seven kinds, five strengths) and an attack, on up to 500 images: long.
+        robustness: also corrupted pictures (fifteen kinds, five strengths) and an attack, on up to 500 images: long.
         seeds: runs whose names differ in their last number alone (sparse-0, sparse-1) are seeds of one network: means
             with intervals over them.
         probe: the pictures that the dissections were made of: then each network is also named with random weights:

@@ -5,6 +5,7 @@ import torch
 from competition_layers import Votes
 from competition_layers.decision_figures import (
     classes_served,
+    curve_areas,
     necessary_units,
     sufficient_units,
     tautology,
@@ -46,6 +47,31 @@ def test_units_that_won_nowhere_are_not_counted_as_kept():
     bias = torch.tensor([0.0, 0.0, 0.1])
     found = Votes((values @ weights[:, :2].T)[:, 0] + bias, bias, units, values, weights, ())
     assert sufficient_units(found).tolist() == [2]
+
+
+def test_areas_are_those_of_curves_drawn_unit_by_unit():
+    torch.manual_seed(0)
+    weights, bias, values = torch.randn(3, 5), torch.randn(3), torch.randn(4, 1, 5)
+    units = torch.arange(5).expand(4, 1, 5)
+    found = Votes(values[:, 0] @ weights.T + bias, bias, units, values, weights, ())
+    for i, (deleted, inserted) in enumerate(zip(*curve_areas(found), strict=True)):
+        first, second = found.logits[i].topk(2).indices
+        order = sorted(range(5), key=lambda u: -float(values[i, 0, u] * (weights[first, u] - weights[second, u])))
+        curves: dict[str, list[float]] = {"deleted": [], "inserted": []}
+        for count in range(6):
+            for name, on in (("deleted", order[count:]), ("inserted", order[:count])):
+                logits = sum((values[i, 0, u] * weights[:, u] for u in on), bias)
+                curves[name].append(float(logits.softmax(0)[first]))
+        for area, heights in ((deleted, curves["deleted"]), (inserted, curves["inserted"])):
+            assert abs(float(area) - (sum(heights) - (heights[0] + heights[-1]) / 2) / 5) < 1e-5
+
+
+def test_in_random_order_an_answer_lasts_longer():
+    torch.manual_seed(1)
+    weights, values = torch.randn(3, 40), torch.randn(50, 1, 40)
+    found = Votes(values[:, 0] @ weights.T, torch.zeros(3), torch.arange(40).expand(50, 1, 40), values, weights, ())
+    best, drawn = curve_areas(found), curve_areas(found, generator=torch.Generator().manual_seed(0))
+    assert best[0].mean() < drawn[0].mean() and best[1].mean() > drawn[1].mean()
 
 
 def test_a_detector_serves_one_class():

@@ -109,9 +109,44 @@ def test_corruptions_repeat_grow_and_keep_the_size(name):
     assert apart[4] > apart[0] > 0 and all(b > a * 0.97 for a, b in pairwise(apart))
 
 
+@pytest.mark.parametrize("name", ["defocus blur", "glass blur", "motion blur", "zoom blur", "elastic", "contrast"])
+def test_a_blur_leaves_a_plain_picture_as_it_is(name):
+    plain = Image.new("RGB", (40, 32), (200, 90, 10))
+    assert np.abs(np.asarray(corrupt(plain, name, 5, side=32), float) - np.asarray(plain)).max() <= 1
+
+
+def test_a_point_becomes_a_disc_out_of_focus_and_a_line_in_motion():
+    point = Image.new("RGB", (65, 65))
+    point.putpixel((32, 32), (255, 255, 255))
+    y, x = np.mgrid[-32:33, -32:33]
+    disc, line = (
+        np.asarray(corrupt(point, name, 5, side=65), float)[..., 0] for name in ("defocus blur", "motion blur")
+    )
+    assert (disc[np.hypot(x, y) < 3] > 0).all() and not disc[np.hypot(x, y) > 0.06 * 65 + 0.5].any()
+    assert np.allclose(disc, disc.T) and np.allclose(disc, disc[::-1])
+    spread = np.linalg.eigvalsh(np.cov(np.stack([x, y]).reshape(2, -1), aweights=line.ravel()))
+    assert spread[1] > 10 * spread[0]
+    for spread_out in (disc, line):
+        assert spread_out.sum() == pytest.approx(255, rel=0.1)  # whole numbers of light
+
+
+def test_impulse_noise_strikes_its_share_of_the_values_and_no_other():
+    grey = Image.new("RGB", (100, 100), (128, 128, 128))
+    found = np.asarray(corrupt(grey, "impulse noise", 5, side=100))
+    assert set(np.unique(found)) == {0, 128, 255}
+    assert (found != 128).mean() == pytest.approx(0.16, abs=0.01)
+
+
+def test_fog_frost_and_snow_whiten_a_dark_picture():
+    dark = Image.new("RGB", (64, 64), (20, 20, 60))
+    for name in ("fog", "frost", "snow"):
+        brighter = [np.asarray(corrupt(dark, name, strength, side=64), float).mean() for strength in range(1, 6)]
+        assert brighter == sorted(brighter) and brighter[0] > 34
+
+
 def test_a_slip_in_a_corruption_is_answered():
-    with pytest.raises(ValueError, match="at a strength from 1 to 5 but got 'blur', 6"):
-        corrupt(Image.new("RGB", (8, 8)), "blur", 6, side=8)
+    with pytest.raises(ValueError, match="at a strength from 1 to 5 but got 'fog', 6"):
+        corrupt(Image.new("RGB", (8, 8)), "fog", 6, side=8)
 
 
 @pytest.mark.parametrize(("competitors", "draws"), [(1, 0), (4, 0), (4, 3)])

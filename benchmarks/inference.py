@@ -16,9 +16,9 @@ import warnings
 import torch
 from runs import in_turns
 from torch import nn
-from torch.profiler import ProfilerActivity, profile
 
 from competition_layers import StochasticLWTA, WinnerProjection, create_model, sparse_inference
+from dissect.comparing.memory import peak_bytes
 
 NAME = "deit_tiny_patch16_224"
 
@@ -94,21 +94,9 @@ def table(networks, mode, batch, rounds) -> None:
             error = f"{(run(x) - networks[name.replace('winners', 'masked')](x)).abs().max():.1e}"
         print(
             f"  {name:16}{seconds[name] * 1e3:9.1f}{dense / seconds[name]:9.2f}{limit / seconds[name]:10.0%}"
-            f"{peak_bytes(lambda run=run: run(x)) / 2**20:9.1f}{error:>10}"
+            f"{peak_bytes(lambda run=run: run(x), x.device) / 2**20:9.1f}{error:>10}"
         )
     print()
-
-
-def peak_bytes(run) -> int:
-    """The most bytes that tensors made during `run` held at once."""
-    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as seen:
-        run()
-    events = [event for event in seen.profiler.kineto_results.events() if event.name() == "[memory]"]
-    held = peak = 0
-    for event in sorted(events, key=lambda event: event.start_ns()):
-        held += event.nbytes()
-        peak = max(peak, held)
-    return peak
 
 
 def crossover(modes, rounds) -> None:

@@ -1,10 +1,11 @@
 """What two benchmarks share: a small ResNet at 32 px whose decision is made by units, of several kinds.
 
-The last map of the ResNet has 4 x 4 places of 48 features. At each place stand 64 units, and the answer is the mean
-over places of their votes. The kinds differ in their activation alone: units compete in groups of 16, ReLU, top-k with as
+The last map of the ResNet has 4 x 4 places of 48 features. At each place stand 64 units; the answer is the mean over
+places of their votes. The kinds differ in their activation alone: units compete in groups of 16, ReLU, top-k with as
 many active, GELU; "features" are the 48 features themselves.
 
-Frozen: one dense backbone, trained with its own linear head, and every kind on its features. Through: a network for
+Frozen: one dense backbone, trained with its own linear head, and every kind on its features; there "L1" is a linear
+head with five weights a class. Through: a network for
 each kind, trained from its start, with the same activation in its blocks (eight compete, one of eight passes); "L1" is
 the ReLU network with a penalty on what its units say.
 """
@@ -15,7 +16,7 @@ from functools import partial
 
 import torch
 import torch.nn.functional as F
-from decision import TopK, dense_head, fit_twins, linear_head
+from decision import TopK, dense_head, fit_twins, linear_head, sparse_heads
 from torch import Tensor, nn
 
 from competition_layers import (
@@ -38,10 +39,11 @@ PLAN = {
     "output_stride": 8,
 }
 LAYER = DecisionLayer(64, 16, at="positions", noise_scale=0.3)
-KINDS = ("competing", "top-k", "ReLU", "GELU", "features")
+KINDS = ("competing", "top-k", "ReLU", "GELU", "features", "L1")
 THROUGH = ("competing", "top-k", "ReLU", "GELU", "L1")
 INSIDE = 8  # competitors in a block
-PENALTY = 0.01  # of L1, on the sum over units of what they say at a place
+FEW = 1e-3  # of L1 on frozen features, on its weights
+PENALTY = 0.01  # of L1 trained through, on the sum over units of what they say at a place
 
 
 class Network(nn.Module):
@@ -142,5 +144,6 @@ def fitted_heads(
         torch.manual_seed(seed)
         twins[kind] = make()
     fit_twins(list(twins.values()), {"train": features, "train_labels": labels}, fitting)
+    (twins["L1"],) = sparse_heads({"train": features, "train_labels": labels}, classes, [FEW], fitting)
     (competing,) = fit_decisions(features, labels, [LAYER], classes=classes, fitting=fitting)
     return {"competing": competing, **twins}

@@ -40,6 +40,7 @@ def necessary_units(votes: Votes) -> Int[Tensor, "images"]:
     return _first(left.argmax(-1) != predicted_and_rival(votes)[0][:, None])
 
 
+@torch.no_grad()
 def curve_areas(
     votes: Votes, *, generator: torch.Generator | None = None
 ) -> tuple[Float[Tensor, "images"], Float[Tensor, "images"]]:

@@ -15,14 +15,21 @@ from ..folder.dissection import Dissection
 from ..probe.probe_images import ProbeImages
 from ..recording.subject import architecture, competitors_of, default_layer, label_names
 from .calibration import measure_calibration
-from .decisions import measure_decision
+from .decisions import measure_decision, named_decisions
 from .figures import Comparison, Names, NetworkFigures
 from .findings import PerPicture, paired_findings
-from .measuring import device_name, inputs_of, measure_answers, measure_milliseconds, measure_sparsity
+from .measuring import (
+    device_name,
+    inputs_of,
+    measure_answers,
+    measure_memory,
+    measure_milliseconds,
+    measure_sparsity,
+)
 from .monosemanticity import measure_alike
 from .robustness import measure_robustness
 from .seeds import kinds_of, seed_figures, seed_findings
-from .untrained_names import name_untrained
+from .untrained_names import Untrained
 
 
 @dataclass(frozen=True)
@@ -133,10 +140,13 @@ def _figures_of(
         sparsity=measure_sparsity(model, data, batch_size, layer, shown_as=shown_as),
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         milliseconds=how.milliseconds,
+        peak_bytes=measure_memory(model, data, batch_size),
         training_seconds=each.training_seconds,
-        names=() if each.dissection is None else _names_of(each, each.dissection),
+        names=() if each.dissection is None else _names_of(each, each.dissection, data, batch_size),
         decision=measure_decision(
-            model, inputs_of(model, data, batch_size, shown_as=shown_as), label_names(model), each.dissection
+            model,
+            inputs_of(model, data, batch_size, shown_as=shown_as),
+            named_decisions(each.dissection, label_names(model)),
         )
         if has_decision(model)
         else None,
@@ -148,12 +158,13 @@ def _figures_of(
     return figures, PerPicture(logits.argmax(1) == targets, nll)
 
 
-def _names_of(each: Compared, dissection: Dissection) -> tuple[Names, ...]:
+def _names_of(each: Compared, dissection: Dissection, data: ProbeImages, batch_size: int) -> tuple[Names, ...]:
     """The counts of names, beside those of the network with random weights where the pictures are given."""
     names = count_names(dissection)
     if each.probe is None:
         return names
-    return tuple(replace(one, untrained=name_untrained(each.model, dissection, one.layer, each.probe)) for one in names)
+    twin = Untrained(each.model, dissection, each.probe)
+    return tuple(replace(one, untrained=twin.names(one.layer, data, batch_size)) for one in names)
 
 
 def class_indices(name: str, model: nn.Module, data: ProbeImages) -> Int[Tensor, "images"]:

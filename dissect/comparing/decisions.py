@@ -1,6 +1,7 @@
 """What the decisions of a network with a decision layer rest on: how few units, what these speak for, their names."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 import torch
 from jaxtyping import Bool, Float
@@ -22,15 +23,24 @@ from ..naming.synonyms import NEAR_SYNONYM, plain_form
 from .figures import Decision, DecisionNames
 
 
+@dataclass(frozen=True)
+class UnitNames:
+    """What the units of a decision layer are called, in plain forms; "" has no name."""
+
+    names: tuple[str, ...]
+    same: Bool[Tensor, "units classes"]  # the name is the class, or a near-synonym of it
+
+    @property
+    def named(self) -> Bool[Tensor, "units"]:
+        return torch.tensor([bool(name) for name in self.names])
+
+
 def measure_decision(
     model: nn.Module,
     passes: Iterable[Float[Tensor, "images channels height width"]],
-    classes: Sequence[str],
-    dissection: Dissection | None,
+    names: UnitNames | None = None,
 ) -> Decision:
-    """The figures of the decision layer of `model`, with those of its names where `dissection` describes it."""
-    described = dissection if dissection is not None and SITE in dissection.layers else None
-    names = _names(described, classes) if described is not None else None
+    """The figures of the decision layer of `model`, with those of its names where these are known."""
     counts: dict[str, list[Tensor]] = {name: [] for name in ("lead", "sufficient", "necessary", "same", "named")}
     distinct: list[int] = []
     wins: Tensor | float = 0.0
@@ -46,10 +56,10 @@ def measure_decision(
         wins = wins + found.by_unit(torch.ones_like(found.values)).sum(0)
         values = values + found.by_unit(found.values).sum(0)
         if names is not None:
-            named, same = (each.to(weights.device) for each in (names[0], names[1]))
+            named, same = names.named.to(weights.device), names.same.to(weights.device)
             counts["same"].append(tautology(found, same))
             counts["named"].append((deciding & named).sum(1) / deciding.sum(1).clamp_min(1))
-            distinct += [len({names[2][unit] for unit in row.nonzero()[:, 0].tolist()}) for row in deciding & named]
+            distinct += [len({names.names[unit] for unit in row.nonzero()[:, 0].tolist()}) for row in deciding & named]
     wins, values = torch.as_tensor(wins), torch.as_tensor(values)
     together = {name: torch.cat(each).float().cpu() for name, each in counts.items() if each}
     return Decision(
@@ -69,11 +79,17 @@ def measure_decision(
     )
 
 
-def _names(
-    dissection: Dissection, classes: Sequence[str]
-) -> tuple[Bool[Tensor, "units"], Bool[Tensor, "units classes"], list[str]]:
-    """Which units are named, whose name is a class or a near-synonym of it, and the plain forms of the names."""
-    names = [dissection.description(SITE, unit).description for unit in range(dissection.units(SITE))]
+def named_decisions(dissection: Dissection | None, classes: Sequence[str]) -> UnitNames | None:
+    """The names that a dissection gave the units of a decision layer; None where it describes none."""
+    if dissection is None or SITE not in dissection.layers:
+        return None
+    return unit_names(
+        [dissection.description(SITE, unit).description for unit in range(dissection.units(SITE))], dissection, classes
+    )
+
+
+def unit_names(names: Sequence[str], dissection: Dissection, classes: Sequence[str]) -> UnitNames:
+    """Names out of the concepts of `dissection`, beside the classes."""
     plain = [plain_form(name) for name in names]
     rows = {plain_form(name): i for i, name in enumerate(dissection.manifest["concepts"]["names"])}
     embeddings = dissection.concept_embeddings().float()
@@ -84,4 +100,4 @@ def _names(
         for unit, name in enumerate(plain):
             close = any(float(embeddings[rows[name]] @ row) > NEAR_SYNONYM for row in near) if name in rows else False
             same[unit, c] = bool(name) and (name in forms or close)
-    return torch.tensor([bool(name) for name in names]), same, plain
+    return UnitNames(tuple(plain), same)

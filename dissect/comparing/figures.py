@@ -67,15 +67,6 @@ class Alike:
 
 
 @dataclass(frozen=True)
-class UntrainedNames:
-    """The same layer with random weights: how many units are named, by how many names, and the median MS score."""
-
-    named: int
-    distinct: int
-    alike: float | None
-
-
-@dataclass(frozen=True)
 class SeedFigures:
     """Of one kind of network the mean over its seeds, and half of its 95 % interval (None: one seed)."""
 
@@ -106,6 +97,30 @@ class Sparsity:
 
 
 @dataclass(frozen=True)
+class DecisionNames:
+    """The names of the units that make 90 % of a lead, as means over images.
+
+    `tautology` is the share of the lead carried by units whose name is the predicted class or a near-synonym of it:
+    these decide, and explain nothing.
+    """
+
+    named: float  # share of those units that have a name
+    distinct: float  # different names among them
+    tautology: float
+
+
+@dataclass(frozen=True)
+class UntrainedNames:
+    """The same layer with random weights: how many units are named, by how many names, and the median MS score; of a
+    decision layer also the names in its decisions."""
+
+    named: int
+    distinct: int
+    alike: float | None
+    decision: DecisionNames | None = None
+
+
+@dataclass(frozen=True)
 class Names:
     """How many units of one layer are named, or why not (`Description.outcome`), and how many names there are."""
 
@@ -123,19 +138,6 @@ class Names:
     def share(self) -> float:
         """Of units that have a name."""
         return self.outcomes["named"] / self.units
-
-
-@dataclass(frozen=True)
-class DecisionNames:
-    """The names of the units that make 90 % of a lead, as means over images.
-
-    `tautology` is the share of the lead carried by units whose name is the predicted class or a near-synonym of it:
-    these decide, and explain nothing.
-    """
-
-    named: float  # share of those units that have a name
-    distinct: float  # different names among them
-    tautology: float
 
 
 @dataclass(frozen=True)
@@ -163,6 +165,7 @@ class NetworkFigures:
     sparsity: Sparsity
     parameters: int
     milliseconds: float  # an image: median of several runs, taken in turns with the other networks
+    peak_bytes: int  # that the tensors of one such run held at once, the weights aside
     training_seconds: float | None  # None where it is not known
     names: tuple[Names, ...] = ()  # of each layer of its dissection, where there is one
     decision: Decision | None = None  # of a network that ends in a decision layer

@@ -17,6 +17,7 @@ from ..probe.passes import Transform, shared_batches
 from ..probe.probe_images import ProbeImages
 from ..recording.subject import default_transform
 from .figures import Accuracy, Sparsity
+from .memory import peak_bytes
 from .untrained import untrained_twin
 
 TIMED_RUNS = 7
@@ -108,6 +109,12 @@ def measure_milliseconds(models: Mapping[str, nn.Module], data: ProbeImages, bat
             predict(model, firsts[name]).cpu()  # to the CPU: waits for an accelerator
             runs[name].append((time.perf_counter() - start) * 1000 / len(firsts[name]))
     return {name: median(times[1:]) for name, times in runs.items()}  # the first run warms up
+
+
+def measure_memory(model: nn.Module, data: ProbeImages, batch_size: int) -> int:
+    """The most bytes that the tensors of one pass over the first `batch_size` images held at once."""
+    x = next(inputs_of(model, data, batch_size))
+    return peak_bytes(lambda: predict(model, x), x.device)
 
 
 def device_name(model: nn.Module) -> str:

@@ -45,30 +45,38 @@ def seed_figures(networks: Sequence[NetworkFigures]) -> tuple[SeedFigures, ...]:
     return tuple(rows)
 
 
+# what is said of a figure, and what its difference is times: below 0 where the smaller is ahead
+_SAID = {
+    "accuracy": ("points of accuracy", 100),
+    "log-loss": ("nats of log-loss", -1),
+    "the same, scaled": ("points of calibration error after temperature scaling", -100),
+    "accuracy, corrupted": ("points of accuracy on corrupted pictures", 100),
+    "accuracy, attacked": ("points of accuracy under attack", 100),
+}
+
+
 def seed_findings(networks: Sequence[NetworkFigures]) -> tuple[str, ...]:
-    """Each kind of network against the first: differences in accuracy, paired where both have the seed."""
-    accuracy = {network.name: network.accuracy.saved for network in networks}
-    (first, base), *others = kinds_of(accuracy).items()
+    """Each kind of network against the first: a sentence a figure, paired where both have the seed."""
+    of = {network.name: _figures(network) for network in networks}
+    (first, base), *others = kinds_of(of).items()
     said = []
     for kind, seeds in others:
-        apart = [100 * (accuracy[seeds[s]] - accuracy[base[s]]) for s in seeds if s in base]
-        middle, half = _with_interval(apart) if apart else (0.0, None)
-        if half is None:
-            said.append(f"{kind} and {first} share {len(apart)} seeds: too few to say which is ahead.")
-        else:
-            said.append(
-                sentence(
-                    (kind, first), "points of accuracy", (middle, middle - half, middle + half),
-                    f"paired over {len(apart)} seeds",
-                )
-            )  # fmt: skip
+        pairs = [(of[seeds[s]], of[base[s]]) for s in seeds if s in base]
+        if len(pairs) < 2:
+            said.append(f"{kind} and {first} share {len(pairs)} seeds: too few to say which is ahead.")
+            continue
+        for figure, (what, times) in _SAID.items():
+            if all(figure in one and figure in other for one, other in pairs):
+                middle, half = _with_interval([times * (one[figure] - other[figure]) for one, other in pairs])
+                ends = (middle, middle - (half or 0), middle + (half or 0))
+                said.append(sentence((kind, first), what, ends, f"paired over {len(pairs)} seeds"))
     return tuple(said)
 
 
 def _figures(network: NetworkFigures) -> dict[str, float]:
     """What is averaged over seeds, by its heading."""
     calibration, robustness = network.calibration, network.robustness
-    found = {"accuracy": network.accuracy.saved}
+    found = {"accuracy": network.accuracy.saved, "units for 90 % of the lead": network.sparsity.effective_density}
     if calibration is not None:
         found["log-loss"] = calibration.nll
         found["calibration error"] = calibration.error
@@ -77,6 +85,13 @@ def _figures(network: NetworkFigures) -> dict[str, float]:
         found["accuracy, corrupted"] = robustness.mean_corrupted
         if robustness.attack is not None:
             found["accuracy, attacked"] = robustness.attack.argmax
+    if network.decision is not None:
+        found["enough alone"], found["change it"] = network.decision.sufficient, network.decision.necessary
+    if network.names:
+        found["named"] = sum(names.outcomes["named"] for names in network.names) / sum(n.units for n in network.names)
+        alike = [names.alike.median for names in network.names if names.alike and names.alike.median is not None]
+        if alike:
+            found["likeness"] = mean(alike)
     return found
 
 

@@ -3,10 +3,11 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from ..comparing.figures import Alike, Calibration, Comparison, Names, NetworkFigures, Robustness
+from ..comparing.figures import Alike, Calibration, Comparison, DecisionNames, Names, NetworkFigures, Robustness
 from .numbers import percent
 
 NONE = "\N{EN DASH}"  # in a cell
+_AS_IS = {"log-loss": (1, 3), "likeness": (1, 3), "enough alone": (1, 1), "change it": (1, 1)}  # no percent; digits
 
 
 @dataclass(frozen=True)
@@ -52,12 +53,15 @@ def figure_tables(comparison: Comparison) -> Iterator[Table]:
             "weighted by how strongly the unit answers to both. People who were asked which of two units is of one "
             "meaning agreed with it in 83 % of pairs, with another encoder.",
         )
-    controls = [(name, names.layer, *_beside_untrained(names)) for name, names in layers if names.untrained]
+    decisions = {network.name: network.decision.names for network in comparison.networks if network.decision}
+    controls = [
+        row for name, names in layers if names.untrained for row in _with_control(name, names, decisions.get(name))
+    ]
     if controls:
         yield Table(
-            "What a count of names is worth",
-            ("network", "layer", "named", "with random weights", "distinct names", "with random weights",
-             "median unit's likeness", "with random weights"),
+            "What names are worth",
+            ("network", "layer", "weights", "named", "distinct names", "median unit's likeness",
+             "of the deciding units named", "their distinct names", "of the lead by units named after the class"),
             tuple(controls),
             "The same network with random weights, recorded on the same pictures and named by the same similarity, "
             "test and words: units follow colours and edges before they have learnt anything.",
@@ -75,8 +79,7 @@ def _seeds(comparison: Comparison) -> Table:
         cells = []
         for name in columns:
             mean, half = kind.figures.get(name, (None, None))
-            digits = 3 if name == "log-loss" else 1
-            scale = 1 if name == "log-loss" else 100
+            scale, digits = _AS_IS.get(name, (100, 1))
             spread = "" if half is None else f" ± {scale * half:.{digits}f}"
             cells.append(NONE if mean is None else f"{scale * mean:.{digits}f}{spread}")
         rows.append((kind.name, str(kind.seeds), *cells))
@@ -84,7 +87,8 @@ def _seeds(comparison: Comparison) -> Table:
         "Over seeds",
         ("network", "seeds", *columns),
         tuple(rows),
-        "Means over seeds in percent (log-loss in nats), with half of the 95 % interval (Student's t).",
+        "Means over seeds in percent (log-loss in nats, likeness as MS score, units in a decision as their number), "
+        "with half of the 95 % interval (Student's t).",
     )
 
 
@@ -102,12 +106,20 @@ def _alike(alike: Alike) -> tuple[str, ...]:
     return tuple(NONE if value is None else f"{value:.3f}" for value in (alike.median, alike.best, alike.chance))
 
 
-def _beside_untrained(names: Names) -> tuple[str, ...]:
+def _with_control(name: str, names: Names, decision: DecisionNames | None) -> Iterator[tuple[str, ...]]:
+    """A row for the network as it was trained, and one with random weights."""
     control, alike = names.untrained, names.alike
     assert control is not None
-    scores = [NONE if value is None else f"{value:.3f}" for value in (alike and alike.median, control.alike)]
-    named = (f"{names.outcomes['named']} of {names.units}", str(control.named))
-    return (*named, str(names.distinct), str(control.distinct), *scores)
+    rows = (
+        ("trained", names.outcomes["named"], names.distinct, alike and alike.median, control.decision and decision),
+        ("random", control.named, control.distinct, control.alike, control.decision),
+    )
+    for weights, named, distinct, score, of_decision in rows:
+        likeness = NONE if score is None else f"{score:.3f}"
+        shares = (NONE,) * 3
+        if of_decision is not None:
+            shares = (percent(of_decision.named), f"{of_decision.distinct:.1f}", percent(of_decision.tautology))
+        yield (name, names.layer, weights, f"{named} of {names.units}", str(distinct), likeness, *shares)
 
 
 def _corrupted(robust: list[tuple[NetworkFigures, Robustness]]) -> Table:

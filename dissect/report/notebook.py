@@ -38,7 +38,8 @@ def comparison_rows(comparison: Comparison) -> list[dict[str, Any]]:
             **{"accuracy": network.accuracy.saved, "layer": network.sparsity.layer},
             **{"density": network.sparsity.density, "effective_density": network.sparsity.effective_density},
             **{"untrained": network.sparsity.untrained, "kept": network.sparsity.kept},
-            **{"milliseconds": network.milliseconds, "parameters": network.parameters},
+            **{"milliseconds": network.milliseconds, "peak_bytes": network.peak_bytes},
+            **{"parameters": network.parameters},
         }
         for network in comparison.networks
     ]

@@ -45,6 +45,7 @@ TERMS: Mapping[str, str] = {
     "Answer kept by them": "How often the answer stays when every other unit is switched off.",
     "Training": "How long the training took.",
     "A picture": "Time for one picture in a batch, the networks in turns.",
+    "Memory": "The most that the tensors of one batch of pictures held at once, the weights aside.",
     "Parameters": "Numbers that were trained.",
     # decisions
     "Enough by themselves": "So many units, the strongest first, give the same answer without all others.",

@@ -106,7 +106,7 @@ def comparison_text(comparison: Comparison) -> str:
     rows: list[tuple[str, ...]] = [
         (
             *("network", "U", "accuracy", "argmax", "drawn once", f"mean of {comparison.samples}", "layer", "density"),
-            *("eff. density", "untrained", "answer kept (all off)", "training", "ms/image", "parameters"),
+            *("eff. density", "untrained", "answer kept (all off)", "training", "ms/image", "MiB", "parameters"),
         )
     ]
     for network in comparison.networks:
@@ -124,6 +124,7 @@ def comparison_text(comparison: Comparison) -> str:
                 f"{percent(sparsity.kept, 1)} ({percent(sparsity.kept_without_any)})",
                 "" if network.training_seconds is None else duration(network.training_seconds),
                 f"{network.milliseconds:.2f}",
+                f"{network.peak_bytes / 2**20:.1f}",
                 f"{network.parameters:,}".replace(",", " "),
             )
         )

@@ -15,7 +15,8 @@ from competition_layers.decision_figures import necessary_units, sufficient_unit
 from competition_layers.metrics import effective_density
 from dissect import compare, open_probe
 from dissect.comparing.comparing import Compared
-from dissect.comparing.decisions import measure_decision
+from dissect.comparing.decisions import measure_decision, named_decisions
+from dissect.comparing.memory import peak_bytes
 from dissect.comparing.untrained import untrained_twin
 from dissect.explaining.picture import network_input
 from dissect.report import comparison_text
@@ -179,9 +180,21 @@ def test_a_name_that_is_the_class_is_counted(folder):
             return vectors
 
     passes = [network_input(model, image) for image in open_probe(folder)]
-    decision = measure_decision(model, passes, LABELS, Described())
+    decision = measure_decision(model, passes, named_decisions(Described(), LABELS))
     same = torch.zeros(16, 3, dtype=torch.bool)
     same[0, 0] = same[2, 0] = same[1, 1] = True
     shares = torch.cat([tautology(votes(model, x), same) for x in passes])
     assert decision.names.tautology == pytest.approx(shares.mean().item(), abs=1e-6)
     assert 0 < decision.names.named <= 1 and decision.names.distinct >= 1
+
+
+def test_memory_is_the_most_that_a_pass_holds_at_once():
+    x = torch.zeros(1000, 256)
+
+    def run():
+        y = x + 1  # one MB
+        z = y + 1  # two
+        del y
+        z + 1  # again two
+
+    assert peak_bytes(run, x.device) == 2 * x.numel() * 4

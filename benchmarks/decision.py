@@ -3,19 +3,20 @@
     python benchmarks/decision.py cifar  [--out DIR] [--depth 20|56] [--seeds 5]
     python benchmarks/decision.py flickr [--out DIR] [--seeds 5]
     python benchmarks/decision.py scenes --demo DIR [--out DIR] [--seeds 5]
+    python benchmarks/decision.py curve  --demo DIR [--out DIR]
     python benchmarks/decision.py table  [--out DIR]
 
 cifar: published ResNets of He et al. (64 pooled features) on the lossy JPEGs of CIFAR-10, which cost them about 10
 points; 20,000 training images, 5,000 held out of train/ for every choice, all 10,000 test images read once. The
 published networks were trained on all of train/, so accuracy on the held-out images is not that on unseen ones.
 flickr: 1,280 features of MobileNetV2 for 493 photos with its 1,000 logits as teacher: a sanity check, no claim.
-scenes: the dense network of a finished `lwta demo --out DIR`; its own training and validation pictures, and 2,000 test
-pictures painted from another seed.
+scenes: the dense network of a finished `lwta demo --out DIR`; its own training pictures, 2,000 to choose by and 2,000
+to test on, each painted from a seed of its own.
+curve: accuracy on the held-out images of CIFAR-10 (ResNet-20) and of the scenes against the number of groups.
 
 Twins, one recipe (AdamW, cosine), paired over seeds: a linear head, the same with few weights a class (L1 with a
 strength chosen on held-out images, then the largest, trained on), ReLU and GELU of the same width, top-k with as many
-active units. "taught": half of the target is the ReLU twin's answer. Every seed is a JSON file: a run that was stopped
-goes on where it was.
+active units. Every seed is a JSON file: a run that was stopped goes on where it was.
 """
 
 import argparse
@@ -35,15 +36,13 @@ from torch import Tensor, nn
 from competition_layers import DecisionHead, DecisionLayer, votes
 from competition_layers.decision_figures import classes_served, necessary_units, sufficient_units, units_for_lead
 from competition_layers.files import write_file
-from training.decision.fitting import Fitting, fit_decisions, logits_of, minimise
+from training.decision.fitting import Fitting, fit_decision, logits_of, minimise
+from training.decision.sweep import sweep, sweep_table
 
 WEIGHTS_A_CLASS = 5  # of the sparse linear head: as many as the decision layer's groups
 PENALTIES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)  # of its absolute weights
-CHOICES = {  # screened with one seed on the held-out images
-    f"{units} / {competitors}, balance {balance:g}": DecisionLayer(units, competitors, balance=balance)
-    for units, competitors in ((80, 16), (160, 32), (320, 64))
-    for balance in (0.1, 1.0)
-}
+LAYER = DecisionLayer(160, 32)  # one setting everywhere; `curve` tells what others do
+CURVE = [DecisionLayer(32 * groups, 32) for groups in (1, 2, 3, 4, 5, 6, 8, 10)]
 
 
 class TopK(nn.Module):
@@ -70,19 +69,9 @@ def dense_head(features: int, classes: int, decision: DecisionLayer, activation:
 def linear_head(features: int, classes: int, decision: DecisionLayer) -> DecisionHead:
     """Without hidden units: the features themselves are the units."""
     head = DecisionHead(features, classes, replace(decision, units=features, competitors=2, balance=0.0))
-    head.decision_units, head.decision = _Itself(features), nn.Identity()
+    head.decision_units, head.decision = nn.Identity(), nn.Identity()
     nn.init.zeros_(head.decision_votes.weight)
     return head
-
-
-class _Itself(nn.Linear):
-    """A linear map that is the identity, and stays so."""
-
-    def __init__(self, features: int):
-        super().__init__(features, features)
-        nn.init.eye_(self.weight)
-        nn.init.zeros_(self.bias)
-        self.requires_grad_(False)
 
 
 def fit_twins(
@@ -124,19 +113,15 @@ def sparse_heads(
 
 
 def fitted(
-    split: Mapping[str, Tensor],
-    classes: int,
-    decisions: Mapping[str, DecisionLayer],
-    fitting: Fitting,
-    penalties: Sequence[float],
+    split: Mapping[str, Tensor], classes: int, fitting: Fitting, penalties: Sequence[float]
 ) -> dict[str, DecisionHead]:
     """Every head by its name, from one seed and on the same batches."""
-    features, first = split["train"].shape[-1], next(iter(decisions.values()))
+    features = split["train"].shape[-1]
     makers: dict[str, Callable[[], DecisionHead]] = {
-        "linear": lambda: linear_head(features, classes, first),
-        f"ReLU, {first.units} units": lambda: dense_head(features, classes, first, nn.ReLU()),
-        f"GELU, {first.units} units": lambda: dense_head(features, classes, first, nn.GELU()),
-        f"top-{first.groups} of {first.units}": lambda: dense_head(features, classes, first, TopK(first.groups)),
+        "linear": lambda: linear_head(features, classes, LAYER),
+        f"ReLU, {LAYER.units} units": lambda: dense_head(features, classes, LAYER, nn.ReLU()),
+        f"GELU, {LAYER.units} units": lambda: dense_head(features, classes, LAYER, nn.GELU()),
+        f"top-{LAYER.groups} of {LAYER.units}": lambda: dense_head(features, classes, LAYER, TopK(LAYER.groups)),
     }
     twins = {}
     for name, make in makers.items():
@@ -144,17 +129,16 @@ def fitted(
         twins[name] = make()
     fit_twins(list(twins.values()), split, fitting)
     sparse = sparse_heads(split, classes, penalties, fitting)
-    x, y, settings = split["train"], split["train_labels"], list(decisions.values())
-    teacher = logits_of(next(head for name, head in twins.items() if name.startswith("ReLU")), x)
-    own: dict[str, DecisionHead] = {}
-    for how, logits in (("", None), (", taught", teacher)):
-        made = fit_decisions(x, y, settings, classes=classes, fitting=fitting, teacher=logits)
-        own |= {name + how: head for name, head in zip(decisions, made, strict=True)}
+    own = fit_decision(split["train"], split["train_labels"], LAYER, classes=classes, fitting=fitting)
     return {
         **twins,
-        **{f"L1 {p:g}, {WEIGHTS_A_CLASS} weights a class": head for p, head in zip(penalties, sparse, strict=True)},
-        **own,
+        **{_l1(penalty): head for penalty, head in zip(penalties, sparse, strict=True)},
+        f"decision layer, {LAYER.units} / {LAYER.competitors}": own,
     }
+
+
+def _l1(penalty: float) -> str:
+    return f"L1 {penalty:g}, {WEIGHTS_A_CLASS} weights a class"
 
 
 @torch.no_grad()
@@ -176,21 +160,29 @@ def figures(head: DecisionHead, features: Tensor, labels: Tensor) -> dict[str, f
 
 
 def run(name: str, split: Mapping[str, Tensor], classes: int, seeds: int, fitting: Fitting, out: Path) -> None:
-    """Choose on `val` with one seed, then every head with every seed on `test`."""
+    """Choose the L1 strength on `val` with one seed, then every head with every seed on `test`."""
     chosen = out / f"{name}-choices.json"
     if not chosen.is_file():
-        heads = fitted(split, classes, CHOICES, fitting, PENALTIES)
+        heads = fitted(split, classes, fitting, PENALTIES)
         _write(chosen, {k: figures(head, split["val"], split["val_labels"]) for k, head in heads.items()})
     screened = json.loads(chosen.read_text())
-    few = [k for k in CHOICES if screened[f"{k}, taught"]["units"] <= 5] or list(CHOICES)
-    best = max(few, key=lambda k: screened[f"{k}, taught"]["accuracy"])
-    penalty = max(PENALTIES, key=lambda p: screened[f"L1 {p:g}, {WEIGHTS_A_CLASS} weights a class"]["accuracy"])
+    penalty = max(PENALTIES, key=lambda p: screened[_l1(p)]["accuracy"])
     for seed in range(seeds):
         path = out / f"{name}-seed{seed}.json"
         if not path.is_file():
-            decisions = {f"decision layer, {best}": CHOICES[best]}
-            heads = fitted(split, classes, decisions, replace(fitting, seed=seed), [penalty])
+            heads = fitted(split, classes, replace(fitting, seed=seed), [penalty])
             _write(path, {k: figures(head, split["test"], split["test_labels"]) for k, head in heads.items()})
+
+
+def curve(name: str, split: Mapping[str, Tensor], fitting: Fitting, out: Path) -> None:
+    """Accuracy on `val` against the number of groups, which is the number of active units; one seed."""
+    path = out / f"curve-{name}.md"
+    if not path.is_file():
+        train, held_out = ((split[k], split[f"{k}_labels"]) for k in ("train", "val"))
+        table = sweep_table(sweep(train, held_out, CURVE, fitting=fitting))
+        with write_file(path) as temporary:
+            temporary.write_text(table)
+    print(f"\n### {name}: accuracy against activity, held-out images\n\n{path.read_text()}")
 
 
 def _write(path: Path, value: object) -> None:
@@ -225,7 +217,7 @@ def tell(name: str, out: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="?", choices=("cifar", "flickr", "scenes", "table"), default="flickr")
+    parser.add_argument("what", nargs="?", choices=("cifar", "flickr", "scenes", "curve", "table"), default="flickr")
     parser.add_argument("--out", type=Path, default=Path("benchmarks-decision"))
     parser.add_argument("--demo", type=Path, default=Path("demo"))
     parser.add_argument("--depth", type=int, choices=(20, 56), default=20)
@@ -237,7 +229,7 @@ def main() -> None:
     out, epochs, seeds = asked.out, asked.epochs, asked.seeds
     if asked.quick:
         out, epochs, seeds = out / "quick", 1, 1
-    if asked.what in ("cifar", "flickr") and not DATA.is_dir():
+    if asked.what in ("cifar", "flickr", "curve") and not DATA.is_dir():
         raise SystemExit(f"Expected real data in {DATA}, which is not there")
     out.mkdir(parents=True, exist_ok=True)
     fitting = Fitting(epochs=epochs)
@@ -248,6 +240,9 @@ def main() -> None:
         run("flickr", flickr_features(), 1000, seeds, replace(fitting, epochs=5 * epochs, batch_size=64, lr=1e-3), out)
     elif asked.what == "scenes":
         run("scenes", scenes_features(asked.demo, out), 10, seeds, replace(fitting, epochs=5 * epochs), out)
+    elif asked.what == "curve":
+        curve("cifar-resnet20", cifar_features(20, out), fitting, out)
+        curve("scenes", scenes_features(asked.demo, out), replace(fitting, epochs=5 * epochs), out)
     for path in sorted(out.glob("*-choices.json")):
         tell(path.name.removesuffix("-choices.json"), out)
     print(f"\n{json.dumps(asdict(fitting))}")

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from competition_layers import DecisionLayer, add_decision, decision_features, load_model
 from competition_layers.files import write_file
-from competition_layers.heads import features_of, take_classifier_out
+from competition_layers.heads import At, features_of, take_classifier_out
 from dissect import open_probe
 from dissect.comparing.measuring import inputs_of
 from pictures.scenes import write_scenes
@@ -69,15 +69,16 @@ def flickr_features() -> dict[str, Tensor]:
 
 
 @torch.inference_mode()
-def scenes_features(demo: Path, out: Path) -> dict[str, Tensor]:
-    """Features of the demo's dense network, computed once."""
-    path = out / "features-scenes.safetensors"
+def scenes_features(demo: Path, out: Path, *, at: At = "pooled") -> dict[str, Tensor]:
+    """Features of the demo's dense network, computed once; `val` are 2,000 pictures of a seed of their own."""
+    path = out / f"features-scenes-{at}.safetensors"
     if path.is_file():
         return load_file(path)
     model = load_model(demo / "dense").eval()
-    add_decision(model, DecisionLayer())
+    add_decision(model, DecisionLayer(at=at))
     tensors = {}
-    folders = {"train": demo / "scenes" / "train", "val": demo / "scenes" / "val", "test": test_scenes(out)}
+    val = write_scenes(out / "val-scenes", splits={"val": 2000}, seed=2) / "val"
+    folders = {"train": demo / "scenes" / "train", "val": val, "test": test_scenes(out)}
     for split, folder in folders.items():
         pictures = open_probe(folder)
         features = [decision_features(model, x).half() for x in inputs_of(model, pictures, 100)]

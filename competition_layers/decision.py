@@ -74,7 +74,9 @@ class DecisionLayer:
 
     @property
     def competition(self) -> Competition:
-        return Competition(temperature=self.temperature, noise_scale=self.noise_scale, inference="argmax")
+        return Competition(
+            temperature=self.temperature, noise_scale=self.noise_scale, estimator="softmax", inference="argmax"
+        )
 
     @property
     def groups(self) -> int:

@@ -25,9 +25,7 @@ def sufficient_units(votes: Votes) -> Int[Tensor, "images"]:
 
     An upper bound of the smallest set, which would need every subset to be tried.
     """
-    ordered, bias = _by_lead(votes), votes.bias
-    kept = torch.cat([torch.zeros_like(ordered[:, :1]), ordered.cumsum(1)], 1) + bias
-    return _first(kept.argmax(-1) == predicted_and_rival(votes)[0][:, None])
+    return _first_number(votes, votes.bias.expand_as(votes.logits), add=True)
 
 
 def necessary_units(votes: Votes) -> Int[Tensor, "images"]:
@@ -35,9 +33,7 @@ def necessary_units(votes: Votes) -> Int[Tensor, "images"]:
 
     An upper bound as well; K + 1 where the prediction stays with every unit off.
     """
-    ordered = _by_lead(votes)
-    left = votes.logits[:, None] - torch.cat([torch.zeros_like(ordered[:, :1]), ordered.cumsum(1)], 1)
-    return _first(left.argmax(-1) != predicted_and_rival(votes)[0][:, None])
+    return _first_number(votes, votes.logits, add=False)
 
 
 @torch.no_grad()
@@ -90,16 +86,24 @@ def tautology(votes: Votes, same: Bool[Tensor, "units classes"]) -> Float[Tensor
     return (lead * same.t()[predicted]).sum(1) / lead.sum(1).clamp_min(torch.finfo(lead.dtype).tiny)
 
 
-def _by_lead(votes: Votes) -> Float[Tensor, "images units classes"]:
-    """The votes of each unit to every class, the largest vote to the lead first, units that won nowhere last."""
-    lead = votes.by_unit(votes.to_lead(*predicted_and_rival(votes)))
+def _first_number(votes: Votes, answer: Float[Tensor, "images classes"], *, add: bool) -> Int[Tensor, "images"]:
+    """The number of units, the largest vote to the lead first, that turn `answer` into the prediction when added, or
+    away from it when taken off; units that won nowhere come last; K + 1 where none do.
+
+    Unit by unit, and no further than the last image needs: all votes of all units at once are images x K x classes.
+    """
+    predicted, rival = predicted_and_rival(votes)
+    lead = votes.by_unit(votes.to_lead(predicted, rival))
     won = votes.by_unit(torch.ones_like(votes.values)) > 0
     order = lead.masked_fill(~won, -torch.inf).argsort(1, descending=True)
-    values = votes.by_unit(votes.values).gather(1, order)
-    return values[..., None] * votes.weights.t()[order]
-
-
-def _first(true: Bool[Tensor, "images numbers"]) -> Int[Tensor, "images"]:
-    """The first number at which it is so; one more than there are where it never is."""
-    never = torch.ones_like(true[:, :1])
-    return torch.cat([true, never], 1).byte().argmax(1)
+    values, units = votes.by_unit(votes.values).gather(1, order), order.shape[1]
+    number = torch.full_like(predicted, units + 1)
+    for n in range(units + 1):
+        if n:
+            change = values[:, n - 1, None] * votes.weights.t()[order[:, n - 1]]
+            answer = answer + change if add else answer - change
+        turned = (answer.argmax(1) == predicted) == add
+        number[turned & (number > n)] = n
+        if n % 8 == 0 and (number <= n).all():
+            break
+    return number

@@ -9,6 +9,9 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 
 from competition_layers import DecisionHead, DecisionLayer, add_decision, balance_loss, create_model, load_model, votes
+from competition_layers.functional import lwta
+from competition_layers.groups import Groups
+from competition_layers.noise import key_of
 from training import Augmentation, Fitting, evaluate, fit_decision, fit_decisions
 from training.decision import store
 from training.decision.fitting import logits_of, moments
@@ -188,6 +191,23 @@ def test_layers_side_by_side_have_each_its_own_loss(places):
     assert torch.allclose(Stack(heads, seed=0).loss(x, target), expected, atol=1e-5)
 
 
+@pytest.mark.parametrize(("scale", "temperature"), [(1.0, 1.0), (0.5, 0.7)])
+def test_layers_side_by_side_learn_as_the_competition_does(scale, temperature):
+    x, target = torch.randn(30, 6), torch.randn(30, 3).softmax(1)
+    options = DecisionLayer(12, 4, noise_scale=scale, temperature=temperature, balance=0.0)
+    head, how = DecisionHead(6, 3, options), {"noise_scale": scale, "temperature": temperature, "estimator": "softmax"}
+    assert head.decision.competition.estimator == "softmax"
+    stack = Stack([head], seed=3)
+    found = torch.autograd.grad(stack.loss(x, target), [stack.weight, head.decision_votes.weight])
+
+    h = head.decision_units(x).view(30, 4, 3)
+    y = lwta(h, Groups(4, channel_dim=1), noise=key_of(3, 0), **how)
+    expected = F.cross_entropy(head.decision_votes(y.flatten(1)), target)
+    of_units, of_votes = torch.autograd.grad(expected, [head.decision_units.weight, head.decision_votes.weight])
+    assert torch.allclose(found[0].flatten(0, 1), of_units, atol=1e-6)
+    assert torch.allclose(found[1], of_votes, atol=1e-6)
+
+
 def test_layers_side_by_side_meet_noise_of_their_own_scale():
     x = torch.randn(200, 6)
     heads = [DecisionHead(6, 3, DecisionLayer(8, 8, noise_scale=scale)) for scale in (0.0, 30.0)]
@@ -252,16 +272,6 @@ def test_a_sweep_tells_accuracy_against_units(tmp_path):
     assert all(0 <= row.accuracy <= 1 and row.deciding_units <= row.active_units for row in rows)
     assert sweep_table(rows).count("\n") == 4
     assert sweep_plot(rows, tmp_path / "sweep.svg").read_text().startswith("<?xml")
-
-
-def test_a_teacher_is_learnt_from():
-    features, labels = clusters()
-    others = (labels + 1) % 3
-    how = Fitting(epochs=40, batch_size=50, lr=1e-2, distillation=1.0)
-    taught = fit_decision(features, labels, DECISION, fitting=how, teacher=9 * F.one_hot(others, 3))
-    assert (logits_of(taught, features).argmax(1) == others).float().mean() > 0.9
-    with pytest.raises(ValueError, match=r"logits for 300 images and 3 classes but got \[300, 2\]"):
-        fit_decision(features, labels, DECISION, teacher=torch.zeros(300, 2))
 
 
 def test_settings_of_a_sweep_are_read_from_a_line():

@@ -23,7 +23,6 @@ class Fitting:
         epochs: passes over the features.
         batch_size, lr, weight_decay, label_smoothing: as ever.
         seed: of the order, the initial weights and the noise.
-        distillation: share of the labels' place that a teacher's answers take, where there is one.
     """
 
     epochs: int = 20
@@ -32,12 +31,10 @@ class Fitting:
     weight_decay: float = 0.01
     label_smoothing: float = 0.0
     seed: int = 0
-    distillation: float = 0.5
 
     def __post_init__(self):
         check_number("epochs", self.epochs, least=1)
         check_number("batch_size", self.batch_size, least=1)
-        check_number("distillation", self.distillation, least=0, most=1)
 
 
 def fit_decision(
@@ -47,7 +44,6 @@ def fit_decision(
     *,
     classes: int | None = None,
     fitting: Fitting = Fitting(),
-    teacher: Tensor | None = None,
 ) -> DecisionHead:
     """A decision layer trained on features, in evaluation mode.
 
@@ -55,14 +51,13 @@ def fit_decision(
         features: pooled [images, features], or with places [images, *places, features] for `at="positions"`.
         labels: a class number an image.
         classes: by default one more than the largest label.
-        teacher: logits of a dense network or head for these images [images, classes], of which the layer learns too.
 
     Raises:
         ValueError: features and labels that do not go together, or features of the wrong number of axes.
 
     `add_decision(backbone, decision, head=...)` puts it behind the backbone that gave the features.
     """
-    return fit_decisions(features, labels, [decision], classes=classes, fitting=fitting, teacher=teacher)[0]
+    return fit_decisions(features, labels, [decision], classes=classes, fitting=fitting)[0]
 
 
 def fit_decisions(
@@ -72,17 +67,12 @@ def fit_decisions(
     *,
     classes: int | None = None,
     fitting: Fitting = Fitting(),
-    teacher: Tensor | None = None,
 ) -> list[DecisionHead]:
     """Several decision layers at once, from the start and on the batches that each would have alone.
 
     Those with as many competitors are computed side by side: a step costs hardly more than one layer's.
     """
     classes = checked_classes(features, labels, classes)
-    if teacher is not None and teacher.shape != (len(labels), classes):
-        raise ValueError(
-            f"Expected a teacher's logits for {len(labels)} images and {classes} classes but got {list(teacher.shape)}"
-        )
     for decision in decisions:
         pooled = features.ndim == 2
         if pooled != (decision.at == "pooled"):
@@ -101,7 +91,8 @@ def fit_decisions(
     stacks = [Stack(group, fitting.seed) for group in alike.values()]
 
     def loss(x: Tensor, batch: Tensor) -> Tensor:
-        target = _target(labels[batch], classes, fitting, None if teacher is None else teacher[batch])
+        target = F.one_hot(labels[batch], classes).float()
+        target = target.lerp(torch.full_like(target, 1 / classes), fitting.label_smoothing)
         return torch.stack([stack.loss(x, target) for stack in stacks]).sum()
 
     mean, std = minimise(loss, [p for stack in stacks for p in stack.parameters()], features, fitting)
@@ -187,13 +178,6 @@ def moments(parts: Sequence[Tensor]) -> tuple[Float[Tensor, "features"], Float[T
     mean = torch.as_tensor(total / count)
     std = (torch.as_tensor(squares / count) - mean.square()).clamp_min(0).sqrt()
     return (mean + shift).float(), torch.where(std > 1e-6, std, 1.0).float()
-
-
-def _target(labels: Tensor, classes: int, fitting: Fitting, teacher: Tensor | None) -> Float[Tensor, "images classes"]:
-    """Shares of classes: the labels, smoothed, and the teacher's answers."""
-    target = F.one_hot(labels, classes).float()
-    target = target.lerp(torch.full_like(target, 1 / classes), fitting.label_smoothing)
-    return target if teacher is None else target.lerp(teacher.float().softmax(1), fitting.distillation)
 
 
 def _batches(size: int, fitting: Fitting) -> Iterator[Tensor]:

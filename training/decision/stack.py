@@ -8,9 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from competition_layers import DecisionHead
-from competition_layers.functional import lwta
-from competition_layers.groups import Groups
-from competition_layers.noise import gumbel_noise, key_of
+from competition_layers.noise import key_of, uniform_noise
 
 
 class Stack(nn.Module):
@@ -32,34 +30,42 @@ class Stack(nn.Module):
         maps = [head.decision_units for head in heads]
         self.weight = nn.Parameter(torch.cat([self._by_competitor(m.weight) for m in maps], 1))
         self.bias = nn.Parameter(torch.cat([self._by_competitor(m.bias) for m in maps], 1))
-        self._noise = self._of_groups([each.noise_scale for each in options])
+        self._scale = self._of_groups([each.noise_scale for each in options]).clamp_min(1e-6)  # 0: argmax
         self._balance = self._of_groups([each.balance / each.groups for each in options])
-        self._noisy, self._balanced = bool(self._noise.any()), bool(self._balance.any())
+        # with noise as Gumbel's and a temperature of 1, who may win and whose gradient passes are one softmax
+        self._one_softmax = self._temperature == 1 and bool((self._scale == 1).all())
 
     def loss(
         self, x: Float[Tensor, "images *places features"], target: Float[Tensor, "images classes"]
     ) -> Float[Tensor, ""]:
         """The sum of every head's cross-entropy to `target`, shares of classes, and its balance times its weight."""
-        logits, h = self(x)
+        logits, chances = self(x)
         loss = -(logits.log_softmax(-1) * target).sum() / len(target)
-        if self._balanced:  # `balance_loss` of every group
-            use = h.softmax(1).mean(0).clamp_min(1e-9) * self._competitors
-            loss = loss - use.log().mean(0) @ self._balance
-        return loss
+        use = chances.mean(0).clamp_min(1e-9) * self._competitors
+        return loss - use.log().mean(0) @ self._balance  # `balance_loss` of every group
 
     def forward(
         self, x: Float[Tensor, "images *places features"]
     ) -> tuple[Float[Tensor, "heads images classes"], Float[Tensor, "rows competitors groups"]]:
-        """Logits in training, with noise, and the pre-activations; rows are images, or images and places."""
+        """Logits in training, with noise, and softmax(h) in every group; rows are images, or images and places.
+
+        The competition of `functional` by the estimator `softmax`, written out since balance meets the same softmax.
+        """
         h = F.linear(x.flatten(0, -2), self.weight.flatten(0, 1), self.bias.flatten()).unflatten(1, self.bias.shape)
-        noise = None
-        if self._noisy:
-            noise = gumbel_noise(h.shape, key_of(self._seed, self._passes), h.device) * self._noise
+        chances = h.softmax(1)
+        soft = chances if self._temperature == 1 else (h / self._temperature).softmax(1)
+        with torch.no_grad():
+            drawn = chances if self._one_softmax else (h / self._scale).softmax(1)
+            uniform = uniform_noise([len(h), 1, h.shape[2]], key_of(self._seed, self._passes), h.device)
             self._passes += 1
-        y = lwta(h, Groups(self._competitors, channel_dim=1), noise=noise, temperature=self._temperature)
+            reached = drawn.cumsum(1).gt_(uniform)  # from the winner on
+            reached[:, -1] = 1.0  # a sum that rounding left below 1
+            straight = reached - soft
+            straight[:, 1:] -= reached[:, :-1]
+        y = h * (soft + straight)
         y = y.unflatten(0, (len(x), -1)).mean(1)  # the mean of votes is the votes of the mean
         parts = y.split(self._groups, -1)
-        return torch.stack([say(part.flatten(1)) for say, part in zip(self.say, parts, strict=True)]), h
+        return torch.stack([say(part.flatten(1)) for say, part in zip(self.say, parts, strict=True)]), chances
 
     @torch.no_grad()
     def write_back(self) -> None:

@@ -1,0 +1,124 @@
+"""What the units of a decision layer are called: does a decision rest on names of the class itself, or on others?
+
+    python benchmarks/decision_names.py --demo DIR [--out DIR]
+
+Layers on the frozen dense network of a demo (DIR of `lwta demo --out DIR`; where there is none, one of 2,000 pictures
+and 4 epochs is made), one seed, trained on its training pictures; named on its probe pictures by the bundled CLIP
+(names hold on the other half), read on 2,000 test pictures of another seed. Tautology: the share of the lead carried
+by units whose name is the predicted class or a near-synonym. Pressures on the votes V: *many classes* adds .3 times
+log(classes) less the entropy of |V_u|; *non-negative* sets votes below 0 to 0 before each step. Every layer is a JSON
+file: a run that was stopped goes on where it was.
+"""
+
+import argparse
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from frozen_features import scenes_features, test_scenes
+from torch import Tensor
+
+from competition_layers import DecisionHead, DecisionLayer, add_decision, load_model
+from competition_layers.files import write_file
+from dissect import DescribeOptions, describe, load_concepts, load_encoder, open_probe
+from dissect.comparing.decisions import measure_decision
+from dissect.comparing.measuring import inputs_of
+from lwta.commands.demo import QUICK, Settings, run_demo
+from training.decision.fitting import Fitting, logits_of, minimise
+from training.decision.stack import Stack
+
+MIDDLE = Settings(train=2000, probe=600, test=400, epochs=4, explained=3)
+ONE_EACH = DecisionLayer(64, 64, at="positions", noise_scale=0.3)  # one winner a place
+LAYERS = {  # the layer, and the pressure on its votes
+    "pooled, 5 groups of 32": (DecisionLayer(160, 32), ""),
+    "pooled, 8 groups of 32": (DecisionLayer(256, 32), ""),
+    "pooled, 5 groups of 32, many classes": (DecisionLayer(160, 32), "many classes"),
+    "pooled, 5 groups of 32, non-negative": (DecisionLayer(160, 32), "non-negative"),
+    "positions, 1 group of 64": (ONE_EACH, ""),
+    "positions, 1 group of 64, non-negative": (ONE_EACH, "non-negative"),
+}
+
+
+def fit_under(
+    decision: DecisionLayer, pressure: str, split: Mapping[str, Tensor], classes: int, fitting: Fitting
+) -> DecisionHead:
+    """A decision layer trained as `fit_decision` trains it, under one pressure on the votes of its units."""
+    torch.manual_seed(fitting.seed)
+    head = DecisionHead(split["train"].shape[-1], classes, decision)
+    stack, weight = Stack([head], fitting.seed), head.decision_votes.weight
+    target = F.one_hot(split["train_labels"], classes).float()
+
+    def loss(x: Tensor, batch: Tensor) -> Tensor:
+        if pressure == "non-negative":
+            weight.data.clamp_(min=0)
+        found = stack.loss(x, target[batch])
+        if pressure == "many classes":
+            share = weight.abs() / weight.abs().sum(0)
+            found = found + 0.3 * (math.log(classes) - torch.special.entr(share).sum(0)).mean()
+        return found
+
+    mean, std = minimise(loss, list(stack.parameters()), split["train"], fitting)
+    stack.write_back()
+    head.decision_features.mean, head.decision_features.std = mean, std
+    return head.eval()
+
+
+def run(demo: Path, out: Path, fitting: Fitting) -> None:
+    """Train, name and read each layer of `LAYERS`."""
+    for i, (key, (decision, pressure)) in enumerate(LAYERS.items()):
+        path = out / f"names-{i}.json"
+        if path.is_file():
+            continue
+        split = scenes_features(demo, out, at=decision.at)
+        head = fit_under(decision, pressure, split, 10, fitting)
+        model = load_model(demo / "dense").eval()
+        add_decision(model, decision, head=head)
+        probe = open_probe(demo / "scenes" / "probe")
+        options = DescribeOptions(layers=["decision"])
+        dissection = describe(
+            model, probe, load_concepts("scenes"), load_encoder("bundled"), path.with_suffix(""), options
+        )
+        pictures = inputs_of(model, open_probe(test_scenes(out)), 100)
+        found = measure_decision(model, pictures, model.lwta.label_names, dissection)
+        right = (logits_of(head, split["test"]).argmax(1) == split["test_labels"]).float().mean().item()
+        with write_file(path) as temporary:
+            temporary.write_text(json.dumps({"layer": key, "accuracy": right, **asdict(found)}, indent=1))
+        print(path.read_text(), flush=True)
+
+
+def tell(out: Path) -> None:
+    print("\n| layer | accuracy | for 90 % | classes a unit serves | dead | deciding units named | names | tautology |")
+    print("|---|" + "---:|" * 7)
+    for path in sorted(out.glob("names-*.json")):
+        f = json.loads(path.read_text())
+        names = f["names"]
+        print(
+            f"| {f['layer']} | {100 * f['accuracy']:.1f} | {f['units_for_lead']:g} | {f['classes_served']:.1f} "
+            f"| {100 * f['dead']:.0f} % | {100 * names['named']:.0f} % | {names['distinct']:.1f} "
+            f"| {100 * names['tautology']:.0f} % |"
+        )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--demo", type=Path, default=Path("demo"))
+    parser.add_argument("--out", type=Path, default=Path("benchmarks-decision"))
+    parser.add_argument("--epochs", type=int, default=24)
+    parser.add_argument("--quick", action="store_true", help="one epoch, in a folder of its own")
+    asked = parser.parse_args()
+    torch.set_num_threads(1)
+    out, epochs = (asked.out / "quick", 1) if asked.quick else (asked.out, asked.epochs)
+    out.mkdir(parents=True, exist_ok=True)
+    demo = out / "demo" if asked.quick else asked.demo
+    if not (demo / "dense").is_dir():
+        run_demo(demo, QUICK if asked.quick else MIDDLE)
+    run(demo, out, Fitting(epochs=epochs))
+    tell(out)
+
+
+if __name__ == "__main__":
+    main()

@@ -48,10 +48,11 @@ def curve_areas(
     Args:
         generator: draws the order instead, one for all images: what the areas are worth.
     """
-    ordered, bias = _by_lead(votes), votes.bias
+    order, bias = _order(votes), votes.bias
     if generator is not None:
-        drawn = torch.randperm(votes.weights.shape[1], generator=generator).to(ordered.device)
-        ordered = votes.by_unit(votes.values)[:, drawn, None] * votes.weights.t()[drawn]
+        drawn = torch.randperm(votes.weights.shape[1], generator=generator)
+        order = drawn.to(order.device).expand_as(order)
+    ordered = votes.by_unit(votes.values).gather(1, order)[..., None] * votes.weights.t()[order]
     taken = torch.cat([torch.zeros_like(ordered[:, :1]), ordered.cumsum(1)], 1)
     predicted = predicted_and_rival(votes)[0][:, None, None].expand(-1, taken.shape[1], 1)
     deleted, inserted = (
@@ -86,16 +87,20 @@ def tautology(votes: Votes, same: Bool[Tensor, "units classes"]) -> Float[Tensor
     return (lead * same.t()[predicted]).sum(1) / lead.sum(1).clamp_min(torch.finfo(lead.dtype).tiny)
 
 
+def _order(votes: Votes) -> Int[Tensor, "images units"]:
+    """The units, the largest vote to the lead first, those that won nowhere last."""
+    lead = votes.by_unit(votes.to_lead(*predicted_and_rival(votes)))
+    won = votes.by_unit(torch.ones_like(votes.values)) > 0
+    return lead.masked_fill(~won, -torch.inf).argsort(1, descending=True)
+
+
 def _first_number(votes: Votes, answer: Float[Tensor, "images classes"], *, add: bool) -> Int[Tensor, "images"]:
     """The number of units, the largest vote to the lead first, that turn `answer` into the prediction when added, or
     away from it when taken off; units that won nowhere come last; K + 1 where none do.
 
     Unit by unit, and no further than the last image needs: all votes of all units at once are images x K x classes.
     """
-    predicted, rival = predicted_and_rival(votes)
-    lead = votes.by_unit(votes.to_lead(predicted, rival))
-    won = votes.by_unit(torch.ones_like(votes.values)) > 0
-    order = lead.masked_fill(~won, -torch.inf).argsort(1, descending=True)
+    predicted, order = predicted_and_rival(votes)[0], _order(votes)
     values, units = votes.by_unit(votes.values).gather(1, order), order.shape[1]
     number = torch.full_like(predicted, units + 1)
     for n in range(units + 1):

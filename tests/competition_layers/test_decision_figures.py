@@ -84,3 +84,23 @@ def test_a_detector_serves_one_class():
 def test_what_its_own_name_decides():
     same = torch.tensor([[True, False], [False, False], [False, False], [False, True]])
     assert torch.allclose(tautology(ONE, same), torch.tensor([5 / 7]))
+
+
+def test_the_smallest_numbers_are_those_of_every_prefix():
+    generator = torch.Generator().manual_seed(0)
+    units = torch.randint(30, (25, 3, 4), generator=generator)
+    values, weights = torch.randn(25, 3, 4, generator=generator), torch.randn(5, 30, generator=generator)
+    bias, one = (
+        torch.randn(5, generator=generator),
+        torch.zeros(25, 30).scatter_add(1, units.flatten(1), values.flatten(1)),
+    )
+    found = Votes(one @ weights.T + bias, bias, units, values, weights, ())
+    for image in range(25):
+        first, second = found.logits[image].topk(2).indices
+        lead = one[image] * (weights[first] - weights[second])
+        won = sorted(set(units[image].flatten().tolist()), key=lambda unit: -lead[unit])
+        added = [bias + weights[:, won[:n]] @ one[image, won[:n]] for n in range(len(won) + 1)]
+        enough = [n for n, logits in enumerate(added) if logits.argmax() == first]
+        needed = [n for n, logits in enumerate(added) if (found.logits[image] + bias - logits).argmax() != first]
+        assert sufficient_units(found)[image] == enough[0]
+        assert necessary_units(found)[image] == (needed[0] if needed else 31)

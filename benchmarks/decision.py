@@ -69,9 +69,19 @@ def dense_head(features: int, classes: int, decision: DecisionLayer, activation:
 def linear_head(features: int, classes: int, decision: DecisionLayer) -> DecisionHead:
     """Without hidden units: the features themselves are the units."""
     head = DecisionHead(features, classes, replace(decision, units=features, competitors=2, balance=0.0))
-    head.decision_units, head.decision = nn.Identity(), nn.Identity()
+    head.decision_units, head.decision = _Itself(features), nn.Identity()
     nn.init.zeros_(head.decision_votes.weight)
     return head
+
+
+class _Itself(nn.Linear):
+    """A linear map that is the identity, and stays so."""
+
+    def __init__(self, features: int):
+        super().__init__(features, features)
+        nn.init.eye_(self.weight)
+        nn.init.zeros_(self.bias)
+        self.requires_grad_(False)
 
 
 def fit_twins(

@@ -1,15 +1,19 @@
 """Describers on real photographs: 1,280 hidden features and 1,000 class units of an ImageNet network, held-out photos.
 
-    python benchmarks/photographs.py [--data DIR] [--units 1280]
+    python benchmarks/photographs.py [--data DIR] [--development] [--units 1280]
 
-493 photos with real CLIP embeddings: names are chosen on one half and judged on the other, by the same encoder (no
-other one is at hand). Of a class unit it is known which of the 1,000 names is right: `right` is that share, from half
-of the photos; from all of them `benchmarks/similarity.py --photographs` prints it.
+493 photos with real CLIP embeddings, judged by the same encoder (no other one is at hand). Photos, features and classes
+are each cut in two by a hash. Choices were made on one half alone: names from half of its photos, judged on the rest
+of it (`--development`). What is printed by default is the other half: names of units that no choice looked at, judged
+on photos that no choice looked at. Of a class unit it is known which of 1,000 names is right: `right` is the share of
+the half's classes whose name comes first, from the half's photos alone.
 """
 
 import argparse
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
 
 import torch
 from class_units import find_data
@@ -17,6 +21,7 @@ from safetensors.torch import load_file
 from similarity import photographs
 from torch import Tensor
 
+from dissect.describers.fitting import first_terms
 from dissect.describers.sparse_fit import sparse_fit
 from dissect.judging.bench import Bench
 from dissect.judging.controls import Labelling
@@ -25,9 +30,8 @@ from dissect.judging.measures import MEASURES
 from dissect.judging.measures.seen import Seen
 from dissect.judging.methods import Field
 from dissect.judging.sanity import sanity
-from dissect.judging.verdicts import verdicts
-from dissect.naming.halves import halve
-from dissect.naming.near_duplicates import block_means
+from dissect.judging.verdicts import mean_interval, verdicts
+from dissect.naming.near_duplicates import near_duplicates
 from dissect.report.verdict_text import verdict_text
 from dissect.similarity import SIMILARITIES
 
@@ -35,46 +39,79 @@ METHODS = ("lwta", "claims", "soft_wpmi", "wpmi", "cosine_cubed")
 TOP = 3
 
 
-def ranked(method: str, values: Tensor, images: Tensor, texts: Tensor) -> Tensor:
+@dataclass(frozen=True)
+class Split:
+    """Which photos choose names, which judge them, which say what a class unit's `right` name is; `units` are shown."""
+
+    choosing: Tensor
+    judging: Tensor
+    right: Tensor
+    units: Tensor
+
+
+def split_of(images: Tensor, units: int, kind: str, *, development: bool) -> Split:
+    """Photos by the hash of the first near-duplicate of each, units by their own."""
+    blocks = near_duplicates(images)
+    firsts = [(blocks == block).nonzero()[0, 0] for block in blocks]
+    reported = torch.tensor([hashed("photo", int(first)) for first in firsts])
+    shown = torch.tensor([hashed(kind, unit) for unit in range(units)]) != development
+    if not development:
+        return Split(~reported, reported, reported, shown)
+    judging = ~reported & torch.tensor([hashed("judging", int(first)) for first in firsts])
+    return Split(~reported & ~judging, judging, ~reported, shown)
+
+
+def hashed(kind: str, number: int) -> bool:
+    """One of two halves, the same on every machine."""
+    return bool(sha256(f"{kind} {number}".encode()).digest()[0] & 1)
+
+
+def ranked(method: str, values: Tensor, images: Tensor, texts: Tensor, *, classes: bool) -> Tensor:
     """Up to three concepts a unit, best first, (units, 3); a fit of fewer terms repeats its last one."""
     if method != "lwta":
         return SIMILARITIES[method](values, images, texts).topk(TOP, dim=1).indices
-    fit = sparse_fit(values, images, texts, terms=TOP)
+    first = first_terms(values, images, texts, classes=classes)
+    fit = sparse_fit(values, images, texts, terms=TOP, first=first)
     terms = (fit.weights > 0).long().cumsum(1).clamp(min=1)
     last = (terms * (fit.weights > 0)).argmax(1, keepdim=True)
     return torch.where(fit.weights > 0, fit.concepts, fit.concepts.gather(1, last))
 
 
-def judged(title: str, values: Tensor, images: Tensor, texts: Tensor, names: Sequence[str], known: bool) -> None:
-    """Prints one layer's table, the time a unit, and of known units how many names are right."""
-    halves = halve(images)
-    held, at = halves.judged(values), halves.judged(images)
-    choosing = halves.choosing
-    means = [block_means(x[choosing], halves.blocks[choosing]).float() for x in (values, images)]
+def judged(title: str, values: Tensor, images: Tensor, texts: Tensor, names: Sequence[str], split: Split) -> None:
+    """Prints one layer's table, the time a unit, and of class units how many names are right."""
+    known, shown = title == "class units", split.units.nonzero()[:, 0]
+    held, at = values[split.judging][:, shown], images[split.judging]
     place = {name: i for i, name in enumerate(names)}
     methods, notes = [], []
     for method in METHODS:
         start = time.perf_counter()
-        best = ranked(method, *means, texts)
-        took = (time.perf_counter() - start) / len(best)
+        best = ranked(method, values[split.choosing], images[split.choosing], texts, classes=known)[shown]
+        took = (time.perf_counter() - start) / values.shape[1]
         methods.append(Labelling(method, tuple(tuple(names[i] for i in row) for row in best.tolist())))
-        right = f", right {float((best[:, 0] == torch.arange(len(best))).double().mean()):.1%}" if known else ""
-        notes.append(f"  {method:14} {1000 * took:6.2f} ms a unit{right}")
+        notes.append(f"  {method:14} {1000 * took:6.2f} ms a unit")
+        if known:
+            found = ranked(method, values[split.right], images[split.right], texts, classes=True)[shown, 0]
+            mean, low, high = mean_interval((found == shown).double())
+            notes[-1] += f", right {mean:.1%} [{low:.1%}, {high:.1%}] from {int(split.right.sum())} photos"
 
     def scored(labels: Sequence[str]) -> Seen:
-        return Seen(held, at @ texts[[place[label] for label in labels]].double().T)
+        return Seen(held, at @ texts[[place[label] for label in labels]].T)
 
-    bench = Bench(title, tuple(range(values.shape[1])), len(held), {"score": scored})
+    bench = Bench(title, tuple(shown.tolist()), len(held), {"score": scored})
     found, leads = verdicts(bench, methods, names)
-    field = Field(title, bench.units, len(bench.units), tuple(methods), {})
+    field = Field(title, bench.units, values.shape[1], tuple(methods), {})
     checks = {name: sanity(MEASURES[name]) for name in ("r", "AUPRC")}
     print(verdict_text(LayerVerdicts(field, len(held), found, leads), checks))
+    for each in found:
+        if each.measure == "r" and not each.control:
+            print(f"  {each.method:14} r {each.mean:.4f} [{each.low:.4f}, {each.high:.4f}]")
     print("\n".join(notes), flush=True)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0], allow_abbrev=False)
     parser.add_argument("--data", help="the folder of shared data (default: ../shared/data, or LWTA_SHARED_DATA)")
+    parser.add_argument("--development", action="store_true", help="the half that choices were made on")
     parser.add_argument("--units", type=int, default=1280, help="so many hidden features, the first")
     parser.add_argument("--quick", action="store_true", help="60 hidden features")
     options = parser.parse_args(argv)
@@ -87,8 +124,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     names = (folder / "imagenet1k.txt").read_text("utf-8").splitlines()
     names = [f"{name} ({i})" if name in names[:i] else name for i, name in enumerate(names)]
     features = load_file(folder / "mobilenetv2.safetensors")["features"].float()[:, :units]
-    judged("hidden features", features, problem.images, problem.texts, names, known=False)
-    judged("class units", problem.activations, problem.images, problem.texts, names, known=True)
+    for title, values in (("hidden features", features), ("class units", problem.activations)):
+        split = split_of(problem.images, values.shape[1], title.split()[0], development=options.development)
+        judged(title, values, problem.images, problem.texts, names, split)
 
 
 if __name__ == "__main__":

@@ -2,8 +2,9 @@
 
 1. The signal of each unit over the whole choosing half; where it competes, less half of its rivals' mean: the name
 must tell which of them wins. 2. A sparse non-negative regression on the scores of all concepts, and of what describers
-before it found: several meanings, with weights. 3. A meaning stays if pictures that carry it raise the unit over
-others: pictures made of it where there is something that makes them, else those of the probe that score highest.
+before it found: several meanings, with weights. The first is the best predictor (`first_terms`). 3. A meaning stays if
+pictures that carry it raise the unit over others: pictures made of it where there is something that makes them, else
+those of the probe that score highest.
 """
 
 from collections.abc import Mapping
@@ -22,10 +23,12 @@ from ..encoders.phrases import with_phrases
 from ..naming.description import Candidate
 from ..naming.near_duplicates import block_means
 from ..naming.permutation_test import standardised
-from ..naming.predictability import TOP_SHARE, prediction_targets
+from ..naming.predictability import TOP_SHARE, best_predictors, prediction_targets
 from ..naming.space import Space
 from ..naming.verifying import describable
+from ..recording.subject import label_names
 from .describer import Probed, Proposals
+from .own_names import ROUNDS, own_names
 from .sparse_fit import SparseFit, raised, sparse_fit
 
 METHOD = "lwta"
@@ -48,7 +51,7 @@ class Fitting:
     @property
     def options(self) -> Mapping[str, Any]:
         made = None if self.text_to_image is None else self.text_to_image.identity
-        return {"terms": TERMS, "rivals": RIVALS, "pictures": made, "counts": [MADE, FEWEST]}
+        return {"terms": TERMS, "rivals": RIVALS, "own": ROUNDS, "pictures": made, "counts": [MADE, FEWEST]}
 
     def propose(self, probed: Probed) -> Proposals:
         """Up to five meanings a unit, in the order in which they came into the fit; `similarity` is the weight."""
@@ -58,7 +61,9 @@ class Fitting:
         blocks = probed.halves.blocks[choosing]
         targets = block_means(prediction_targets(values.values, values.won)[choosing], blocks)
         images = block_means(space.image_embeddings[choosing], blocks)
-        fit = sparse_fit(_beside_rivals(targets, self._groups(probed)), images, space.concept_embeddings, terms=TERMS)
+        signals, phrases = _beside_rivals(targets, self._groups(probed)), space.concept_embeddings
+        first = None if values.won is not None else first_terms(targets, images, phrases, classes=_of_classes(probed))
+        fit = sparse_fit(signals, images, phrases, terms=TERMS, first=first)
         stays = (fit.weights > 0) & describable(values, probed.halves)[0][:, None]
         if self.text_to_image is None:
             stays &= _by_retrieval(targets, images, space, fit)
@@ -102,6 +107,25 @@ class Fitting:
             carry = pictured[:, None] == fit.concepts[:, term]
             raises[:, term] = raised(values, carry) | ~carry.any(0)
         return raises
+
+
+def first_terms(
+    targets: Float[Tensor, "images units"],
+    images: Float[Tensor, "images dim"],
+    phrases: Float[Tensor, "concepts dim"],
+    *,
+    classes: bool,
+) -> Int[Tensor, "units"]:
+    """Of units that do not compete, the concept that most likely predicts each on other images; where a unit is a
+    class, a name of its own. (Competing units are told from their rivals: there the plain best predictor does that.)"""
+    if classes:
+        return own_names(targets, images.to(phrases), phrases)
+    return best_predictors(targets, images, phrases, shrunk=True)
+
+
+def _of_classes(probed: Probed) -> bool:
+    """Whether units are classes: as many as the network names."""
+    return probed.units == len(label_names(probed.reader.model))
 
 
 def _beside_rivals(

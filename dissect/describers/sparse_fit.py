@@ -30,6 +30,7 @@ def sparse_fit(
     concept_embeddings: Float[Tensor, "concepts dim"],
     *,
     terms: int = 5,
+    first: Int[Tensor, "units"] | None = None,
 ) -> SparseFit:
     """Non-negative orthogonal matching pursuit: at each step the concept whose score correlates best with what is left.
 
@@ -37,7 +38,7 @@ def sparse_fit(
 
     All weights are fitted again after each step. A further concept comes in if it explains more of what is left than
     the best of M concepts that mean nothing would: 2 ln M / n of it (the largest of M squared correlations over n
-    images). The first one always comes in: it is the concept that correlates best.
+    images). The first one always comes in: `first`, or the concept that correlates best.
     """
     y = standardised(targets)
     images, units = y.shape
@@ -48,7 +49,8 @@ def sparse_fit(
     chance = 2 * log(max(2, len(concept_embeddings))) / images
     left = y
     for step in range(terms):
-        found = best_predictors(left, image_embeddings, concept_embeddings)
+        given = first if step == 0 else None
+        found = best_predictors(left, image_embeddings, concept_embeddings) if given is None else given
         tried = concepts.clone()
         tried[:, step] = found
         fitted = _weighed(y, image_embeddings, concept_embeddings, tried[:, : step + 1])

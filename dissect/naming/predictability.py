@@ -14,6 +14,7 @@ RESAMPLES = 500
 TOP_SHARE = 0.05  # of the images: those that a unit is said to pick out; also the precision that chance reaches
 _GROUPS = 1024
 _BUDGET = 2**22  # numbers at a time
+_LEAST_KEPT = 0.05  # of a correlation: concepts that follow no unit keep their order
 
 
 def prediction_targets(
@@ -84,8 +85,15 @@ def best_predictors(
     targets: Float[Tensor, "images units"],
     image_embeddings: Float[Tensor, "images dim"],
     concept_embeddings: Float[Tensor, "concepts dim"],
+    *,
+    shrunk: bool = False,
 ) -> Int[Tensor, "units"]:
-    """For each unit the concept whose score correlates most with it; from the embeddings, P is never formed."""
+    """For each unit the concept whose score correlates most with it; from the embeddings, P is never formed.
+
+    `shrunk`: most likely does so on other images too. Over the layer a concept's correlations have a mean square of
+    v + 1 / n, of which 1 / n is chance; each counts v / (v + 1 / n) (empirical Bayes: Efron & Morris 1973). A concept
+    that follows no unit of the layer follows this one by luck.
+    """
     centred = image_embeddings.double() - image_embeddings.double().mean(0)
     products, gram = standardised(targets).T @ centred, centred.T @ centred
     best = torch.full((len(products),), -torch.inf, dtype=torch.float64, device=products.device)
@@ -93,7 +101,11 @@ def best_predictors(
     for piece, chunk in chunks(concept_embeddings, rows=len(products)):
         t = chunk.double()
         length = ((t @ gram) * t).sum(1).clamp(min=1e-12).sqrt()
-        values, indices = ((products @ t.T) / length).max(1)
+        r = (products @ t.T) / length
+        if shrunk:
+            square = r.square().mean(0).clamp(min=1e-12)
+            r *= (1 - 1 / len(targets) / square).clamp(min=_LEAST_KEPT)
+        values, indices = r.max(1)
         where = torch.where(values > best, indices + piece.start, where)
         best = torch.maximum(best, values)
     return where

@@ -44,7 +44,7 @@ def claims(
     whole range counts (`benchmarks/photographs.py`, `benchmarks/similarity.py`). Dividing by all claims is the inverted
     softmax against hubs (Smith et al. 2017, eq. 4).
     """
-    scores = _log_claims(activations, images, concepts, won, sharpness)
+    scores = log_claims(activations, images, concepts, won=won, sharpness=sharpness)
     return _share(scores, has_support(activations, won), prior)[0]
 
 
@@ -56,12 +56,17 @@ def claims_and_prior(
     won: Bool[Tensor, "images units"] | None = None,
 ) -> tuple[Float[Tensor, "units concepts"], Float[Tensor, "concepts"]]:
     """`claims` of a whole layer, and its prior: how much each name is claimed over all units with support."""
-    scores = _log_claims(activations, images, concepts, won, SHARPNESS)
+    scores = log_claims(activations, images, concepts, won=won)
     return _share(scores, has_support(activations, won), None)
 
 
-def _log_claims(
-    activations: Tensor, images: Tensor, concepts: Tensor, won: Tensor | None, sharpness: float
+def log_claims(
+    activations: Float[Tensor, "images units"],
+    images: Float[Tensor, "images dim"],
+    concepts: Float[Tensor, "concepts dim"],
+    *,
+    won: Bool[Tensor, "images units"] | None = None,
+    sharpness: float = SHARPNESS,
 ) -> Float[Tensor, "units concepts"]:
     """log a, the only array of units x concepts: all else works in place, and P is not formed."""
     texts = concepts.float() - concepts.float().mean(0)
@@ -109,16 +114,26 @@ def _spread(centred: Float[Tensor, "images dim"], texts: Float[Tensor, "concepts
     return torch.cat(variances).clamp(min=1e-12).sqrt().float()
 
 
-def _share(log_claims: Tensor, supported: Bool[Tensor, "units"], prior: Tensor | None) -> tuple[Tensor, Tensor]:
+def _share(scores: Tensor, supported: Bool[Tensor, "units"], prior: Tensor | None) -> tuple[Tensor, Tensor]:
     """What is left of each claim when all claims are taken from it, in place; and those."""
-    prior = _demand(log_claims, supported) if prior is None else prior.to(log_claims)
-    log_claims -= prior
-    log_claims[~supported] = 0.0
-    return log_claims, prior
+    prior = demand(scores, supported) if prior is None else prior.to(scores)
+    scores -= prior
+    scores[~supported] = 0.0
+    return scores, prior
 
 
-def _demand(log_claims: Float[Tensor, "units concepts"], supported: Bool[Tensor, "units"]) -> Float[Tensor, "concepts"]:
-    demand = torch.full_like(log_claims[0], FREE)
-    for rows in torch.arange(len(log_claims), device=supported.device)[supported].split(64):
-        demand += log_claims[rows].exp().sum(0)
-    return demand.log()
+def demand(
+    logs: Float[Tensor, "units concepts"], supported: Bool[Tensor, "units"], *, rounds: int = 1
+) -> Float[Tensor, "concepts"]:
+    """log(FREE + sum of all claims on each name); with further `rounds`, what is left is shared out again (Sinkhorn 1967).
+
+    One round is for units that may share a meaning. More drive them apart: right where each has one of its own, wrong
+    for hidden ones (`benchmarks/similarity.py`).
+    """
+    prior = torch.zeros_like(logs[0])
+    for _ in range(rounds):
+        claimed = torch.full_like(prior, FREE)
+        for rows in torch.arange(len(logs), device=supported.device)[supported].split(64):
+            claimed += (logs[rows] - prior).softmax(1).sum(0)
+        prior += claimed.log()
+    return prior

@@ -12,6 +12,7 @@ from dissect.describers.describer import Probed
 from dissect.describers.fitting import Fitting
 from dissect.describers.sparse_fit import raised, sparse_fit
 from dissect.naming.halves import Halves
+from dissect.naming.predictability import best_predictors
 from dissect.naming.space import Space
 from dissect.recording.layer_record import LayerRecord
 from dissect.recording.unit_values import UnitValues
@@ -125,3 +126,28 @@ def test_where_units_compete_the_name_tells_them_from_their_rivals(space):
     assert layer.groups == Groups(4, channel_dim=-1)
     rivals = Fitting().propose(probed(space, values, won=won, model=model))
     assert [of[0].description for of in rivals.candidates] == ["word 1", "word 2", "word 3", "word 4"]
+
+
+def test_classes_get_names_of_their_own_where_correlation_gives_two_the_same(space):
+    """Unit 1 follows word 0 a little more than its own word 1: only as one of the network's classes it is called that."""
+    scores = standard(space.image_embeddings @ space.concept_embeddings.T)
+    values = torch.stack([scores[:, 0], 1.02 * scores[:, 0] + scores[:, 1], scores[:, 2], scores[:, 3]], 1)
+    hidden, classes = nn.Identity(), nn.Identity()
+    classes.label_names = ("a", "b", "c", "d")
+    named = [Fitting().propose(probed(space, values, model=model)).candidates for model in (hidden, classes)]
+    assert [[of[0].description for of in names] for names in named] == [
+        ["word 0", "word 0", "word 2", "word 3"],
+        ["word 0", "word 1", "word 2", "word 3"],
+    ]
+
+
+def test_a_concept_that_follows_no_unit_follows_one_by_luck():
+    """40 units carry one of two concepts weakly among 62 that none carries."""
+    generator = torch.Generator().manual_seed(5)
+    images, concepts = torch.randn(60, 64, generator=generator), torch.eye(64)
+    noise = torch.randn(60, 40, generator=generator)
+    targets = 0.5 * images[:, torch.arange(40) % 2] + noise
+    right = [
+        (best_predictors(targets, images, concepts, shrunk=s) == torch.arange(40) % 2).sum() for s in (True, False)
+    ]
+    assert right[0] >= 38 > 36 > right[1]

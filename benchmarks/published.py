@@ -18,8 +18,8 @@ from pathlib import Path
 import torch
 from class_units import find_data
 from torch import Tensor
-from torch.nn.functional import normalize
 
+from dissect.encoders.sentences import load_sentence_encoder
 from dissect.judging.verdicts import mean_interval
 
 SHUFFLES = 100
@@ -46,21 +46,10 @@ def read(folder: Path) -> dict[str, dict[Unit, str]]:
 
 
 def embed(phrases: Sequence[str]) -> Tensor:
-    """Unit vectors of phrases by all-MiniLM-L6-v2: the mean of its last hidden states over the tokens."""
-    from transformers import AutoModel, AutoTokenizer
-
+    """Unit vectors of phrases by all-MiniLM-L6-v2."""
     spec = importlib.util.find_spec(ENCODER)
     assert spec is not None and spec.submodule_search_locations
-    folder = str(Path(spec.submodule_search_locations[0]) / "model")
-    tokenizer = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-    model = AutoModel.from_pretrained(folder, local_files_only=True).eval()
-    rows = []
-    with torch.no_grad():
-        for at in range(0, len(phrases), 64):
-            x = tokenizer(list(phrases[at : at + 64]), padding=True, truncation=True, return_tensors="pt")
-            mask = x["attention_mask"][..., None]
-            rows.append((model(**x).last_hidden_state * mask).sum(1) / mask.sum(1))
-    return normalize(torch.cat(rows), dim=1)
+    return load_sentence_encoder(str(Path(spec.submodule_search_locations[0]) / "model"))(phrases)
 
 
 def row(name: str, one: Tensor, other: Tensor) -> str:

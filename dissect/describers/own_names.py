@@ -1,6 +1,5 @@
 """Names of units that stand for one thing each, as those of a classifier do: every unit gets one of its own."""
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 

@@ -1,6 +1,6 @@
 """The units of a layer that are judged, and what the judge may look at for their labels."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,6 +17,7 @@ from .measures.seen import Seen, on
 
 Labels = Sequence[str]  # one a judged unit
 Embed = Callable[[Labels], Float[Tensor, "labels dim"]]
+Answers = Callable[[str, Iterable[str]], Mapping[str, Float[Tensor, "pictures units"]]]  # of a layer, to made pictures
 View = Callable[[Labels], Seen]
 
 
@@ -35,12 +36,15 @@ class Evaluator:
 
 @dataclass(frozen=True)
 class Classes:
-    """What is known of a network's classes: the evaluator's embeddings of their names, and for the judged units the
-    effect of each on every class (what its logit loses without the unit), or the class that each unit stands for."""
+    """What is known of a network's classes: their names, embedded by the evaluator, and for the judged units the effect
+    of each on every class (what its logit loses without the unit), or the class that each unit stands for. `sentences`
+    embeds phrases by what knows words alone."""
 
+    labels: tuple[str, ...]
     names: Float[Tensor, "classes dim"]
     effects: Float[Tensor, "classes units"] | None = None
     own: Int[Tensor, "units"] | None = None
+    sentences: Embed | None = None
 
 
 @dataclass(frozen=True)
@@ -61,10 +65,12 @@ def bench_of(
     *,
     truth: Mapping[str, Int[Tensor, "images"]] | None = None,
     classes: Classes | None = None,
+    drawn: Answers | None = None,
 ) -> Bench:
     """These units on the images that chose no name: the judging half, near-duplicates counted once.
 
     Args:
+        drawn: what the layer says on pictures made of labels.
         truth: for each phrase, on which probe images it is true (1), false (0), or nobody can say (-1).
     """
     halves = halve(dissection.image_embeddings(), blocks=dissection.manifest.get("blocks"))
@@ -85,6 +91,8 @@ def bench_of(
         views["truth"] = lambda labels: Seen(
             values, torch.stack([present.get(label, unknown) for label in labels], 1), group
         )
+    if drawn is not None:
+        views["drawn"] = lambda labels: _with_drawn(values, drawn(layer, labels), labels, units)
     if classes is not None:
         views |= _class_views(classes, evaluator.texts)
     return Bench(layer, tuple(units), len(values), views)
@@ -106,6 +114,23 @@ def _presence(truth: Mapping[str, Int[Tensor, "images"]], halves: Halves) -> dic
     return dict(zip(truth, held.unbind(1), strict=True))
 
 
+def _with_drawn(
+    values: Float[Tensor, "held units"], drawn: Mapping[str, Tensor], labels: Labels, units: Sequence[int]
+) -> Seen:
+    """Below the held-out images, which are no pictures of any label, those made of each unit's own: NaN where it has
+    fewer than others, or none."""
+    rows = max((len(drawn[label]) for label in labels if label in drawn), default=0)
+    said = torch.zeros(rows, len(units), dtype=values.dtype)
+    present = torch.full((rows, len(units)), torch.nan, dtype=torch.float64)
+    for i, (label, unit) in enumerate(zip(labels, units, strict=True)):
+        if label in drawn:
+            own = drawn[label][:, unit]
+            said[: len(own), i], present[: len(own), i] = own.to(said), 1.0
+    absent = torch.zeros(len(values), len(units), dtype=torch.float64)
+    unknown = present.isnan().all(0)
+    return Seen(torch.cat([values, said]), torch.cat([absent.masked_fill(unknown, torch.nan), present]))
+
+
 def _class_views(classes: Classes, texts: Embed) -> dict[Reads, View]:
     def alike(labels: Labels) -> Float[Tensor, "classes labels"]:
         return classes.names.double() @ texts(labels).double().T
@@ -116,4 +141,7 @@ def _class_views(classes: Classes, texts: Embed) -> dict[Reads, View]:
     if (own := classes.own) is not None:
         stands_for = torch.nn.functional.one_hot(own, len(classes.names)).T.double()
         views["class"] = lambda labels: Seen(stands_for, alike(labels))
+        if (sentences := classes.sentences) is not None:
+            said = sentences(classes.labels).double()
+            views["sentence"] = lambda labels: Seen(stands_for, said @ sentences(labels).double().T)
     return views

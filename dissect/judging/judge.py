@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..folder.dissection import Dissection
-from .bench import Classes, Evaluator, bench_of
+from .bench import Answers, Classes, Embed, Evaluator, bench_of
 from .methods import Field, field_of
 from .verdicts import Lead, Verdict, verdicts
 
@@ -21,11 +21,15 @@ class Sight:
     Args:
         truth: for each phrase, on which probe images it is true (1), false (0), or nobody can say (-1).
         effects: of a layer's units, what each class's logit loses without them, (classes, units).
+        drawn: of a layer, what its units say on pictures made of labels.
+        sentences: embeds phrases by what knows words alone, for units that stand for classes.
     """
 
     evaluator: Evaluator
     truth: Mapping[str, Int[Tensor, "images"]] | None = None
     effects: Callable[[str, Sequence[int]], Float[Tensor, "classes units"]] | None = None
+    drawn: Answers | None = None
+    sentences: Embed | None = None
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,7 @@ def judge_layer(
     found, leads, images = _of(dissections, methods, sight, seed)
     if untrained:
         check_same({**untrained, "the trained network": next(iter(dissections.values()))}, ("probe",))
-        blind = replace(sight, effects=None)
+        blind = replace(sight, effects=None, drawn=None)
         random, _, _ = _of(untrained, field_of(untrained, layer), blind, seed)
         found = [*found, *(replace(each, control=UNTRAINED) for each in random if not each.control)]
     return LayerVerdicts(methods, images, found, leads)
@@ -94,6 +98,7 @@ def _of(
         sight.evaluator,
         truth=sight.truth,
         classes=_classes(first, methods, sight),
+        drawn=sight.drawn,
     )
     vocabulary = list(dict.fromkeys(name for each in dissections.values() for name in each.concepts))
     return (*verdicts(bench, methods.methods, vocabulary, seed=seed), bench.images)
@@ -110,4 +115,5 @@ def _classes(dissection: Dissection, methods: Field, sight: Sight) -> Classes | 
     stands = about["units"] == len(labels) and not about.get("competes")
     own = embedded.new_tensor(methods.units).long() if stands else None
     effects = None if sight.effects is None else sight.effects(methods.layer, methods.units)
-    return Classes(embedded, effects, own) if stands or effects is not None else None
+    known = stands or effects is not None
+    return Classes(tuple(labels), embedded, effects, own, sight.sentences) if known else None

@@ -4,7 +4,9 @@ Oikarinen et al. (2025, sec. 4): of a unit whose label is exactly right, *missin
 images away, *extra labels* adds as many wrong ones. A measure that rewards right labels falls both times.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import torch
 from jaxtyping import Bool
@@ -32,13 +34,18 @@ class Sanity:
 
 def sanity(measure: Measure, *, images: int = IMAGES, seed: int = 0) -> Sanity | None:
     """Both tests of a measure of images on made units; None for a measure of classes, which no image concerns."""
-    if measure.reads in ("effect", "class"):
+    if measure.reads in ("effect", "class", "sentence"):
         return None
-    falls = [_falls(measure, frequency, images, seed) for frequency in FREQUENCIES]
+    return _smallest_falls(measure.of, images, seed)
+
+
+@cache
+def _smallest_falls(of: Callable[[Seen], Tensor], images: int, seed: int) -> Sanity:
+    falls = [_falls(of, frequency, images, seed) for frequency in FREQUENCIES]
     return Sanity(*(min(column) for column in zip(*falls, strict=True)))
 
 
-def _falls(measure: Measure, frequency: float, images: int, seed: int) -> tuple[float, float]:
+def _falls(of: Callable[[Seen], Tensor], frequency: float, images: int, seed: int) -> tuple[float, float]:
     generator = torch.Generator().manual_seed(seed)
 
     def flipped(chance: float) -> Bool[Tensor, "images units"]:
@@ -49,7 +56,7 @@ def _falls(measure: Measure, frequency: float, images: int, seed: int) -> tuple[
     random = truth[torch.randperm(images, generator=generator)]
 
     def worth(label: Bool[Tensor, "images units"]) -> float:
-        return float(measure.of(Seen(truth.float(), label.float(), group)).nanmean())
+        return float(of(Seen(truth.float(), label.float(), group)).nanmean())
 
     right, nothing = worth(truth), worth(random)
     return (right - worth(narrow)) / (right - nothing), (right - worth(broad)) / (right - nothing)

@@ -18,17 +18,24 @@ _LEAST_KEPT = 0.05  # of a correlation: concepts that follow no unit keep their 
 
 
 def prediction_targets(
-    activations: Float[Tensor, "images units"], won: Bool[Tensor, "images units"] | None
+    activations: Float[Tensor, "images units"],
+    won: Bool[Tensor, "images units"] | None,
+    *,
+    lost: Float[Tensor, "units"] | None = None,
 ) -> Float[Tensor, "images units"]:
-    """What a concept has to predict: the activations, a loser's 0 put below the lowest winner.
-
-    Where a unit's lowest winning value is v < 0 its losses count as 2 v (else as 0): it speaks where it wins, whatever
-    the sign.
-    """
+    """What a concept has to predict: the activations, and what losing counts (`lost`, by default by these images)."""
     if won is None:
         return activations.float()
+    return torch.where(won, activations.float(), worth_of_losing(activations, won) if lost is None else lost)
+
+
+def worth_of_losing(
+    activations: Float[Tensor, "images units"], won: Bool[Tensor, "images units"]
+) -> Float[Tensor, "units"]:
+    """Below the lowest winner: where a unit's lowest winning value is v < 0 its losses count as 2 v (else as 0): it
+    speaks where it wins, whatever the sign."""
     lowest = activations.float().masked_fill(~won, 0.0).amin(0)  # at most 0 where anything was lost
-    return torch.where(won, activations.float(), 2 * lowest.clamp(max=0))
+    return 2 * lowest.clamp(max=0)
 
 
 def correlation(

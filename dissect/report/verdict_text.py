@@ -13,14 +13,19 @@ from ..judging.verdicts import Verdict, by_cell
 def verdict_text(table: LayerVerdicts, sanity: Mapping[str, Sanity | None]) -> str:
     """One layer: a line a method with half of the 95 % interval, and a line for each thing that it must beat."""
     cells = by_cell(table.verdicts)
-    measures = [name for name in MEASURES if any(each.measure == name for each in table.verdicts)]
-    rows: list[tuple[str, ...]] = [("", *measures), ("sanity tests", *(_passes(sanity.get(name)) for name in measures))]
-    for method, control in dict.fromkeys((each.method, each.control) for each in _in_order(table)):
+    measures = measures_of(table)
+    rows: list[tuple[str, ...]] = [("", *measures), ("sanity tests", *(passes(sanity.get(name)) for name in measures))]
+    for method, control in dict.fromkeys((each.method, each.control) for each in in_order(table)):
         found = [cells.get((table.methods.layer, method, control, name)) for name in measures]
         title = f"  {control}" if control else method
-        rows.append((title, *(_number(each, bare=bool(control)) for each in found)))
-    units = ("units", *(_units(cells, table, name) for name in measures))
-    return "\n".join([*map(plain, _head(table)), *aligned([*rows, units], left=(0,)), *map(plain, _leads(table))])
+        rows.append((title, *(number(each, bare=bool(control)) for each in found)))
+    units = ("units", *(units_of(cells, table, name) for name in measures))
+    return "\n".join([plain(heading(table)), *aligned([*rows, units], left=(0,)), *map(plain, lead_lines(table))])
+
+
+def measures_of(table: LayerVerdicts) -> list[str]:
+    """The columns of a table."""
+    return [name for name in MEASURES if any(each.measure == name for each in table.verdicts)]
 
 
 def measures_text(measures: Sequence[str]) -> list[str]:
@@ -29,22 +34,23 @@ def measures_text(measures: Sequence[str]) -> list[str]:
     return [f"  {name:{width}}  {MEASURES[name].about}" for name in measures]
 
 
-def _head(table: LayerVerdicts) -> list[str]:
+def heading(table: LayerVerdicts) -> str:
+    """How many units of the layer are judged, and who left the others out."""
     field = table.methods
     lacking = [f"{count} by {method}" for method, count in field.missing.items() if count]
     alike = len(set(field.missing.values())) == 1
     skipped = f"{next(iter(field.missing.values()))} by each" if alike else ", ".join(lacking)
     held_out = f"{table.images} held-out images" + (f"; not described: {skipped}" if lacking else "")
-    return [f"{field.layer}: {len(field.units)} of {field.of} units, {held_out}"]
+    return f"{field.layer}: {len(field.units)} of {field.of} units, {held_out}"
 
 
-def _in_order(table: LayerVerdicts) -> list[Verdict]:
+def in_order(table: LayerVerdicts) -> list[Verdict]:
     """Method by method, in the order of the first line of each."""
     place = {method: i for i, method in enumerate(dict.fromkeys(each.method for each in table.verdicts))}
     return sorted(table.verdicts, key=lambda each: place[each.method])
 
 
-def _leads(table: LayerVerdicts) -> list[str]:
+def lead_lines(table: LayerVerdicts) -> list[str]:
     """In what the first method is clearly ahead of the others, or behind: the interval of the paired difference."""
     lines = []
     for other in dict.fromkeys(lead.other for lead in table.leads):
@@ -58,12 +64,14 @@ def _leads(table: LayerVerdicts) -> list[str]:
     return lines
 
 
-def _units(cells: Mapping[tuple[str, str, str, str], Verdict], table: LayerVerdicts, measure: str) -> str:
+def units_of(cells: Mapping[tuple[str, str, str, str], Verdict], table: LayerVerdicts, measure: str) -> str:
+    """How many units a measure judges."""
     counts = [v.units for v in cells.values() if v.measure == measure and not v.control]
     return str(max(counts)) if counts else ""
 
 
-def _passes(found: Sanity | None) -> str:
+def passes(found: Sanity | None) -> str:
+    """How a measure stood the sanity tests; "" where they do not concern it."""
     if found is None:
         return ""
     if found.passes:
@@ -71,7 +79,7 @@ def _passes(found: Sanity | None) -> str:
     return "fail missing" if found.missing <= found.extra else "fail extra"
 
 
-def _number(found: Verdict | None, *, bare: bool) -> str:
+def number(found: Verdict | None, *, bare: bool) -> str:
     if found is None or found.mean != found.mean:
         return ""
     return f"{found.mean:.2f}" if bare else f"{found.mean:.2f} ±{(found.high - found.low) / 2:.2f}"

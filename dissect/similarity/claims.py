@@ -125,7 +125,7 @@ def _share(scores: Tensor, supported: Bool[Tensor, "units"], prior: Tensor | Non
 def demand(
     logs: Float[Tensor, "units concepts"], supported: Bool[Tensor, "units"], *, rounds: int = 1
 ) -> Float[Tensor, "concepts"]:
-    """log(FREE + sum of all claims on each name); with further `rounds`, what is left is shared out again (Sinkhorn 1967).
+    """log(FREE + sum of all claims on each name); with more `rounds`, what is left is shared out again (Sinkhorn 1967).
 
     One round is for units that may share a meaning. More drive them apart: right where each has one of its own, wrong
     for hidden ones (`benchmarks/similarity.py`).

@@ -1,5 +1,6 @@
 """`lwta judge`: how good the descriptions of dissections are, and which to believe."""
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,8 @@ def judge(
     images: str | None = None,
     untrained: str | list[str] | None = None,
     effects: bool = False,
+    text_to_image: str | None = None,
+    sentence_encoder: str | None = None,
     model: str | None = None,
     out: Path | None = None,
 ) -> None:
@@ -46,17 +49,21 @@ def judge(
         images: the pictures that were the probe, for --evaluator and --effects.
         untrained: a dissection of the same network with random weights, on the same images; or a list of them.
         effects: switch every unit off, and hold what that does to the classes against its label; needs --images.
-        model: the network, for --effects; by default the one that `lwta describe` was given.
-        out: the tables as a .json or .csv file.
+        text_to_image: what makes pictures of labels, for the measures of CoSy on them: painter (scenes only),
+            found:SOURCE (other pictures than the probe's), or a diffusers model.
+        sentence_encoder: a transformers model that holds labels of class units against their classes, beside the judge.
+        model: the network, for --effects and --text_to_image; by default the one that `lwta describe` was given.
+        out: the tables as a .json or .csv file, or as a page (.html).
     """
     if (evaluator or effects) and images is None:
         raise ValueError("Expected --images, the pictures that were the probe, with --evaluator or --effects")
-    if out is not None and out.suffix not in (".json", ".csv"):
-        raise ValueError(f"Expected --out to end in .json or .csv but got {str(out)!r}")
+    if out is not None and out.suffix not in (".json", ".csv", ".html"):
+        raise ValueError(f"Expected --out to end in .json, .csv or .html but got {str(out)!r}")
     from competition_layers.names import match_names
     from dissect import Dissection, judge_layer
     from dissect.judging.measures import MEASURES
     from dissect.judging.sanity import sanity
+    from dissect.report.verdict_page import render_verdicts
     from dissect.report.verdict_table import write_verdicts
     from dissect.report.verdict_text import measures_text, verdict_text
 
@@ -65,13 +72,14 @@ def judge(
         {name: Dissection.open(folder) for name, folder in zip(short_names(some), some, strict=True)}
         for some in (dissections, random_ones)
     )
-    asked = Asked(truth, evaluator, images, effects, model)
+    asked = Asked(truth, evaluator, images, effects, text_to_image, sentence_encoder, model)
     print("\n".join(outcome_table(opened)))
-    tables = []
+    tables, judges = [], []
     passed: dict[str, Any] = {}
     for together in by_network(opened):
         sight = sight_of(together, blind, asked)
-        print(f"\nJudged by {plain(_who(sight))}")
+        judges.append(_who(sight))
+        print(f"\nJudged by {plain(judges[-1])}")
         known = next(iter(together.values())).layers
         for layer in match_names(layers, known, what="layer") if layers else known:
             random = {name: each for name, each in blind.items() if layer in each.layers}
@@ -81,9 +89,14 @@ def judge(
             print(verdict_text(table, passed))
             tables.append((", ".join(together), table))
     print("\n".join([*measures_text([name for name in MEASURES if name in passed]), *FOOT]))
-    if out is not None:
+    if out is None:
+        return
+    if out.suffix == ".html":
+        made = {"Judged by": "; ".join(dict.fromkeys(judges))}
+        render_verdicts(out, tables, passed, made=made, pages=pages_beside(out, opened))
+    else:
         write_verdicts(out, tables, passed)
-        print(f"The tables are in {plain(out)}")
+    print(f"The tables are in {plain(out)}")
 
 
 @dataclass(frozen=True)
@@ -94,6 +107,8 @@ class Asked:
     evaluator: str | None
     images: str | None
     effects: bool
+    text_to_image: str | None
+    sentence_encoder: str | None
     model: str | None
 
 
@@ -108,6 +123,13 @@ def outcome_table(opened: "Mapping[str, Dissection]") -> list[str]:
     return aligned(rows, left=(0, 1))
 
 
+def pages_beside(out: Path, opened: "Mapping[str, Dissection]") -> dict[str, str]:
+    """The judge's page and the pages of the dissections' units that have been written, relative to it."""
+    units = {name: each.layout.units_page for name, each in opened.items()}
+    found = {f"Units of {name}": os.path.relpath(page, out.parent) for name, page in units.items() if page.is_file()}
+    return {"Descriptions judged": out.name, **found}
+
+
 def by_network(opened: "Mapping[str, Dissection]") -> "list[dict[str, Dissection]]":
     """The dissections that can be set against one another: of the same network on the same images."""
     found: dict[tuple[str, str], dict[str, Dissection]] = {}
@@ -119,11 +141,17 @@ def by_network(opened: "Mapping[str, Dissection]") -> "list[dict[str, Dissection
 
 def sight_of(together: "Mapping[str, Dissection]", blind: "Mapping[str, Dissection]", asked: Asked) -> "Sight":
     """What the judge looks at for these dissections."""
-    from dissect import load_encoder, open_probe
+    from dissect import ConceptSet, load_encoder, open_probe
+    from dissect.backends.answers import AnswerStore
+    from dissect.backends.loading import Backends
+    from dissect.encoders.sentences import load_sentence_encoder
     from dissect.folder.sources import read_encoder
+    from dissect.judging.drawn import DrawnPictures
     from dissect.judging.effects import class_effects
     from dissect.judging.evaluators import other_evaluator, own_evaluator
     from dissect.judging.judge import Sight
+    from dissect.recording.layer_reader import LayerReader
+    from dissect.recording.subject import default_transform
 
     from ..scene_truth import scene_truth
 
@@ -141,15 +169,26 @@ def sight_of(together: "Mapping[str, Dissection]", blind: "Mapping[str, Dissecti
     if asked.truth is not None:
         phrases = {name for each in every for name in each.space().names}
         truth = scene_truth(asked.truth, first.images, sorted(phrases))
-    effects = None
-    if asked.effects:
-        assert probe is not None
+    effects = drawn = None
+    if asked.effects or asked.text_to_image:
         _, network = open_dissected(first.folder, asked.model)
+    if asked.effects:
 
         def effects(layer: str, units: Sequence[int]) -> Any:
+            assert probe is not None
             return class_effects(network, probe, layer, units, width=first.units(layer))
 
-    return Sight(evaluator, truth, effects)
+    if asked.text_to_image:
+        encoder = load_encoder(asked.evaluator or "bundled")
+        words = ConceptSet(first.concepts, source="the dissection")
+        backends = Backends("", "", asked.text_to_image, AnswerStore(first.layout.answers), encoder, words, open_probe)
+        drawn = DrawnPictures(
+            backends.load_text_to_image(),
+            lambda layer: LayerReader(network, layer, first.summary(layer), default_transform(network)),
+            lambda layer: first.record(layer).unit_values(first.summary(layer)),
+        ).answers
+    sentences = None if asked.sentence_encoder is None else load_sentence_encoder(asked.sentence_encoder)
+    return Sight(evaluator, truth, effects, drawn, sentences)
 
 
 def _who(sight: "Sight") -> str:

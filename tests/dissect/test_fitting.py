@@ -129,7 +129,7 @@ def test_where_units_compete_the_name_tells_them_from_their_rivals(space):
 
 
 def test_classes_get_names_of_their_own_where_correlation_gives_two_the_same(space):
-    """Unit 1 follows word 0 a little more than its own word 1: only as one of the network's classes it is called that."""
+    """Unit 1 follows word 0 a little more than its own word 1: as one of the network's classes it is called that."""
     scores = standard(space.image_embeddings @ space.concept_embeddings.T)
     values = torch.stack([scores[:, 0], 1.02 * scores[:, 0] + scores[:, 1], scores[:, 2], scores[:, 3]], 1)
     hidden, classes = nn.Identity(), nn.Identity()

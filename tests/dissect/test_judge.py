@@ -22,10 +22,15 @@ from dissect import (
     open_probe,
     score_units,
 )
+from dissect.judging.bench import Classes, bench_of
+from dissect.judging.drawn import DrawnPictures
 from dissect.judging.effects import class_effects
 from dissect.judging.evaluators import own_evaluator
+from dissect.judging.measures import MEASURES
 from dissect.judging.truth import agreement, overlap
 from dissect.judging.verdicts import by_cell
+from dissect.naming.predictability import prediction_targets, worth_of_losing
+from dissect.recording.unit_values import UnitValues
 
 CONCEPTS = ConceptSet(("boat", "palm", "sun", "rock", "kite", "tent"), source="words")
 PLANTED, UNITS = 4, 24
@@ -194,3 +199,51 @@ def test_a_unit_that_one_method_does_not_describe_is_judged_for_none(dissection)
     assert table.methods.missing == {"ours": 0, "theirs": 1}
     leads = {lead.measure: lead for lead in table.leads}
     assert leads["r"].mean == leads["r"].low == leads["r"].high == 0  # the same labels
+
+
+class Numbers:
+    """A phrase is drawn as its place among the concepts, but for "kite", of which nothing is made."""
+
+    identity = "numbers"
+
+    def draw(self, phrase, count):
+        return [] if phrase == "kite" else [CONCEPTS.names.index(phrase)] * 3
+
+
+class Answering:
+    """On picture number n unit n alone says something."""
+
+    def values(self, pictures):
+        return UnitValues(torch.nn.functional.one_hot(torch.tensor(pictures), UNITS).float() * 100)
+
+
+def test_pictures_made_of_a_right_label_raise_its_unit_and_those_of_another_do_not(dissection):
+    record = dissection.record("1")
+    drawn = DrawnPictures(Numbers(), lambda layer: Answering(), lambda layer: record.unit_values("mean"))
+    bench = bench_of(dissection, "1", (0, 1, 2), own_evaluator([dissection]), drawn=drawn.answers)
+    labels = ("boat", "sun", "kite")  # right, another unit's, one that nothing is made of
+    auc, mad = (MEASURES[name].of(bench.views["drawn"](labels)) for name in ("drawn AUC", "drawn MAD"))
+    silent = float((bench.views["drawn"](labels).values[: bench.images, 1] > 0).double().mean())
+    assert auc[:2].tolist() == pytest.approx([1.0, (1 - silent) / 2], abs=1e-6) and auc[2].isnan()
+    assert mad[0] > 0 > mad[1] and mad[2].isnan()
+
+
+def test_a_loser_on_a_made_picture_counts_as_on_the_probe():
+    values, won = torch.tensor([[-2.0], [3.0], [0.0]]), torch.tensor([[True], [True], [False]])
+    lost = worth_of_losing(values, won)
+    assert prediction_targets(values, won)[2] == lost == -4.0
+    assert prediction_targets(torch.tensor([[7.0], [0.0]]), torch.tensor([[True], [False]]), lost=lost)[1] == -4.0
+
+
+def test_words_are_held_against_classes_by_what_knows_words(dissection):
+    """Four classes, a unit each: a right label has cosine 1 with its class, whatever the picture encoder says."""
+    axes = {name: torch.eye(8)[i] for i, name in enumerate(CONCEPTS.names)}
+
+    def sentences(labels):
+        return torch.stack([axes[label] for label in labels])
+
+    labels = CONCEPTS.names[:4]
+    classes = Classes(labels, torch.eye(4, 48), own=torch.arange(4), sentences=sentences)
+    bench = bench_of(dissection, "1", range(4), own_evaluator([dissection]), classes=classes)
+    said = ("boat", "sun", "sun", "kite")
+    assert MEASURES["sentence"].of(bench.views["sentence"](said)).tolist() == [1.0, 0.0, 1.0, 0.0]

@@ -103,6 +103,15 @@ def test_judge_prints_a_table_a_layer_and_says_what_it_means(place, tmp_path, ca
 
 
 @pytest.mark.slow
+def test_judge_writes_a_page_that_fetches_nothing(place, tmp_path):
+    page = tmp_path / "judged.html"
+    judge.main([str(place / "names"), "--text_to_image", "painter", "--out", str(page)])
+    text = page.read_text()
+    assert "Which descriptions to believe" in text and "drawn AUC" in text and "sanity tests" in text
+    assert "default-src 'none'" in text and 'src="http' not in text
+
+
+@pytest.mark.slow
 def test_two_methods_are_judged_on_the_same_units_beside_random_weights(place, tmp_path, capsys):
     scenes, model = place / "scenes", create_model("resnet10t", competitors=4, num_classes=10, image_size=32)
     options = DescribeOptions(naming=Naming("wpmi"))
@@ -119,7 +128,7 @@ def test_what_judge_cannot_do_is_refused_before_it_works(place, tmp_path):
     folder = str(place / "names")
     with pytest.raises(ValueError, match="Expected --images, the pictures that were the probe"):
         judge.main([folder, "--effects"])
-    with pytest.raises(ValueError, match=r"Expected --out to end in .json or .csv but got 'table.txt'"):
+    with pytest.raises(ValueError, match=r"Expected --out to end in .json, .csv or .html but got 'table.txt'"):
         judge.main([folder, "--out", "table.txt"])
     pictures = write_scenes(tmp_path / "scenes", splits={"val": 12}, size=64, processes=1, progress=False) / "val"
     with pytest.raises(ValueError, match=r"Expected the 40 images of the dissection but .* has no"):

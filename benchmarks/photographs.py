@@ -13,12 +13,11 @@ import argparse
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 
 import torch
 from class_units import find_data
 from safetensors.torch import load_file
-from similarity import photographs
+from similarity import hashed, photographs, reported_photos
 from torch import Tensor
 
 from dissect.describers.fitting import first_terms
@@ -31,7 +30,6 @@ from dissect.judging.measures.seen import Seen
 from dissect.judging.methods import Field
 from dissect.judging.sanity import sanity
 from dissect.judging.verdicts import mean_interval, verdicts
-from dissect.naming.near_duplicates import near_duplicates
 from dissect.report.verdict_text import verdict_text
 from dissect.similarity import SIMILARITIES
 
@@ -50,20 +48,13 @@ class Split:
 
 
 def split_of(images: Tensor, units: int, kind: str, *, development: bool) -> Split:
-    """Photos by the hash of the first near-duplicate of each, units by their own."""
-    blocks = near_duplicates(images)
-    firsts = [(blocks == block).nonzero()[0, 0] for block in blocks]
-    reported = torch.tensor([hashed("photo", int(first)) for first in firsts])
+    """Photos and units by their hashes; of the photos of choices half choose names and half judge them."""
+    reported = reported_photos(images)
     shown = torch.tensor([hashed(kind, unit) for unit in range(units)]) != development
     if not development:
         return Split(~reported, reported, reported, shown)
-    judging = ~reported & torch.tensor([hashed("judging", int(first)) for first in firsts])
+    judging = ~reported & torch.tensor([hashed("judging", photo) for photo in range(len(images))])
     return Split(~reported & ~judging, judging, ~reported, shown)
-
-
-def hashed(kind: str, number: int) -> bool:
-    """One of two halves, the same on every machine."""
-    return bool(sha256(f"{kind} {number}".encode()).digest()[0] & 1)
 
 
 def ranked(method: str, values: Tensor, images: Tensor, texts: Tensor, *, classes: bool) -> Tensor:

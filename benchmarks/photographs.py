@@ -7,19 +7,25 @@ are each cut in two by a hash. Choices were made on one half alone: names from h
 of it (`--development`). What is printed by default is the other half: names of units that no choice looked at, judged
 on photos that no choice looked at. Of a class unit it is known which of 1,000 names is right: `right` is the share of
 the half's classes whose name comes first, from the half's photos alone.
+
+`--cifar`: the 64 features of a CIFAR-10 ResNet-20 with published weights, 1,203 LVIS names, images 0 to 249 choose, 250
+to 499 judge; nothing was chosen on them.
 """
 
 import argparse
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
-from class_units import find_data
+from class_units import SmallResNet, find_data, to_input
 from safetensors.torch import load_file
 from similarity import hashed, photographs, reported_photos
 from torch import Tensor
+from torch.nn.functional import normalize
 
+from dissect import open_probe, record_activations
 from dissect.describers.fitting import first_terms
 from dissect.describers.sparse_fit import sparse_fit
 from dissect.judging.bench import Bench
@@ -99,16 +105,34 @@ def judged(title: str, values: Tensor, images: Tensor, texts: Tensor, names: Seq
     print("\n".join(notes), flush=True)
 
 
+def cifar_features(data: Path) -> None:
+    """The features before the classifier of the ResNet-20, by all methods."""
+    source = data / "cifar10-clip" / "cifar10_test500_vit_b_32.safetensors"
+    model = SmallResNet(3)
+    model.load_state_dict(load_file(data / "cifar10-resnets" / "resnet20.safetensors"))
+    record = record_activations(model.eval(), open_probe(source), "layer3", summaries=["mean"], transform=to_input)
+    images, texts = load_file(source)["embeddings"], load_file(data / "clip-text" / "lvis1203.safetensors")
+    names = (data / "clip-text" / "lvis1203.txt").read_text("utf-8").splitlines()
+    values, first = record["layer3"].summaries["mean"], torch.arange(len(images)) < 250
+    split = Split(first, ~first, ~first, torch.ones(values.shape[1], dtype=torch.bool))
+    known = [normalize(next(iter(x.values())).float(), dim=1) for x in ({"": images}, texts)]
+    judged("features of CIFAR-10", values, *known, names, split)
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0], allow_abbrev=False)
     parser.add_argument("--data", help="the folder of shared data (default: ../shared/data, or LWTA_SHARED_DATA)")
     parser.add_argument("--development", action="store_true", help="the half that choices were made on")
+    parser.add_argument("--cifar", action="store_true", help="features of a ResNet-20 on CIFAR-10 instead")
     parser.add_argument("--units", type=int, default=1280, help="so many hidden features, the first")
     parser.add_argument("--quick", action="store_true", help="60 hidden features")
     options = parser.parse_args(argv)
     data = find_data(options.data)
     if not data.is_dir():
         print(f"no data in {data}: nothing to do")
+        return
+    if options.cifar:
+        cifar_features(data)
         return
     problem, folder = photographs(data), data / "flickr8k-dev"
     units = 60 if options.quick else options.units

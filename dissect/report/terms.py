@@ -55,7 +55,31 @@ TERMS: Mapping[str, str] = {
     "Of the deciding units named": "Of the units that make 90 % of the lead, how many have a name.",
     "Distinct names": "How many different names there are.",
     "Of the lead by units named after the class": "These decide, and explain nothing: “a goldfish, because goldfish”.",
+    # probabilities
+    "Log-loss": "Mean negative logarithm of the probability of the true class: 0 is perfect, guessing among n classes "
+    "the logarithm of n.",
+    "Calibration error": "How far confidence is from accuracy: the mean gap over 15 bins of confidence.",
+    "Temperature": "What the scores are divided by, fitted on the other half of the pictures; above 1 the network was "
+    "too sure.",
+    "Log-loss, scaled": "The same with scores divided by the temperature.",
+    "Calibration error, scaled": "The same with scores divided by the temperature.",
+    "The same, scaled": "Calibration error with scores divided by the temperature.",
+    # robustness, seeds
+    "Corruption": "How the pictures were spoiled, from the weakest to the strongest of five strengths.",
+    "Winners drawn": "Attacked and answered with winners drawn at random, averaged over draws.",
+    "Seeds": "How many networks of this kind were trained, from different beginnings.",
+    "Accuracy, corrupted": "The mean over all corruptions and strengths.",
+    "Accuracy, attacked": "On pictures changed on purpose, by at most a few levels of 255.",
+    "Enough alone": "So many units, the strongest first, give the same answer without all others.",
+    "Change it": "So many units, the strongest first, change the answer when they are switched off.",
+    "Likeness": "How alike the pictures are that a unit answers to (the MS score), of the median unit.",
     # names
+    "Median unit": "The MS score that half of the units exceed; 1 is a unit whose pictures are all the same.",
+    "Best unit": "The highest MS score.",
+    "A unit that answers to all": "The MS score of a unit that answers to every picture alike: chance.",
+    "Median unit's likeness": "How alike the pictures are that the median unit answers to (the MS score).",
+    "Weights": "As trained, or drawn at random: what pictures and architecture give by themselves.",
+    "Their distinct names": "How many different names the deciding units of a picture have.",
     "Named": "Units whose name predicts them on pictures that did not choose it.",
     "named": "Have a name.",
     "weak": "Their best word predicts them, but less closely than was asked for.",

@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from dataclasses import replace
 from itertools import pairwise
 
@@ -262,6 +263,8 @@ def test_everything_measured_stands_on_the_page_and_in_its_record(images, few_co
     record = json.loads(page.with_suffix(".json").read_text("utf-8"))
     for title in ("How far its probabilities can be believed", "Right answers on corrupted pictures", "under attack"):
         assert title in said and title in page.read_text("utf-8")
+    headers = re.findall(r'<th scope="col">(.*?)</th>', page.read_text("utf-8"))
+    assert {header for header in headers if 'class="term"' not in header} == {"Network", "sparse", "dense"}
     for finding in comparison.findings:
         assert finding in said
     assert f"{sparse.calibration.nll:.3f}" in page.read_text("utf-8")

@@ -31,7 +31,7 @@ from torch import Tensor
 from .competition import Estimator
 from .groups import Groups, along, grouped
 from .noise import Key, exponential_noise, uniform_noise
-from .private_torch import in_forward_mode, softmax_backward
+from .private_torch import in_forward_mode, is_under_vmap, softmax_backward
 
 
 def lwta(
@@ -89,9 +89,7 @@ def winners(
     >>> winners(torch.tensor([1.0, -3.0, 2.0, -4.0]), Groups(2, channel_dim=0))
     tensor([1, 0], dtype=torch.uint8)
     """
-    z, axis = grouped(h, groups)
-    noise = draw_noise(h, groups, noise, estimator=estimator)
-    return _ranked(z, axis, noise, noise_scale, estimator)[1]
+    return _ranked(h, groups, noise, noise_scale, estimator)[1]
 
 
 def competition_kl(h: Float[Tensor, "*shape"], groups: Groups) -> Float[Tensor, ""]:
@@ -142,7 +140,7 @@ class _Competition(torch.autograd.Function):
     @staticmethod
     def forward(h, noise, groups, scale, temperature, estimator):
         z, axis = grouped(h, groups)
-        behind, index = _ranked(z, axis, draw_noise(h, groups, noise, estimator=estimator), scale, estimator)
+        behind, index = _ranked(h, groups, noise, scale, estimator)
         if estimator == "relaxed":
             y = _soft_values(z, axis, _soft(h, groups, noise, scale, temperature, estimator), index)
         else:
@@ -172,10 +170,11 @@ class _Competition(torch.autograd.Function):
             grad = soft * (products - (products * soft).sum(axis, keepdim=True)) / temperature
             passed = soft if estimator == "relaxed" else _is_winner(index, axis, soft)
             return (grad + grad_y * passed).reshape(h.shape).to(h.dtype), *_NO_GRADIENT
-        grad = softmax_backward(products.nan_to_num_(0.0, 0.0, 0.0), soft, axis)
+        products.nan_to_num_(0.0, 0.0, 0.0)
+        grad = softmax_backward(products, soft, axis, out=products if _in_place(products, soft) else None)
         if temperature != 1:
             grad.div_(temperature)
-        passed = soft if estimator == "relaxed" else _is_winner(index, axis, products, out=products)
+        passed = soft if estimator == "relaxed" else _is_winner(index, axis, soft, out=soft)
         return grad.addcmul_(grad_y, passed).reshape(h.shape).to(h.dtype), *_NO_GRADIENT
 
 
@@ -191,7 +190,7 @@ def _in_plain_operations(h, noise, groups, scale, temperature, estimator) -> tup
         )
     z, axis = grouped(h, groups)
     noise = draw_noise(h, groups, noise, estimator=estimator)
-    behind, index = _ranked(z.detach(), axis, noise, scale, estimator)
+    behind, index = _ranked(h.detach(), groups, noise, scale, estimator)
     if estimator == "relaxed":
         y = _soft_values(z, axis, _soft(h, groups, noise, scale, temperature, estimator), index)
     else:
@@ -202,11 +201,21 @@ def _in_plain_operations(h, noise, groups, scale, temperature, estimator) -> tup
 _NOISY_LOGITS = ("gumbel", "relaxed")  # estimators whose gradient meets the noise again
 
 
-def _logits(z: Tensor, noise: Tensor | None, scale: float, estimator: Estimator) -> Tensor:
-    """l of the formula, grouped as `z` is."""
+def _logits(h: Tensor, groups: Groups, noise: Tensor | None, scale: float, estimator: Estimator) -> Tensor:
+    """l of the formula, grouped; without noise a view of `h`."""
+    z, _ = grouped(h, groups)
     if noise is None or estimator not in _NOISY_LOGITS:
         return z
-    return torch.add(z, noise.reshape(z.shape), alpha=scale)
+    if noise.is_floating_point():
+        return torch.add(z, noise.reshape(z.shape), alpha=scale)
+    log_time = _arrivals(h, groups, noise).log_()
+    out = log_time if z.itemsize <= 4 and _in_place(z, log_time) else None
+    return torch.sub(z, log_time, alpha=scale, out=out)
+
+
+def _in_place(*tensors: Tensor) -> bool:
+    """Whether results may be written into fresh `tensors`: not where torch records or maps what is done with them."""
+    return not (torch.is_grad_enabled() or torch.compiler.is_compiling() or any(map(is_under_vmap, tensors)))
 
 
 def _soft(
@@ -221,7 +230,7 @@ def _soft(
     if not drawn and scale == temperature and not torch.is_grad_enabled():  # in place, and no logarithm of the times
         rate = (z - z.amax(axis, keepdim=True)).to(wide).div_(temperature).exp_().div_(_arrivals(h, groups, noise))
         return rate.div_(rate.sum(axis, keepdim=True))
-    logits = _logits(z, draw_noise(h, groups, noise), scale, estimator).to(wide)
+    logits = _logits(h, groups, noise, scale, estimator).to(wide)
     return (logits if temperature == 1 else logits / temperature).softmax(axis)
 
 
@@ -238,7 +247,7 @@ def _arrivals(h: Tensor, groups: Groups, key: Key) -> Tensor:
     return torch.stack([v, 1 - v], axis)
 
 
-def _ranked(z: Tensor, axis: int, noise: Tensor | None, scale: float, estimator: Estimator) -> tuple[Tensor, Tensor]:
+def _ranked(h: Tensor, groups: Groups, noise: Tensor | None, scale: float, estimator: Estimator) -> tuple[Tensor, Tensor]:
     """How far each unit along `axis` is behind the winner, -1/2 for the winner and at least 1/2 for the others; and the
     winners as uint8 indices without that axis. A group that holds a NaN has the index U, and nobody in it is behind.
 
@@ -246,15 +255,18 @@ def _ranked(z: Tensor, axis: int, noise: Tensor | None, scale: float, estimator:
     `argmax` over a strided axis and everything that meets booleans are five to ten times slower on CPU. In place, since
     a fresh tensor of K units costs more than all that is computed on it.
     """
-    competitors = z.shape[axis]
+    z, axis = grouped(h, groups)
+    competitors = groups.competitors
     if estimator == "softmax" and noise is not None and scale > 0:
+        noise = draw_noise(h, groups, noise, estimator=estimator)
         index = _inverse_cdf((z.float() / scale).softmax(axis), noise, axis)
         apart, right = ((t.unsqueeze(axis).to(z.dtype)) for t in (index, competitors - index))
         number = along(torch.arange(competitors, dtype=z.dtype, device=z.device), axis, z.ndim)
         return (number - apart).abs_().mul_(right).sub_(0.5), index
-    logits = _logits(z, noise, scale, estimator)
+    logits = _logits(h, groups, noise, scale, estimator)
     rank = along(torch.arange(-competitors, 0, dtype=logits.dtype, device=z.device), axis, z.ndim)
-    ranked = (logits.clone() if logits is z else logits).eq_(logits.amax(axis, keepdim=True)).mul_(rank)
+    fresh = noise is not None and estimator in _NOISY_LOGITS
+    ranked = (logits if fresh else logits.clone()).eq_(logits.amax(axis, keepdim=True)).mul_(rank)
     best = ranked.amin(axis, keepdim=True)
     return ranked.sub_(best + 0.5), (competitors + best).squeeze(axis).to(torch.uint8)
 

@@ -58,7 +58,8 @@ class StochasticLWTA(nn.Module):
         # in evaluation the gradient is that of what was computed; the estimator's is for training
         temperature = self.competition.temperature if self.training else math.inf
         y, index = compete(h, self.groups, noise=noise, temperature=temperature, **self._rules())
-        assert_numbers((index < competitors).all(), self.name)
+        if index.numel():
+            assert_numbers(index.amax() < competitors, self.name)  # on a CPU, `all` is 25 times slower
         return y
 
     @property

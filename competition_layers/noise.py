@@ -38,7 +38,8 @@ def uniform_noise(shape: Sequence[int], key: Key, device: torch.device | str | N
     x = _q(x ^ (x >> 32))
     a, b, c = (x >> 32).to(torch.int32).split([rows, columns, columns])
     bits = _q(torch.addcmul(c, a.unsqueeze(1), b | 1))
-    return bits.to(torch.float32).mul_(2**-32 - 2**-55).add_(0.5).view(shape)
+    numbers = bits.view(torch.float32).copy_(bits)  # in their own memory: fresh memory takes longer than the rest
+    return numbers.mul_(2**-32 - 2**-55).add_(0.5).view(shape)
 
 
 def _q(x: Tensor) -> Tensor:

@@ -42,6 +42,8 @@ def backward_in_progress() -> tuple[int, int, str] | None:
     return None if node is None else (torch._C._current_graph_task_id(), node._sequence_nr(), node.name())
 
 
-def softmax_backward(grad: Tensor, soft: Tensor, axis: int) -> Tensor:
-    """The gradient of a softmax's input, `soft * (grad - (grad * soft).sum(axis))`, without temporaries."""
-    return torch._softmax_backward_data(grad, soft, axis, soft.dtype)
+def softmax_backward(grad: Tensor, soft: Tensor, axis: int, *, out: Tensor | None = None) -> Tensor:
+    """The gradient of a softmax's input, `soft * (grad - (grad * soft).sum(axis))`; `out` can be `grad` itself."""
+    if out is None:
+        return torch._softmax_backward_data(grad, soft, axis, soft.dtype)
+    return torch._softmax_backward_data(grad, soft, axis, soft.dtype, grad_input=out)

@@ -228,7 +228,8 @@ def _soft(
         noise = None
     drawn = noise is None or noise.is_floating_point()
     if not drawn and scale == temperature and not torch.is_grad_enabled():  # in place, and no logarithm of the times
-        rate = (z - z.amax(axis, keepdim=True)).to(wide).div_(temperature).exp_().div_(_arrivals(h, groups, noise))
+        rate = z.to(wide) - z.amax(axis, keepdim=True)
+        rate = (rate if temperature == 1 else rate.div_(temperature)).exp_().div_(_arrivals(h, groups, noise))
         return rate.div_(rate.sum(axis, keepdim=True))
     logits = _logits(h, groups, noise, scale, estimator).to(wide)
     return (logits if temperature == 1 else logits / temperature).softmax(axis)
@@ -247,7 +248,9 @@ def _arrivals(h: Tensor, groups: Groups, key: Key) -> Tensor:
     return torch.stack([v, 1 - v], axis)
 
 
-def _ranked(h: Tensor, groups: Groups, noise: Tensor | None, scale: float, estimator: Estimator) -> tuple[Tensor, Tensor]:
+def _ranked(
+    h: Tensor, groups: Groups, noise: Tensor | None, scale: float, estimator: Estimator
+) -> tuple[Tensor, Tensor]:
     """How far each unit along `axis` is behind the winner, -1/2 for the winner and at least 1/2 for the others; and the
     winners as uint8 indices without that axis. A group that holds a NaN has the index U, and nobody in it is behind.
 
@@ -258,11 +261,14 @@ def _ranked(h: Tensor, groups: Groups, noise: Tensor | None, scale: float, estim
     z, axis = grouped(h, groups)
     competitors = groups.competitors
     if estimator == "softmax" and noise is not None and scale > 0:
-        noise = draw_noise(h, groups, noise, estimator=estimator)
-        index = _inverse_cdf((z.float() / scale).softmax(axis), noise, axis)
-        apart, right = ((t.unsqueeze(axis).to(z.dtype)) for t in (index, competitors - index))
-        number = along(torch.arange(competitors, dtype=z.dtype, device=z.device), axis, z.ndim)
-        return (number - apart).abs_().mul_(right).sub_(0.5), index
+        uniform = draw_noise(h, groups, noise, estimator=estimator)
+        assert uniform is not None, "a competition that draws has noise"
+        passed = _cumulated(z, axis, scale)
+        passed.gt_(uniform.unsqueeze(axis) * passed.narrow(axis, -1, 1))  # 1 from the winner on; nowhere beside a NaN
+        right = passed.sum(axis, keepdim=True)
+        number = along(torch.arange(competitors, dtype=right.dtype, device=z.device), axis, z.ndim)
+        behind = passed.copy_(number.expand_as(passed)).sub_(competitors - right).abs_().mul_(right).sub_(0.5)
+        return behind, (competitors - right).squeeze(axis).to(torch.uint8)
     logits = _logits(h, groups, noise, scale, estimator)
     rank = along(torch.arange(-competitors, 0, dtype=logits.dtype, device=z.device), axis, z.ndim)
     fresh = noise is not None and estimator in _NOISY_LOGITS
@@ -293,11 +299,17 @@ def _soft_values(z: Tensor, axis: int, soft: Tensor, index: Tensor) -> Tensor:
     return y * (number / number).unsqueeze(axis)
 
 
-def _inverse_cdf(q: Tensor, uniform: Tensor, axis: int) -> Tensor:
-    """The first unit whose cumulated share of `q` exceeds `uniform`, as uint8; U where `q` is NaN."""
-    below = q.cumsum(axis).narrow(axis, 0, q.shape[axis] - 1) <= uniform.unsqueeze(axis)
-    broken = q.select(axis, 0).isnan()
-    return below.sum(axis).masked_fill(broken, q.shape[axis]).to(torch.uint8)
+def _cumulated(z: Tensor, axis: int, scale: float) -> Tensor:
+    """The sums of exp(z / s) up to each competitor, in units of the largest term, in fp32."""
+    terms = z.float() - z.amax(axis, keepdim=True).float()
+    if scale != 1:
+        terms.div_(scale)
+    terms.exp_()
+    if terms.device.type != "cpu" or torch.compiler.is_compiling():
+        return terms.cumsum(axis)
+    for u in range(1, terms.shape[axis]):  # on a CPU `cumsum` is no vector operation
+        terms.select(axis, u).add_(terms.select(axis, u - 1))
+    return terms
 
 
 def _is_winner(index: Tensor, axis: int, like: Tensor, *, out: Tensor | None = None) -> Tensor:

@@ -49,6 +49,10 @@ def test_nan_is_an_error_that_names_the_layer(estimator):
             mode(h)
 
 
+def test_no_pictures_are_no_error():
+    assert layer().train()(torch.zeros(0, 16)).shape == (0, 16)
+
+
 def test_the_noise_never_touches_the_global_generator():
     torch.manual_seed(3)
     before = torch.get_rng_state()

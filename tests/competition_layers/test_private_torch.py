@@ -68,3 +68,13 @@ def test_the_gradient_of_a_softmax_is_its_formula():
     soft = x.softmax(1)
     (expected,) = torch.autograd.grad(soft, x, grad)
     torch.testing.assert_close(softmax_backward(grad, soft.detach(), 1), expected)
+
+
+@pytest.mark.parametrize("axis", [1, 2], ids=["strided", "last"])
+@pytest.mark.parametrize("shape", [(2, 4, 3), (50, 8, 96), (3, 200, 255)])
+def test_the_gradient_of_a_softmax_can_be_written_over_what_comes_in(shape, axis):
+    """Whatever torch chooses by the size of the axis and of what lies behind it."""
+    soft, grad = torch.randn(shape).softmax(axis), torch.randn(shape)
+    expected = softmax_backward(grad, soft, axis)
+    assert softmax_backward(grad, soft, axis, out=grad) is grad
+    assert torch.equal(grad, expected)

@@ -74,13 +74,18 @@ def main() -> None:
             table(f"a training step of {name}, 224 px, batch {batch}, AdamW", runs, turns)
 
 
+OURS = {
+    "": Competition(),
+    ", softmax": Competition(estimator="softmax"),
+    ", no noise": Competition(noise_scale=0.0),
+}
+
+
 def layer_variants(competitors):
     variants = {"GELU": F.gelu}
     for u in competitors:
-        variants[f"ours, U={u}"] = StochasticLWTA(u, channel_dim=-1).train()
-        variants[f"ours, U={u}, no noise"] = StochasticLWTA(
-            u, channel_dim=-1, competition=Competition(noise_scale=0.0)
-        ).train()
+        for name, competition in OURS.items():
+            variants[f"ours, U={u}{name}"] = StochasticLWTA(u, channel_dim=-1, competition=competition).train()
         variants[f"published, U={u}"] = Published(u, -1)
     return variants
 
@@ -88,8 +93,8 @@ def layer_variants(competitors):
 def step_variants(name, batch, compiled, competitors):
     models = {"dense": create_model(name, competitors=1)}
     for u in competitors:
-        models[f"ours, U={u}"] = create_model(name, competitors=u)
-        models[f"ours, U={u}, no noise"] = create_model(name, competitors=u, competition=Competition(noise_scale=0.0))
+        for variant, competition in OURS.items():
+            models[f"ours, U={u}{variant}"] = create_model(name, competitors=u, competition=competition)
         models[f"published, U={u}"] = create_model(name, competitors=u)
         for path, layer in competitions(models[f"published, U={u}"]).items():
             parent, _, child = path.rpartition(".")

@@ -171,10 +171,11 @@ class _Competition(torch.autograd.Function):
             passed = soft if estimator == "relaxed" else _is_winner(index, axis, soft)
             return (grad + grad_y * passed).reshape(h.shape).to(h.dtype), *_NO_GRADIENT
         products.nan_to_num_(0.0, 0.0, 0.0)
-        grad = softmax_backward(products, soft, axis, out=products if _in_place(products, soft) else None)
+        writable = _in_place(products, soft)  # two fresh tensors in all
+        grad = softmax_backward(products, soft, axis, out=products if writable else None)
         if temperature != 1:
             grad.div_(temperature)
-        passed = soft if estimator == "relaxed" else _is_winner(index, axis, soft, out=soft)
+        passed = soft if estimator == "relaxed" else _is_winner(index, axis, soft, out=soft if writable else None)
         return grad.addcmul_(grad_y, passed).reshape(h.shape).to(h.dtype), *_NO_GRADIENT
 
 
@@ -316,4 +317,4 @@ def _is_winner(index: Tensor, axis: int, like: Tensor, *, out: Tensor | None = N
     """1 where the competitor along `axis` is the winner and 0 elsewhere, as `like` is shaped and typed; no boolean."""
     number = along(torch.arange(like.shape[axis], dtype=like.dtype, device=like.device), axis, like.ndim)
     apart = index.unsqueeze(axis).to(like.dtype)
-    return (number - apart if out is None else out.copy_(number.expand_as(out)).sub_(apart)).eq_(0)
+    return torch.sub(number, apart, out=out).eq_(0)

@@ -29,7 +29,8 @@ from jaxtyping import Float, UInt8
 from torch import Tensor
 
 from .competition import Estimator
-from .groups import Groups, along, grouped
+from .groups import Groups, grouped
+from .masks import behind_drawn, behind_largest, is_winner, without_losers
 from .noise import Key, exponential_noise, uniform_noise
 from .private_torch import in_forward_mode, is_under_vmap, softmax_backward
 
@@ -144,7 +145,7 @@ class _Competition(torch.autograd.Function):
         if estimator == "relaxed":
             y = _soft_values(z, axis, _soft(h, groups, noise, scale, temperature, estimator), index)
         else:
-            y = _without_losers(z, behind)
+            y = without_losers(z, behind)
         return y.reshape(h.shape), index
 
     @staticmethod
@@ -161,21 +162,21 @@ class _Competition(torch.autograd.Function):
         z, axis = grouped(h, groups)
         grad_y = grad_y.reshape(z.shape)
         if temperature == math.inf and estimator != "relaxed":
-            return grad_y.mul(_is_winner(index, axis, z)).reshape(h.shape), *_NO_GRADIENT
+            return grad_y.mul(is_winner(index, axis, z)).reshape(h.shape), *_NO_GRADIENT
         soft = _soft(h, groups, noise, scale, temperature, estimator)
         grad_y = grad_y.to(soft.dtype)
         products = grad_y * z
         if torch.is_grad_enabled():  # to be differentiated once more: nothing in place
             products = products.nan_to_num(0.0, 0.0, 0.0)
             grad = soft * (products - (products * soft).sum(axis, keepdim=True)) / temperature
-            passed = soft if estimator == "relaxed" else _is_winner(index, axis, soft)
+            passed = soft if estimator == "relaxed" else is_winner(index, axis, soft)
             return (grad + grad_y * passed).reshape(h.shape).to(h.dtype), *_NO_GRADIENT
         products.nan_to_num_(0.0, 0.0, 0.0)
         writable = _in_place(products, soft)  # two fresh tensors in all
         grad = softmax_backward(products, soft, axis, out=products if writable else None)
         if temperature != 1:
             grad.div_(temperature)
-        passed = soft if estimator == "relaxed" else _is_winner(index, axis, soft, out=soft if writable else None)
+        passed = soft if estimator == "relaxed" else is_winner(index, axis, soft, out=soft if writable else None)
         return grad.addcmul_(grad_y, passed).reshape(h.shape).to(h.dtype), *_NO_GRADIENT
 
 
@@ -252,45 +253,15 @@ def _arrivals(h: Tensor, groups: Groups, key: Key) -> Tensor:
 def _ranked(
     h: Tensor, groups: Groups, noise: Tensor | None, scale: float, estimator: Estimator
 ) -> tuple[Tensor, Tensor]:
-    """How far each unit along `axis` is behind the winner, -1/2 for the winner and at least 1/2 for the others; and the
-    winners as uint8 indices without that axis. A group that holds a NaN has the index U, and nobody in it is behind.
-
-    Written with `amin` over ranks -U .. -1 given to the largest entries, and with comparisons in place, because
-    `argmax` over a strided axis and everything that meets booleans are five to ten times slower on CPU. In place, since
-    a fresh tensor of K units costs more than all that is computed on it.
-    """
+    """How far each unit is behind the winner, grouped, and the winners as uint8 indices; see `masks`."""
     z, axis = grouped(h, groups)
-    competitors = groups.competitors
     if estimator == "softmax" and noise is not None and scale > 0:
         uniform = draw_noise(h, groups, noise, estimator=estimator)
         assert uniform is not None, "a competition that draws has noise"
-        passed = _cumulated(z, axis, scale)
-        passed.gt_(uniform.unsqueeze(axis) * passed.narrow(axis, -1, 1))  # 1 from the winner on; nowhere beside a NaN
-        right = passed.sum(axis, keepdim=True)
-        number = along(torch.arange(competitors, dtype=right.dtype, device=z.device), axis, z.ndim)
-        behind = passed.copy_(number.expand_as(passed)).sub_(competitors - right).abs_().mul_(right).sub_(0.5)
-        return behind, (competitors - right).squeeze(axis).to(torch.uint8)
+        return behind_drawn(z, axis, scale, uniform)
     logits = _logits(h, groups, noise, scale, estimator)
-    rank = along(torch.arange(-competitors, 0, dtype=logits.dtype, device=z.device), axis, z.ndim)
     fresh = noise is not None and estimator in _NOISY_LOGITS
-    ranked = (logits if fresh else logits.clone()).eq_(logits.amax(axis, keepdim=True)).mul_(rank)
-    best = ranked.amin(axis, keepdim=True)
-    return ranked.sub_(best + 0.5), (competitors + best).squeeze(axis).to(torch.uint8)
-
-
-def _without_losers(z: Tensor, behind: Tensor) -> Tensor:
-    """`z` where nobody is ahead, 0 elsewhere, whatever stands there (0 times an infinity is NaN).
-
-    By clearing bits: -1, which is all bits, is the sign of a winner's `behind`, carried through its integer.
-    """
-    if torch.compiler.is_compiling():
-        return torch.where(behind < 0, z, 0.0)
-    integers, bits = _INTEGERS[behind.itemsize], 8 * behind.itemsize
-    mask = behind.view(integers).bitwise_right_shift_(bits - 1).to(_INTEGERS[z.itemsize])
-    return mask.bitwise_and_(z.view(mask.dtype)).view(z.dtype)
-
-
-_INTEGERS = {2: torch.int16, 4: torch.int32, 8: torch.int64}  # by the bytes of an element
+    return behind_largest(logits if fresh else logits.clone(), axis)
 
 
 def _soft_values(z: Tensor, axis: int, soft: Tensor, index: Tensor) -> Tensor:
@@ -298,23 +269,3 @@ def _soft_values(z: Tensor, axis: int, soft: Tensor, index: Tensor) -> Tensor:
     y = (z * soft.to(z.dtype)).nan_to_num(0.0, math.inf, -math.inf)
     number = (z.shape[axis] - index).to(y.dtype)
     return y * (number / number).unsqueeze(axis)
-
-
-def _cumulated(z: Tensor, axis: int, scale: float) -> Tensor:
-    """The sums of exp(z / s) up to each competitor, in units of the largest term, in fp32."""
-    terms = z.float() - z.amax(axis, keepdim=True).float()
-    if scale != 1:
-        terms.div_(scale)
-    terms.exp_()
-    if terms.device.type != "cpu" or torch.compiler.is_compiling():
-        return terms.cumsum(axis)
-    for u in range(1, terms.shape[axis]):  # on a CPU `cumsum` is no vector operation
-        terms.select(axis, u).add_(terms.select(axis, u - 1))
-    return terms
-
-
-def _is_winner(index: Tensor, axis: int, like: Tensor, *, out: Tensor | None = None) -> Tensor:
-    """1 where the competitor along `axis` is the winner and 0 elsewhere, as `like` is shaped and typed; no boolean."""
-    number = along(torch.arange(like.shape[axis], dtype=like.dtype, device=like.device), axis, like.ndim)
-    apart = index.unsqueeze(axis).to(like.dtype)
-    return torch.sub(number, apart, out=out).eq_(0)

@@ -70,7 +70,7 @@ def compete(
     estimator: Estimator = "gumbel",
 ) -> tuple[Float[Tensor, "*shape"], UInt8[Tensor, "*groups"]]:
     """What `lwta` and `winners` give, at once."""
-    if not torch.compiler.is_compiling() and in_forward_mode():
+    if not torch.compiler.is_compiling() and (in_forward_mode() or torch.jit.is_tracing()):
         return _in_plain_operations(h, noise, groups, noise_scale, temperature, estimator)
     return _Competition.apply(h, noise, groups, noise_scale, temperature, estimator)
 
@@ -184,11 +184,11 @@ _NO_GRADIENT = (None,) * 5  # for noise and options
 
 
 def _in_plain_operations(h, noise, groups, scale, temperature, estimator) -> tuple[Tensor, Tensor]:
-    """The same, in operations of which torch knows the forward mode too."""
+    """The same, in operations of which torch knows the forward mode too, and TorchScript how to trace them."""
     if temperature != math.inf and estimator != "relaxed":
         raise NotImplementedError(
-            f"Expected a gradient by reverse mode but got forward mode (jvp, jacfwd, hessian) through a competition in "
-            f"training, whose {estimator!r} estimator has none: use jacrev twice, or model.eval()"
+            "Expected a gradient by reverse mode but got forward mode (jvp, jacfwd, hessian) or a TorchScript trace of "
+            f"a competition in training, whose {estimator!r} estimator has none: use jacrev twice, or model.eval()"
         )
     z, axis = grouped(h, groups)
     noise = draw_noise(h, groups, noise, estimator=estimator)

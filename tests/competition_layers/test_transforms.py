@@ -137,3 +137,13 @@ def test_autocast_gives_one_winner_and_finite_gradients():
     logits.float().sum().backward()
     assert counts == [(torch.bfloat16, 96 // 4)] * 2
     assert all(p.grad.isfinite().all() for p in model.parameters())
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit.trace.*deprecated:FutureWarning", "ignore::torch.jit.TracerWarning")
+@pytest.mark.parametrize("layout", ["strided", "adjacent"])
+def test_a_torchscript_trace_is_the_network_in_evaluation_and_refused_in_training(layout):
+    model = nn.Sequential(nn.Linear(6, 8), StochasticLWTA(4, channel_dim=-1, competition=Competition(layout=layout)))
+    traced, x = torch.jit.trace(model.eval(), torch.randn(2, 6)), torch.randn(5, 6)
+    assert torch.equal(traced(x), model(x))
+    with pytest.raises(ValueError, match="to draw nothing in a network to export but it samples"):
+        torch.jit.trace(model.train(), torch.randn(2, 6))

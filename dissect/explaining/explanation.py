@@ -78,7 +78,7 @@ class UnitEffect:
     competitor: int | None
     named: UnitName
     value: float
-    win_share: float | None  # of all places
+    win_share: float | None  # of all places, where there are several
     to_logit: float
     to_lead: float
     off: SwitchOff

@@ -86,7 +86,7 @@ def unit_effects(
                 competitor=competitor,
                 named=unit_name(model, dissection, layer, unit),
                 value=float(values[found.reaches[0] & won].mean()),
-                win_share=float(won.float().mean()) if found.won is not None else None,
+                win_share=float(won.float().mean()) if found.won is not None and len(won) > 1 else None,
                 to_logit=float(found.to_logit[0, unit]),
                 to_lead=float(found.to_margin[0, unit]),
                 off=off,

@@ -22,9 +22,10 @@ def disagreements(explanation: Explanation) -> tuple[str, ...]:
         shaky = [(e, kept) for e, kept in pairs if abs(e.to_lead) >= least and min(kept.noise, kept.shifts) < STEADY]
         if shaky:
             effect, kept = shaky[0]
+            often = "the time" if effect.win_share is None else "its places"
             others = f"; so do {len(shaky) - 1} more of these units" if len(shaky) > 1 else ""
             found.append(
-                f"{effect.label} wins only {percent(min(kept.noise, kept.shifts))} of its places again when the "
+                f"{effect.label} wins only {percent(min(kept.noise, kept.shifts))} of {often} again when the "
                 f"picture has a little noise or is shifted by a few pixels{others}"
             )
     return tuple(found)

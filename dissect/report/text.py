@@ -33,8 +33,8 @@ def explanation_text(explanation: Explanation) -> str:
         f"these {len(explanation.units)} carry {percent(explanation.share)} of it ({at.method})",
     ]
     parts = lead_parts(explanation)
-    rows = [("unit", "name", "where", "value", "won", "to logit", "to lead", "measured", "without it")]
-    rows += [
+    table = [("unit", "name", "where", "value", "won", "to logit", "to lead", "measured", "without it")]
+    table += [
         (
             str(effect.unit),
             effect.name or "unnamed",
@@ -48,6 +48,8 @@ def explanation_text(explanation: Explanation) -> str:
         )
         for effect, added, lost in zip(explanation.units, parts.units, parts.lost, strict=True)
     ]
+    columns = [i for i in range(len(table[0])) if any(row[i] for row in table[1:])]
+    rows = [tuple(row[i] for i in columns) for row in table]
     foot = [
         f"  {parts_text(explanation)}",
         *(f"  {said}" for said in further_words(explanation)),
@@ -55,7 +57,11 @@ def explanation_text(explanation: Explanation) -> str:
         f"  {checked(explanation)}",
     ]
     foot += why(explanation)
-    lines = [*map(plain, head), *aligned(rows, left=(1, 2, 8)), *map(plain, foot)]
+    lines = [
+        *map(plain, head),
+        *aligned(rows, left=[columns.index(i) for i in (1, 2, 8) if i in columns]),
+        *map(plain, foot),
+    ]
     return "\n".join(line for line in lines if line.strip())
 
 

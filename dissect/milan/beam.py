@@ -16,11 +16,12 @@ def beam_search(
     decoder: Decoder, features: Float[Tensor, "exemplars dim"], *, beam: int = BEAM
 ) -> tuple[Int[Tensor, "found longest"], Float[Tensor, "found"]]:
     """The rows that the beam finds for one unit, the most likely first, and log p(row | exemplars) of each."""
-    state = decoder.begin(features[None])
+    seen = decoder.look(features[None])
+    state = decoder.begin(seen)
     rows = torch.full((1, LONGEST), PAD)
     scores, last, done = torch.zeros(1), torch.tensor([START]), torch.tensor([False])
     for at in range(LONGEST):
-        chances, _, state = decoder.step(features.expand(len(rows), *features.shape), last, state)
+        chances, _, state = decoder.step(seen, last, state)
         chances[:, [PAD, START, UNKNOWN]] = -torch.inf
         if at == LONGEST - 1:  # the last token is a stop
             chances[:, STOP + 1 :] = -torch.inf

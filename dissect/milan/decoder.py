@@ -11,6 +11,13 @@ from .words import PAD, START
 EMBEDDED, HIDDEN, DROPOUT = 128, 512, 0.5
 
 
+class Seen(NamedTuple):
+    """Features (units, exemplars, dim) and what attention makes of them, once for all words; units of 1 stand for any."""
+
+    features: Tensor
+    keys: Tensor
+
+
 class State(NamedTuple):
     """Hidden and cell state of an LSTM, one row a description that is being written."""
 
@@ -36,29 +43,34 @@ class Decoder(nn.Module):
         self.cell, self.out = nn.LSTMCell(EMBEDDED + dim, hidden), nn.Linear(hidden, words)
         self.dropout = nn.Dropout(DROPOUT)
 
-    def begin(self, features: Float[Tensor, "units exemplars dim"]) -> State:
+    def look(self, features: Float[Tensor, "units exemplars dim"]) -> Seen:
+        """What every step looks at."""
+        return Seen(features, self.of_feature(features))
+
+    def begin(self, seen: Seen) -> State:
         """The state before the first word: from the mean feature."""
-        mean = features.mean(1)
+        mean = seen.features.mean(1)
         return State(self.begin_hidden(mean).tanh(), self.begin_cell(mean).tanh())
 
     def step(
-        self, features: Float[Tensor, "units exemplars dim"], last: Int[Tensor, "units"], state: State
+        self, seen: Seen, last: Int[Tensor, "units"], state: State
     ) -> tuple[Float[Tensor, "units words"], Float[Tensor, "units exemplars"], State]:
         """Log-probabilities of the next word, what was attended to, and the next state."""
-        mixed = (self.of_feature(features) + self.of_hidden(state.hidden)[:, None]).tanh()
+        mixed = (seen.keys + self.of_hidden(state.hidden)[:, None]).tanh()
         attention = self.weight(mixed)[:, :, 0].softmax(1)
-        seen = (attention[:, :, None] * features).sum(1) * self.gate(state.hidden).sigmoid()
-        hidden, cell = self.cell(torch.cat([self.embed(last), seen], 1), (state.hidden, state.cell))
+        attended = (attention[:, None] @ seen.features)[:, 0] * self.gate(state.hidden).sigmoid()
+        hidden, cell = self.cell(torch.cat([self.embed(last), attended], 1), (state.hidden, state.cell))
         return self.out(self.dropout(hidden)).log_softmax(1), attention, State(hidden, cell)
 
     def forward(
         self, features: Float[Tensor, "units exemplars dim"], rows: Int[Tensor, "units longest"]
     ) -> tuple[Float[Tensor, "units longest"], Float[Tensor, "units longest exemplars"]]:
         """Log-probability of each word of given rows, and the attention at each."""
-        state, last = self.begin(features), torch.full_like(rows[:, 0], START)
+        seen = self.look(features)
+        state, last = self.begin(seen), torch.full_like(rows[:, 0], START)
         chances, attended = [], []
         for word in rows.T:
-            log_probabilities, attention, state = self.step(features, last, state)
+            log_probabilities, attention, state = self.step(seen, last, state)
             chances.append(log_probabilities.gather(1, word[:, None])[:, 0])
             attended.append(attention)
             last = word

@@ -94,9 +94,10 @@ def test_words_and_numbers_give_back_what_was_said():
 
 def chance_of(decoder, features, row):
     """log p of a row, word by word."""
-    state, last, total = decoder.begin(features[None]), torch.tensor([START]), 0.0
+    seen = decoder.look(features[None])
+    state, last, total = decoder.begin(seen), torch.tensor([START]), 0.0
     for word in row:
-        chances, _, state = decoder.step(features[None], last, state)
+        chances, _, state = decoder.step(seen, last, state)
         total += float(chances[0, word].detach())
         last = torch.tensor([word])
         if word == STOP:

@@ -1,12 +1,9 @@
 """Regions of a picture where a unit answers: Otsu's threshold, connected regions, boxes, crops."""
 
 import numpy as np
-import torch
 from jaxtyping import Bool, Float
 from PIL import Image
 from torch import Tensor
-
-from ..naming.near_duplicates import joined
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom, half open
 CROPS = 4  # a picture
@@ -34,27 +31,35 @@ def otsu_threshold(values: Float[Tensor, "height width"]) -> float:
 
 
 def connected_boxes(mask: Bool[Tensor, "height width"]) -> list[Box]:
-    """The boxes of the regions of a mask (8-connected), those of the largest box first.
+    """The boxes of the regions of a mask (8-connected), the largest box first.
 
     >>> connected_boxes(torch.tensor([[True, True, False, False], [False, False, False, True]]))
     [(0, 0, 2, 1), (3, 1, 4, 2)]
     """
-    height, width = mask.shape
-    number = torch.full(mask.shape, -1).masked_scatter(mask, torch.arange(int(mask.sum())))
-    firsts, seconds = [], []
-    for down, right in ((0, 1), (1, 0), (1, 1), (1, -1)):
-        one = number[: height - down, max(0, -right) : width - max(0, right)]
-        other = number[down:, max(0, right) : width + min(0, right)]
-        both = (one >= 0) & (other >= 0)
-        firsts.append(one[both])
-        seconds.append(other[both])
-    region = joined(int(mask.sum()), torch.cat(firsts), torch.cat(seconds))
-    rows, columns = mask.nonzero(as_tuple=True)
-    boxes = []
-    for one in region.unique().tolist():
-        y, x = rows[region == one], columns[region == one]
-        boxes.append((int(x.min()), int(y.min()), int(x.max()) + 1, int(y.max()) + 1))
-    return sorted(boxes, key=lambda box: (-_area(box), box))
+    steps = np.diff(np.pad(mask.numpy().astype(np.int8), ((0, 0), (1, 1))), axis=1)
+    rows, starts = np.nonzero(steps == 1)
+    runs = list(zip(rows.tolist(), starts.tolist(), np.nonzero(steps == -1)[1].tolist(), strict=True))
+    region = list(range(len(runs)))  # of each run one that it touches, or itself: the first of its region in the end
+
+    def first_of(run: int) -> int:
+        while region[run] != run:
+            region[run] = run = region[region[run]]
+        return run
+
+    above = 0
+    for here, (row, start, stop) in enumerate(runs):
+        while runs[above][0] < row - 1 or (runs[above][0] == row - 1 and runs[above][2] < start):
+            above += 1
+        other = above
+        while runs[other][0] == row - 1 and runs[other][1] <= stop:
+            one, two = sorted((first_of(other), first_of(here)))
+            region[two] = one
+            other += 1
+    boxes: dict[int, Box] = {}
+    for here, (row, start, stop) in enumerate(runs):
+        left, top, right, _ = boxes.get(first_of(here), (start, row, stop, row))
+        boxes[first_of(here)] = (min(left, start), top, max(right, stop), row + 1)
+    return sorted(boxes.values(), key=lambda box: (-_area(box), box))
 
 
 def attended_boxes(stretched: Float[Tensor, "height width"], *, most: int = CROPS) -> list[Box]:

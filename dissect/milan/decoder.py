@@ -12,7 +12,7 @@ EMBEDDED, HIDDEN, DROPOUT = 128, 512, 0.5
 
 
 class Seen(NamedTuple):
-    """Features (units, exemplars, dim) and what attention makes of them, once for all words; units of 1 stand for any."""
+    """Features (units, exemplars, dim) and what attention makes of them, once for all words."""
 
     features: Tensor
     keys: Tensor

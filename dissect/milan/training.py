@@ -76,9 +76,10 @@ def train_milan(units: Sequence[Annotated], *, epochs: int = EPOCHS, hidden: int
 
 
 def _flat(units: Sequence[Annotated], words: Words) -> tuple[Tensor, Tensor]:
-    """A row a description: the unit's features, and the words."""
+    """A row a description: the unit's features, and the words, as long as the longest."""
     pairs = [(unit.features, description) for unit in units for description in unit.descriptions]
-    return torch.stack([features for features, _ in pairs]), words.encode([description for _, description in pairs])
+    rows = words.encode([description for _, description in pairs])
+    return torch.stack([features for features, _ in pairs]), rows[:, : int((rows != PAD).sum(1).max())]
 
 
 def _fit(

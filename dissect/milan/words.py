@@ -31,15 +31,15 @@ class Words:
     def _numbers(self) -> dict[str, int]:
         return {word: number for number, word in enumerate(self.known)}
 
-    def encode(self, descriptions: Sequence[str], longest: int = LONGEST) -> Int[Tensor, "descriptions longest"]:
-        """A row a description, cut at `longest` tokens, ended by a stop and filled up.
+    def encode(self, descriptions: Sequence[str]) -> Int[Tensor, "descriptions longest"]:
+        """A row a description, cut at `LONGEST`, ended by a stop and filled up.
 
         >>> Words.of(["a red boat"]).encode(["A boat!"])[0, :5].tolist()
         [4, 5, 3, 2, 0]
         """
-        rows = torch.full((len(descriptions), longest), PAD)
+        rows = torch.full((len(descriptions), LONGEST), PAD)
         for row, description in zip(rows, descriptions, strict=True):
-            numbers = [self._numbers.get(word, UNKNOWN) for word in split_words(description)][: longest - 1]
+            numbers = [self._numbers.get(word, UNKNOWN) for word in split_words(description)][: LONGEST - 1]
             row[: len(numbers) + 1] = torch.tensor([*numbers, STOP])
         return rows
 

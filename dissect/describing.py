@@ -31,6 +31,7 @@ from .folder.shard_store import ShardStore, read_image_embeddings, read_record
 from .folder.strips import STRIPS, StripWriter
 from .folder.tables import write_descriptions
 from .folder.tensors import FORMAT, load_tensors, save_tensors
+from .folder.unit_store import stored_candidates
 from .inputs import Inputs
 from .naming.alikeness import alikeness_warnings
 from .naming.blocks import blocks_by
@@ -118,7 +119,8 @@ def describe(
             collect = partial(collect_exemplars, reader, probe, record.unit_values(summary), halves)
             looked_at = digest(inputs.fingerprint, inputs.recorded, probe.fingerprint, halves.choosing, layer)
             stored = partial(stored_exemplars, layout, layer, looked_at, collect)
-            probed = Probed(record, summary, probe, space, halves, concepts, encoder, reader, proposed, stored)
+            kept = partial(stored_candidates, layout, layer, digest(looked_at, encoder.identity, concepts.fingerprint))
+            probed = Probed(record, summary, probe, space, halves, concepts, encoder, reader, proposed, stored, kept)
             for describer in options.proposing:
                 proposed[describer.method] = describer.propose(probed)
                 _keep(layout, layer, describer.method, proposed[describer.method])

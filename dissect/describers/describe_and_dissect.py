@@ -7,7 +7,8 @@ and the three best labels come out with their scores.
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache, partial
 from typing import Any
 
 import torch
@@ -15,14 +16,12 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 from torch.nn.functional import interpolate
-from tqdm import tqdm
 
 from ..backends.protocols import Captioner, LanguageModel, Request, TextToImage
 from ..encoders.protocol import PixelEncoder
 from ..exemplars.regions import attended_boxes, crops
 from ..naming.description import Candidate
-from ..recording.unit_values import UnitValues
-from .describer import Probed, Proposals
+from .describer import Described, Probed, Proposals
 from .rank_scores import SCORINGS, image_products, joint_ranks, label_scores
 
 METHOD = "dnd"
@@ -32,6 +31,7 @@ MADE = 10  # Q: pictures a candidate
 LABELS = 3
 TEMPERATURE = 0.3
 CODED_PIXELS = 32  # the published code shrinks made pictures to this
+CODED_SIDE = 375  # and stretches those of the probe to a square of this
 _UNITS = 16  # at a time
 _DESIGNS = ("design", "designs", "graphic", "graphics")
 
@@ -56,10 +56,11 @@ class DescribeAndDissect:
     """The describer.
 
     Args:
-        scoring: how labels are ranked, of `SCORINGS`.
-        coded: as the published code does where it differs from the paper: maps become 8 bits by wrapping, made pictures
-            are shrunk to 32 px, an answer with commas is summarised again, "... design" is also tried as "... design
-            background".
+        scoring: how labels are ranked, of `SCORINGS`; of the published code it is always the product.
+        coded: as the published code does where it differs from the paper: pictures are stretched to 375 x 375, maps
+            become 8 bits by wrapping, crops and made pictures are ranked by the mean whatever the summary is, made
+            pictures are shrunk to 32 px, an answer with commas is summarised again, "... design" is also tried as
+            "... design background".
     """
 
     captioner: Captioner
@@ -88,40 +89,45 @@ class DescribeAndDissect:
             ValueError: the encoder sees no pixels: made pictures cannot be compared with the unit's own.
             BackendError: a model gives no answer; what was answered is kept.
         """
-        encoder = probed.encoder
-        if not isinstance(encoder, PixelEncoder):
+        if not isinstance(probed.encoder, PixelEncoder):
             raise ValueError(
                 f"Expected an encoder that sees pictures for {self.method}, which compares made ones with the unit's "
                 "own, but got precomputed embeddings; take --clip bundled, MODEL/TAG or MODEL/FILE"
             )
-        found: dict[int, tuple[Candidate, ...]] = {}
-        units = [unit for unit in range(probed.units) if probed.exemplars.places(unit)]
-        with tqdm(
-            total=len(units), desc=f"{self.method} {probed.layer}", unit="unit", disable=None, leave=False
-        ) as bar:
-            for at in range(0, len(units), _UNITS):
-                some = units[at : at + _UNITS]
-                for unit, pictures in zip(some, self._strongest(probed, some), strict=True):
-                    labels = self._labels(pictures, unit)
-                    found[unit] = self._ranked(probed, encoder, unit, pictures, labels)
-                    bar.update()
-        return Proposals([found.get(unit, ()) for unit in range(probed.units)])
+        strongest = lru_cache(maxsize=1)(partial(self._strongest, probed))  # a run asks unit after unit
+        return Proposals(
+            probed.unit_by_unit(self, lambda unit: self._of(probed, unit, strongest(unit // _UNITS)[unit]))
+        )
 
-    def _strongest(self, probed: Probed, units: Sequence[int]) -> list[list[Image.Image]]:
-        """Step 1: of each unit the ten pictures that it answers to most, of its top images and crops of them."""
+    def _of(self, probed: Probed, unit: int, pictures: Sequence[Image.Image]) -> Described:
+        """Steps 2 and 3 of one unit."""
+        assert isinstance(probed.encoder, PixelEncoder)
+        return self._ranked(probed, probed.encoder, unit, pictures, self._labels(pictures, unit))
+
+    def _values(self, probed: Probed, pictures: Sequence[Image.Image]) -> Float[Tensor, "pictures units"]:
+        """What the units say; where they lost, less than anything."""
+        by_mean = self.coded and probed.summary == "max"
+        values = (replace(probed.reader, summary="mean") if by_mean else probed.reader).values(pictures)
+        return values.values if values.won is None else values.values.masked_fill(~values.won, -torch.inf)
+
+    def _strongest(self, probed: Probed, part: int) -> dict[int, list[Image.Image]]:
+        """Step 1: of each unit of a part of the layer the ten pictures that it answers to most, of its top images and
+        crops of them."""
+        those = range(part * _UNITS, min((part + 1) * _UNITS, probed.units))
+        units = [unit for unit in those if probed.exemplars.places(unit)]
         of = [self._with_crops(probed, unit) for unit in units]
         flat = [picture for pictures in of for picture in pictures]
-        values, start, kept = _answers(probed.reader.values(flat)), 0, []
+        values, start, kept = self._values(probed, flat), 0, {}
         for unit, pictures in zip(units, of, strict=True):
             own = values[start : start + len(pictures), unit]
             start += len(pictures)
             best = own.sort(descending=True, stable=True).indices[:IMAGES]
-            kept.append([pictures[i] for i in best.tolist()])
+            kept[unit] = [pictures[i] for i in best.tolist()]
         return kept
 
     def _with_crops(self, probed: Probed, unit: int) -> list[Image.Image]:
         exemplars = probed.exemplars
-        originals = [probed.probe[place] for place in exemplars.places(unit)[:IMAGES]]
+        originals = [self._stretched(probed.probe[place]) for place in exemplars.places(unit)[:IMAGES]]
         if exemplars.maps[unit, 0].numel() == 1:
             return originals
         pictures = list(originals)
@@ -131,6 +137,9 @@ class DescribeAndDissect:
             stretched = interpolate(heat[None, None], size=size, mode="bicubic", align_corners=False)[0, 0]
             pictures += crops(picture, attended_boxes(stretched))
         return pictures
+
+    def _stretched(self, picture: Image.Image) -> Image.Image:
+        return picture.resize((CODED_SIDE, CODED_SIDE), Image.Resampling.BICUBIC) if self.coded else picture
 
     def _labels(self, pictures: Sequence[Image.Image], unit: int) -> list[str]:
         """Step 2: up to five labels (in an order that the seed, not a set's hashing, decides)."""
@@ -152,13 +161,13 @@ class DescribeAndDissect:
 
     def _ranked(
         self, probed: Probed, encoder: PixelEncoder, unit: int, pictures: Sequence[Image.Image], labels: Sequence[str]
-    ) -> tuple[Candidate, ...]:
+    ) -> Described:
         """Step 3: the best labels by the pictures made of them."""
         made = [self._made(label) for label in labels]
         flat = [picture for of in made for picture in of]
         if not flat:
             return ()
-        ranks = joint_ranks(_answers(probed.reader.values(flat))[:, unit]).split([len(of) for of in made])
+        ranks = joint_ranks(self._values(probed, flat)[:, unit]).split([len(of) for of in made])
         own, shown = _embedded(encoder, pictures), _embedded(encoder, flat).split([len(of) for of in made])
         products = [image_products(own, of, rank) for of, rank in zip(shown, ranks, strict=True)]
         scores = label_scores(ranks, products, scoring=self.scoring)
@@ -179,11 +188,6 @@ def tidy(answer: str) -> str:
     """
     label = answer.partition(":")[2].strip() or answer
     return label.strip().strip("\"'`*").rstrip(".").strip("\"'`*").strip().lower()
-
-
-def _answers(values: UnitValues) -> Float[Tensor, "pictures units"]:
-    """What the units say; where they lost, less than anything."""
-    return values.values if values.won is None else values.values.masked_fill(~values.won, -torch.inf)
 
 
 def _embedded(encoder: PixelEncoder, pictures: Sequence[Image.Image]) -> Float[Tensor, "pictures dim"]:

@@ -2,10 +2,11 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Protocol
 
 from torch import Tensor
+from tqdm import tqdm
 
 from ..encoders.concepts import ConceptSet
 from ..encoders.protocol import ImageTextEncoder
@@ -19,6 +20,8 @@ from ..recording.layer_reader import LayerReader
 from ..recording.layer_record import LayerRecord
 from ..recording.unit_values import UnitValues
 
+Described = tuple[Candidate, ...]  # of one unit, best first
+
 
 @dataclass(frozen=True)
 class Proposals:
@@ -27,7 +30,7 @@ class Proposals:
     `tensors` are kept in the dissection beside the names (a prior, weights), by name.
     """
 
-    candidates: Sequence[tuple[Candidate, ...]]
+    candidates: Sequence[Described]
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
 
 
@@ -38,7 +41,7 @@ class Probed:
     A describer looks at the choosing half of the images alone (`halves.choosing`): on the other half its names are
     judged. `earlier` are the proposals of the describers before it, by method. `reader` asks the layer about other
     pictures, `encoder` embeds other phrases, with the prompts of `concepts`; `collect` gives the `exemplars` (None:
-    they are computed).
+    they are computed), `kept` what a killed run has already said of a unit (None: nothing).
     """
 
     record: LayerRecord
@@ -51,6 +54,7 @@ class Probed:
     reader: LayerReader
     earlier: Mapping[str, Proposals] = field(default_factory=dict)
     collect: Callable[[], ExemplarSet] | None = None
+    kept: Callable[["Describer", int, Callable[[], Described]], Described] | None = None
 
     @cached_property
     def exemplars(self) -> ExemplarSet:
@@ -58,6 +62,19 @@ class Probed:
         if self.collect is not None:
             return self.collect()
         return collect_exemplars(self.reader, self.probe, self.values, self.halves)
+
+    def unit_by_unit(self, describer: "Describer", of: Callable[[int], Described]) -> list[Described]:
+        """What `of` says of every unit that has exemplars, shown on a bar and kept at once: after a kill the next run
+        goes on behind the last unit."""
+        found: list[Described] = []
+        shown_as = f"{describer.method} {self.layer}"
+        for unit in tqdm(range(self.units), desc=shown_as, unit="unit", disable=None, leave=False):
+            make = partial(of, unit)
+            if not self.exemplars.places(unit):
+                found.append(())
+            else:
+                found.append(make() if self.kept is None else self.kept(describer, unit, make))
+        return found
 
     @property
     def layer(self) -> str:

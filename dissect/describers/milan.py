@@ -6,15 +6,14 @@ finds under p(d | E).
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
-
-from tqdm import tqdm
 
 from ..milan.backbone import Backbone
 from ..milan.beam import BEAM, WEIGHT, beam_search, rerank
 from ..milan.saving import MilanModel
 from ..naming.description import Candidate
-from .describer import Probed, Proposals
+from .describer import Described, Probed, Proposals
 
 METHOD = "milan"
 CANDIDATES = 5
@@ -41,19 +40,15 @@ class Milan:
 
     def propose(self, probed: Probed) -> Proposals:
         """The five best descriptions a unit and their weighted mutual information with its exemplars, in nats."""
-        candidates: list[tuple[Candidate, ...]] = []
-        shown_as = f"{METHOD} {probed.layer}"
-        for unit in tqdm(range(probed.units), desc=shown_as, unit="unit", disable=None, leave=False):
-            places = probed.exemplars.places(unit)
-            if not places:
-                candidates.append(())
-                continue
-            pictures = [probed.probe[place] for place in places]
-            masks = list(probed.exemplars.masks(unit, (self.backbone.size, self.backbone.size)).float())
-            features = self.backbone.features(pictures, masks)
-            rows, scores = rerank(self.model.prior, *beam_search(self.model.decoder, features))
-            said = zip(map(self.model.words.decode, rows.tolist()), scores.tolist(), strict=True)
-            found = {text: score for text, score in reversed(list(said)) if text}  # of equal texts the best
-            best = sorted(found, key=lambda text: -found[text])[:CANDIDATES]
-            candidates.append(tuple(Candidate(text, found[text], self.method) for text in best))
-        return Proposals(candidates)
+        return Proposals(probed.unit_by_unit(self, partial(self._of, probed)))
+
+    def _of(self, probed: Probed, unit: int) -> Described:
+        places = probed.exemplars.places(unit)
+        pictures = [probed.probe[place] for place in places]
+        masks = list(probed.exemplars.masks(unit, (self.backbone.size, self.backbone.size)).float())
+        features = self.backbone.features(pictures, masks)
+        rows, scores = rerank(self.model.prior, *beam_search(self.model.decoder, features))
+        said = zip(map(self.model.words.decode, rows.tolist()), scores.tolist(), strict=True)
+        found = {text: score for text, score in reversed(list(said)) if text}  # of equal texts the best
+        best = sorted(found, key=lambda text: -found[text])[:CANDIDATES]
+        return tuple(Candidate(text, found[text], self.method) for text in best)

@@ -94,6 +94,10 @@ class Layout:
         """What a describer kept of a layer beside names."""
         return self.folder / "describers" / _inside(method) / f"{_inside(layer)}.safetensors"
 
+    def unit_said(self, layer: str, method: str, unit: int) -> Path:
+        """What a describer said of one unit."""
+        return self.folder / "describers" / _inside(method) / _inside(layer) / f"{unit}.json"
+
     @property
     def beside_random(self) -> Path:
         """The dissection of the same network with random weights."""

@@ -12,6 +12,7 @@ from dissect import ConceptSet, DescribeOptions, describe, open_probe
 from dissect.backends.answers import AnswerStore, RememberedModel
 from dissect.backends.endpoint import BackendError
 from dissect.backends.word_statistics import WordStatistics
+from dissect.describers import describe_and_dissect
 from dissect.describers.describe_and_dissect import CODED_PIXELS, DescribeAndDissect, tidy
 from dissect.describers.rank_scores import SCORINGS, image_products, joint_ranks, label_scores, top_squares
 
@@ -34,11 +35,29 @@ def run(tmp_path, to_tensor):
     return call
 
 
+def method_of(options):
+    return "dnd-coded" if options.get("coded") else "dnd"
+
+
+class Watching(Colours):
+    """Remembers the sizes of what it is shown."""
+
+    def __init__(self):
+        super().__init__()
+        self.shown = set()
+
+    def preprocess(self, image):
+        self.shown.add(image.size)
+        return super().preprocess(image)
+
+
 @pytest.mark.parametrize("options", [{"scoring": scoring} for scoring in SCORINGS] + [{"coded": True}], ids=str)
-def test_planted_units_get_their_labels_and_scores(run, options):
-    world = Colours()
+def test_planted_units_get_their_labels_and_scores(run, options, monkeypatch):
+    monkeypatch.setattr(describe_and_dissect, "CODED_SIDE", 20)  # 375 takes seconds
+    world = Watching()
     dissection = run(WordStatistics(), world, **options)
-    method = "dnd-coded" if options.get("coded") else "dnd"
+    assert ({(20, 20), (CODED_PIXELS, CODED_PIXELS)} <= world.shown) == (method_of(options) == "dnd-coded")
+    method = method_of(options)
     for unit, colour in enumerate(COLOURS):
         candidates = dissection.description("1", unit).candidates
         assert colour in candidates[0].description and {c.method for c in candidates} == {method}
@@ -79,6 +98,27 @@ def test_a_killed_run_goes_on_where_it_stopped(run, tmp_path):
     first = Failing.calls - stopped
     whole = len(list((tmp_path / "out" / "answers").rglob("*.json")))
     assert first == whole - 10, "what was answered is not asked again"
+
+
+def test_a_killed_run_goes_on_behind_its_last_unit(run):
+    """Nothing of a finished unit is captioned, drawn or shown to the network again; another model is asked anew."""
+
+    class Dying(Colours):
+        drawn = 0
+
+        def draw(self, phrase, count):
+            if phrase == "blue square":
+                raise KeyboardInterrupt
+            self.drawn += 1
+            return super().draw(phrase, count)
+
+    with pytest.raises(KeyboardInterrupt):
+        run(WordStatistics(), Dying())
+    again, other = Colours(), Colours()
+    candidates = run(WordStatistics(), again).description("1", 0).candidates
+    assert len(again.captioned) == 10 and "red" in candidates[0].description, "one of three units was left"
+    run(WordStatistics("another model"), other)
+    assert len(other.captioned) == 30
 
 
 def test_precomputed_embeddings_are_refused(run):
@@ -123,18 +163,3 @@ def test_answers_are_tidied():
         "b: c",
         "",
     ]
-
-
-def test_the_coded_variant_shrinks_what_was_made(run):
-    shown = []
-
-    class Watching(Colours):
-        def encode_batch(self, x):
-            return super().encode_batch(x)
-
-        def preprocess(self, image):
-            shown.append(image.size)
-            return super().preprocess(image)
-
-    run(WordStatistics(), Watching(), coded=True)
-    assert (CODED_PIXELS, CODED_PIXELS) in shown

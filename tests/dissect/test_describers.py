@@ -115,6 +115,29 @@ def test_exemplars_are_collected_once_and_read_again(run, monkeypatch):
         assert torch.equal(images, one.seen[0][0]) and set(images.flatten().tolist()) <= {*choosing, -1}
 
 
+def test_what_is_said_of_a_unit_is_kept_until_it_depends_on_something_else(run):
+    class Slow(Fixed):
+        def propose(self, probed):
+            return Proposals(probed.unit_by_unit(self, self.of))
+
+        def of(self, unit):
+            self.seen.append(unit)
+            return (Candidate("sun", unit / 3, self.method),)
+
+    one = Slow("a", ("sun",))
+    dissection = run(one)
+    assert one.seen == list(range(5)) and dissection.description("1", 2).candidates[0].similarity == pytest.approx(
+        2 / 3
+    )
+    files = sorted((dissection.folder / "describers" / "a" / "1").iterdir())
+    files[3].write_text("damaged")
+    (dissection.folder / "manifest.json").unlink()  # as if it had been killed
+    again, other = Slow("a", ("sun",)), Slow("a", ("palm",))
+    run(again)
+    run(other)
+    assert again.seen == [3] and other.seen == list(range(5))
+
+
 def test_a_phrase_that_the_encoder_does_not_read_is_left_out_and_told(run):
     dissection = run(Fixed("a", ("unheard of", "sun")))
     assert [c.description for c in dissection.description("1", 0).candidates] == ["sun"]

@@ -35,6 +35,8 @@ COMMANDS = {
     ),
     "find": ("lwta.commands.find", 'the units that answer to a phrase:  lwta find "a red boat" --dissection DIR'),
     "judge": ("lwta.commands.judge", "how good descriptions are: held-out images, controls, known objects"),
+    "exemplars": ("lwta.commands.exemplars", "top images and masks of a dissection, in MILAN's layout"),
+    "tables": ("lwta.commands.tables", "the names of a dissection as other tools' tables:  --form dnd|milan|cosy|..."),
     "units": ("lwta.commands.units", "a page of all units of a dissection, to search and to look at"),
     "explain": ("lwta.commands.explain", "the few units that decided about an image, and what each did"),
     "compare": ("lwta.commands.compare", "networks against each other: a table and a page"),

@@ -26,13 +26,14 @@ DESCRIPTIONS = (
 )
 CANDIDATES = ("layer", "unit", "rank", "description", "similarity", "method")
 EXEMPLARS = ("layer", "unit", "rank", "image", "value")
-TEXTS = {"layer", "description", "rival", "method", "image"}  # columns of words: kept from being formulas
+OTHERS = ("concept", "label", *(f"Label {n}" for n in (1, 2, 3)))  # in tables of other tools
+TEXTS = {"layer", "description", "summary", "rival", "method", "image", *OTHERS}  # kept from being formulas
 
 
 def write_descriptions(layout: Layout, descriptions: Sequence[Description]) -> None:
     """`descriptions.csv`, exactly one row a unit, and `candidates.csv` with the further names; ranks count from 1 in
     each method."""
-    _write(
+    write_table(
         layout.descriptions,
         DESCRIPTIONS,
         (
@@ -51,7 +52,7 @@ def write_descriptions(layout: Layout, descriptions: Sequence[Description]) -> N
             for d in descriptions
         ),
     )
-    _write(
+    write_table(
         layout.candidates,
         CANDIDATES,
         (
@@ -60,6 +61,11 @@ def write_descriptions(layout: Layout, descriptions: Sequence[Description]) -> N
             for rank, c in _ranked(d.candidates)
         ),
     )
+
+
+def write_annotations(path: Path, descriptions: Iterable[Description]) -> None:
+    """The names of units as MILAN's annotations: `layer,unit,summary`, a row a named unit."""
+    write_table(path, ("layer", "unit", "summary"), ((d.layer, d.unit, d.description) for d in descriptions if d.named))
 
 
 def read_descriptions(layout: Layout) -> dict[tuple[str, int], Description]:
@@ -73,7 +79,7 @@ def read_descriptions(layout: Layout) -> dict[tuple[str, int], Description]:
 
 def write_exemplars(layout: Layout, exemplars: Iterable[Exemplar]) -> None:
     """`exemplars.csv`: which images stand in a unit's strip, and its value on each."""
-    _write(layout.exemplars, EXEMPLARS, ((e.layer, e.unit, e.rank, e.image, _number(e.value)) for e in exemplars))
+    write_table(layout.exemplars, EXEMPLARS, ((e.layer, e.unit, e.rank, e.image, _number(e.value)) for e in exemplars))
 
 
 def read_exemplars(layout: Layout) -> list[Exemplar]:
@@ -142,7 +148,8 @@ def _optional(cell: str | None) -> float | None:
     return float(cell) if cell else None
 
 
-def _write(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+def write_table(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write a table, whole or not at all; words that a spreadsheet would compute have an apostrophe before them."""
     with write_file(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         table = csv.writer(file, lineterminator="\n")
         table.writerow(header)

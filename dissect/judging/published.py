@@ -2,7 +2,7 @@
 
 CLIP-Dissect and Linear Explanations (`layer,unit,description,...`; the latter's `unit,description,...`), MILAN
 (`description`, or `summary` for people's), PRISM, Describe-and-Dissect (`Neuron ID,Label 1,...`), NetDissect (`unit`
-from 1, `label`), INVERT and CoSy (`neuron,concept`).
+from 1, `label`), INVERT and CoSy (`neuron,concept`). As texts: MAIA's `history.json`, delphi's `explanations/`.
 """
 
 import csv
@@ -11,7 +11,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from .published_texts import read_delphi, read_maia
+
 Row = Mapping[str, str]
+Said = tuple[str, int, str, float | None]  # layer ("": not said), unit from 0, description, score
 _SCORES = ("similarity", "sim correlation", "mean_activation", "score", "metric")
 
 
@@ -28,13 +31,13 @@ class PublishedDescription:
 
 
 def read_published(path: str | Path, *, layer: str | None = None) -> tuple[PublishedDescription, ...]:
-    """Every description of a table; empty ones are left out.
+    """Every description of a table, of a history or of a folder of explanations; empty ones are left out.
 
     Args:
         layer: of tables without a column for it; by default what the file's name says (`..._layer4.csv`, `..._fc.csv`).
 
     Raises:
-        FileNotFoundError: no such file. ValueError: columns of no known tool, a unit that is no number, no layer.
+        FileNotFoundError: none there. ValueError: columns of no known tool, a unit that is no number, no layer.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -44,12 +47,14 @@ def read_published(path: str | Path, *, layer: str | None = None) -> tuple[Publi
     [('layer2', 7, 'red boats', 1), ('layer2', 7, 'boats', 2)]
     """
     table = Path(path)
-    if not table.is_file():
-        raise FileNotFoundError(f"Expected a CSV file of descriptions but got {str(path)!r}")
-    with table.open(newline="", encoding="utf-8-sig") as file:
-        rows = csv.DictReader(file)
-        columns = [name.strip() for name in rows.fieldnames or ()]
-        said = list(_said([{(k or "").strip(): v or "" for k, v in row.items() if k} for row in rows], columns, table))
+    said: list[Said]
+    if table.is_dir():
+        said = [(of, unit, text, None) for of, unit, text in read_delphi(table)]
+    elif table.suffix == ".json" and table.is_file():
+        of, unit, texts = read_maia(table)
+        said = [(of, unit, text, None) for text in texts]
+    else:
+        said = _rows(table)
     ranks: dict[tuple[str, int], int] = {}
     found = []
     for of, unit, description, score in said:
@@ -60,7 +65,16 @@ def read_published(path: str | Path, *, layer: str | None = None) -> tuple[Publi
     return tuple(found)
 
 
-def _said(rows: list[Row], columns: list[str], table: Path) -> Iterator[tuple[str, int, str, float | None]]:
+def _rows(table: Path) -> list[Said]:
+    if not table.is_file():
+        raise FileNotFoundError(f"Expected a CSV file of descriptions but got {str(table)!r}")
+    with table.open(newline="", encoding="utf-8-sig") as file:
+        rows = csv.DictReader(file)
+        columns = [name.strip() for name in rows.fieldnames or ()]
+        return list(_said([{(k or "").strip(): v or "" for k, v in row.items() if k} for row in rows], columns, table))
+
+
+def _said(rows: list[Row], columns: list[str], table: Path) -> Iterator[Said]:
     """Layer ("": none), unit from 0, description and score, row by row."""
     score = next((name for name in _SCORES if name in columns), None)
     labels = [name for name in columns if re.fullmatch(r"label( \d+)?", name, re.IGNORECASE)]

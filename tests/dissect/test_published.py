@@ -1,10 +1,13 @@
 """Published descriptions: every tool's table is read as it means it, and the published files give the known counts."""
 
+import json
 from pathlib import Path
 
 import pytest
 
 from dissect.judging.published import PublishedDescription, read_published
+from dissect.judging.publishing import FORMS, write_published
+from dissect.naming.description import Candidate, Description
 
 SHARED = Path(__file__).resolve().parents[3] / "shared" / "data" / "published-descriptions"
 there = pytest.mark.skipif(not SHARED.is_dir(), reason="the published files stand beside the checkout")
@@ -62,3 +65,66 @@ def test_the_published_files_hold_what_is_known_of_them():
     labels = [read_published(SHARED / "DnD_results" / f"resnet50_imagenet_broden_layer{n}.csv") for n in (1, 2, 3, 4)]
     assert [len({one.unit for one in layer}) for layer in labels] == [50] * 4
     assert {one.layer for layer in labels for one in layer} == {f"layer{n}" for n in (1, 2, 3, 4)}
+
+
+def test_maias_histories_are_read(tmp_path):
+    place = tmp_path / "layer4" / "unit_12" / "history.json"
+    place.parent.mkdir(parents=True)
+    last = "Done.\n[DESCRIPTION]: boats on\n water\n[LABEL 1]: boat\n[LABEL 2]: harbour"
+    history = [
+        {"role": "user", "content": "say [DESCRIPTION]: ..."},
+        {"role": "assistant", "content": [{"text": last}]},
+    ]
+    place.write_text(json.dumps(history))
+    found = read_published(place)
+    assert [(one.layer, one.unit, one.description, one.rank) for one in found] == [
+        ("layer4", 12, "boats on water", 1),
+        ("layer4", 12, "boat", 2),
+        ("layer4", 12, "harbour", 3),
+    ]
+    place.write_text("[]")
+    with pytest.raises(ValueError, match=r"Expected \[DESCRIPTION\]: in .* but got none"):
+        read_published(place)
+    place.rename(tmp_path / "history.json")
+    with pytest.raises(ValueError, match=r"Expected MAIA's LAYER/UNIT/history\.json"):
+        read_published(tmp_path / "history.json")
+
+
+def test_delphis_explanations_are_read(tmp_path):
+    (tmp_path / "layers.5_latent12.txt").write_text(json.dumps("boats\n and water"))
+    (tmp_path / "7.txt").write_text(json.dumps("palms"))
+    found = read_published(tmp_path, layer="layer1")
+    assert {(one.layer, one.unit, one.description) for one in found} == {
+        ("layers.5", 12, "boats and water"),
+        ("layer1", 7, "palms"),
+    }
+    (tmp_path / "7.txt").write_text("no json")
+    with pytest.raises(ValueError, match=r"Expected JSON in .*7\.txt"):
+        read_published(tmp_path, layer="layer1")
+
+
+class Described:
+    """Two units of a layer: a named one, and one that nothing verified."""
+
+    layers = ("layer4",)
+
+    def units(self, layer):
+        return 2
+
+    def description(self, layer, unit):
+        said = (Candidate("red boat", 0.5, "dnd"), Candidate("boat", 0.4, "dnd"))
+        return Description(layer, unit, "" if unit else "red boat", 0.5, None, None, 9, said)
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_what_is_written_for_other_tools_is_read_again(tmp_path, form):
+    (path,) = write_published(Described(), form, tmp_path)
+    found = [(one.layer, one.unit, one.description) for one in read_published(path)]
+    named = [("layer4", 0, "red boat")]
+    labels = [("layer4", unit, text) for unit in range(2) for text in ("red boat", "boat")]
+    assert found == (labels if form == "dnd" else named)
+
+
+def test_an_unknown_form_is_told(tmp_path):
+    with pytest.raises(ValueError, match=r"Expected a form among cosy, .* but got 'milian', did you mean 'milan'"):
+        write_published(Described(), "milian", tmp_path)

@@ -20,6 +20,7 @@ from ..exemplars.regions import Box, connected_boxes
 from ..naming.description import Candidate
 from ..naming.space import Space
 from ..naming.synonyms import distinct_names
+from .class_ablation import class_ablation
 from .describer import Probed, Proposals
 
 METHOD = "patches"
@@ -57,7 +58,8 @@ class Patches:
         return {"domain": self.domain, "asked": [asked, ASK, KINDS], "counts": [CONTROLS, LEAST_SIDE]}
 
     def propose(self, probed: Probed) -> Proposals:
-        """Five phrases a unit that mean different things, with their scores.
+        """Five phrases a unit that mean different things, with their scores; what switching it off costs each class,
+        where the pictures and the network say their classes.
 
         Raises:
             ValueError: the encoder sees no pixels, or reads too little of the vocabulary.
@@ -70,7 +72,7 @@ class Patches:
             )
         space = self._vocabulary(probed)
         phrases = space.concept_embeddings
-        boxes = {unit: _boxes(probed, unit) for unit in range(probed.units)}
+        boxes = {unit: region_boxes(probed, unit) for unit in range(probed.units)}
         baseline = (_controls(probed, encoder, [box for of in boxes.values() for box in of]) @ phrases.T).mean(0)
         candidates: list[tuple[Candidate, ...]] = []
         for unit in range(probed.units):
@@ -85,7 +87,8 @@ class Patches:
             (kept,) = distinct_names(best[None], space.names, phrases, keep=CANDIDATES)
             chosen = [int(best[rank]) for rank in kept]
             candidates.append(tuple(Candidate(space.names[i], float(scores[i]), self.method) for i in chosen))
-        return Proposals(candidates)
+        ablation = class_ablation(probed)
+        return Proposals(candidates, ablation.tensors() if ablation else {})
 
     def _vocabulary(self, probed: Probed) -> Space:
         """The phrases to match: the concepts, or those that the language model lists for the domain."""
@@ -125,7 +128,7 @@ def made_vocabulary(model: LanguageModel, domain: str) -> list[str]:
     return list(found)
 
 
-def _boxes(probed: Probed, unit: int) -> list[Box]:
+def region_boxes(probed: Probed, unit: int) -> list[Box]:
     """The box of the largest region of each of a unit's masks, at least `LEAST_SIDE` wide and high; without a region
     (a small picture of a weak unit, a layer of vectors) the whole picture."""
     boxes = []

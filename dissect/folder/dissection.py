@@ -147,6 +147,10 @@ class Dissection:
         places = kept.indices[unit].tolist()
         return {self.images[i]: kept.maps[unit, at].float() for at, i in enumerate(places) if i >= 0}
 
+    def kept(self, layer: str, method: str) -> dict[str, Tensor]:
+        """What a describer kept of a layer beside names, by name; nothing where it kept nothing."""
+        return load_tensors(self.layout.kept(self._known(layer), method)) or {}
+
     def to_dict(self) -> dict[str, Any]:
         """What was dissected (`manifest`) and a row for each unit (`units`), as plain values."""
         from ..report.notebook import dissection_rows

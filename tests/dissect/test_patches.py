@@ -52,6 +52,24 @@ def test_units_get_the_phrases_of_their_patches_and_not_those_that_fit_everythin
     assert len(cut) > 30 and {side for size in cut for side in size} <= set(range(3, 24))
 
 
+def test_what_a_unit_is_worth_to_each_class_is_kept(tmp_path, to_tensor):
+    """A network that answers with the colour whose unit is loudest cannot see red without the red unit."""
+    for i in range(60):
+        place = tmp_path / "probe" / list(COLOURS)[i % 3]
+        place.mkdir(parents=True, exist_ok=True)
+        picture(place.name, i, side=24).save(place / f"{i:02d}.png")
+    model = nn.Sequential(*redness_and_others(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 3)).eval()
+    with torch.no_grad():
+        model[4].weight.copy_(torch.eye(3))
+        model[4].bias.zero_()
+    model.label_names, model.image_transform = tuple(COLOURS), to_tensor
+    given = DescribeOptions(layers=["1"], summary="max", describers=load_describers("patches"))
+    dissection = describe(model, open_probe(tmp_path / "probe"), CONCEPTS, Colours(), tmp_path / "out", given)
+    kept = dissection.kept("1", "patches")
+    assert kept["class_accuracy"].tolist() == [1, 1, 1] and int(kept["class_images"].sum()) > 20
+    assert kept["class_accuracy_without"].tolist() == (1 - torch.eye(3)).tolist()
+
+
 def test_a_vocabulary_is_asked_for_the_domain(run):
     class Listing:
         identity = "listing"

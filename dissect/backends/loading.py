@@ -11,9 +11,10 @@ from ..encoders.concepts import ConceptSet
 from ..encoders.protocol import ImageTextEncoder, PixelEncoder
 from ..probe.probe_images import ProbeImages
 from .answers import AnswerStore, RememberedCaptioner, RememberedModel, RememberedPictures
+from .bundled_captioner import BundledCaptioner
 from .concept_captions import ConceptCaptioner
 from .endpoint import ChatEndpoint
-from .protocols import Captioner, LanguageModel, TextToImage
+from .protocols import Captioner, CaptionLikelihood, LanguageModel, LanguagePrior, TextToImage
 from .text_to_image import Diffusion, Painter, Retrieval
 from .transformers_models import TransformersCaptioner, TransformersLanguageModel
 from .word_statistics import WordStatistics
@@ -24,7 +25,8 @@ class Backends:
     """Which models describers ask; they are loaded when one is asked for, and remember their answers in `store`.
 
     Args:
-        captioner: `concepts` (the nearest ones of the list), URL#MODEL of an endpoint, or a transformers model.
+        captioner: `bundled` (of the scenes), `concepts` (the nearest ones of the list), URL#MODEL of an endpoint, or a
+            transformers model.
         language_model: `words` (counting, no model), URL#MODEL, a transformers model or a .gguf file.
         text_to_image: `painter` (of the scenes), a source of held-out pictures as `found:SOURCE`, or a diffusers model.
         open_pictures: opens SOURCE.
@@ -43,22 +45,50 @@ class Backends:
         """What Describe-and-Dissect asks."""
         return self.load_captioner(), self.load_language_model(), self.load_text_to_image()
 
+    def of_likelihoods(self) -> tuple[Captioner, CaptionLikelihood, LanguagePrior | None]:
+        """What MILAN without training asks.
+
+        Raises:
+            ValueError: a captioner that only speaks, or a language model that does.
+        """
+        captioner = self._captioner()
+        if not isinstance(captioner, CaptionLikelihood):
+            raise ValueError(
+                "Expected a captioner for milan-free that says how likely a phrase is, bundled (scenes) or a "
+                f"transformers model, but got --captioner {self.captioner}"
+            )
+        if self.language_model == "words":
+            return RememberedCaptioner(captioner, self.store), captioner, None
+        if endpoint_of(self.language_model):
+            raise ValueError(
+                "Expected a language model for milan-free that says how likely a phrase is, a transformers model, or "
+                f"words for none, but got --language_model {self.language_model}"
+            )
+        return (
+            RememberedCaptioner(captioner, self.store),
+            captioner,
+            TransformersLanguageModel(self.language_model, device=self.device),
+        )
+
     def load_captioner(self) -> Captioner:
         """The captioner.
 
         Raises:
             ValueError: `concepts` with an encoder that sees no pixels. FileNotFoundError: no such model.
         """
+        return RememberedCaptioner(self._captioner(), self.store)
+
+    def _captioner(self) -> Captioner:
         name = self.captioner
-        if name == "concepts":
-            if not isinstance(self.encoder, PixelEncoder):
-                raise ValueError(
-                    "Expected --captioner, since precomputed embeddings caption no crops: a transformers model or "
-                    "URL#MODEL"
-                )
-            return RememberedCaptioner(ConceptCaptioner(self.encoder, self.concepts), self.store)
-        found = endpoint_of(name) or TransformersCaptioner(name, device=self.device)
-        return RememberedCaptioner(found, self.store)
+        if name == "bundled":
+            return BundledCaptioner()
+        if name != "concepts":
+            return endpoint_of(name) or TransformersCaptioner(name, device=self.device)
+        if not isinstance(self.encoder, PixelEncoder):
+            raise ValueError(
+                "Expected --captioner, since precomputed embeddings caption no crops: a transformers model or URL#MODEL"
+            )
+        return ConceptCaptioner(self.encoder, self.concepts)
 
     def load_language_model(self) -> LanguageModel:
         """The language model, or what counts words."""

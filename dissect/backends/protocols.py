@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from jaxtyping import Float
 from PIL import Image
@@ -29,6 +29,18 @@ class Captioner(Protocol):
     def identity(self) -> str: ...
 
     def caption(self, pictures: Sequence[Image.Image]) -> list[str]: ...
+
+
+@runtime_checkable
+class CaptionLikelihood(Protocol):
+    """How likely a captioner says phrases of pictures: natural log-probabilities, summed over tokens and the end."""
+
+    @property
+    def identity(self) -> str: ...
+
+    def log_likelihoods(
+        self, pictures: Sequence[Image.Image], phrases: Sequence[str]
+    ) -> Float[Tensor, "pictures phrases"]: ...
 
 
 class LanguageModel(Protocol):

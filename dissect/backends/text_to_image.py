@@ -1,7 +1,7 @@
 """Pictures of what a phrase says: painted, found among held-out pictures, or made by a diffusion model."""
 
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 
 import torch
 from jaxtyping import Float
@@ -30,7 +30,12 @@ class Painter:
         return f"painter {self.size}"
 
     def draw(self, phrase: str, count: int) -> list[Image.Image]:
-        return paint_phrase(phrase, count, size=self.size)
+        return list(_painted(phrase, count, self.size))
+
+
+@lru_cache(maxsize=256)  # units share labels; 120 kB each
+def _painted(phrase: str, count: int, size: int) -> tuple[Image.Image, ...]:
+    return tuple(paint_phrase(phrase, count, size=size))
 
 
 @dataclass(frozen=True)

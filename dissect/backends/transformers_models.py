@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from PIL import Image
 from torch import Tensor
 
@@ -45,15 +45,54 @@ class TransformersCaptioner:
             said += self.processor.batch_decode(written, skip_special_tokens=True)
         return said
 
-    def _chatted(self, picture: Image.Image) -> str:
+    @torch.no_grad()
+    def log_likelihoods(
+        self, pictures: Sequence[Image.Image], phrases: Sequence[str]
+    ) -> Float[Tensor, "pictures phrases"]:
+        """Log-probability of each phrase and its end as the caption of each picture, a pass for each pair."""
+        rows = [self._tokens(phrase) for phrase in phrases]
+        found = torch.empty(len(pictures), len(rows))
+        for i, picture in enumerate(pictures):
+            inputs = self._prompt(picture.convert("RGB"))
+            for j, row in enumerate(rows):
+                found[i, j] = self._likelihood(dict(inputs), row.to(self.device))
+        return found
+
+    def _tokens(self, phrase: str) -> Int[Tensor, "tokens"]:
+        """A phrase's, and the end's."""
+        tokenizer = self.processor.tokenizer
+        end = tokenizer.sep_token_id if tokenizer.eos_token_id is None else tokenizer.eos_token_id
+        return torch.tensor([*tokenizer(phrase, add_special_tokens=False).input_ids, end])
+
+    def _likelihood(self, inputs: dict[str, Any], row: Int[Tensor, "tokens"]) -> Float[Tensor, ""]:
+        """Of the tokens of `row` after the prompt: an encoder-decoder's is its mark of the beginning alone."""
+        before = inputs.get("input_ids")
+        if before is None:
+            begin = self.model.config.get_text_config().bos_token_id
+            before = torch.tensor([[begin]], device=self.device)
+        ids = torch.cat([before, row[None]], 1)
+        for name, fill in (("attention_mask", 1), ("token_type_ids", 0), ("mm_token_type_ids", 0)):
+            if name in inputs:
+                inputs[name] = torch.nn.functional.pad(inputs[name], (0, len(row)), value=fill)
+        inputs = {"attention_mask": torch.ones_like(ids), **inputs, "input_ids": ids}
+        logits = self.model(**inputs).logits[0, -len(row) - 1 : -1].float()  # some also answer at the picture's places
+        return logits.log_softmax(-1).gather(1, row[:, None]).sum()
+
+    def _prompt(self, picture: Image.Image) -> Any:
+        """What the model is given before its caption."""
+        if not self.chats:
+            return self.processor(images=[picture], return_tensors="pt").to(self.device)
         content = [{"type": "image", "image": picture}, {"type": "text", "text": CAPTION}]
-        inputs = self.processor.apply_chat_template(
+        return self.processor.apply_chat_template(
             [{"role": "user", "content": content}],
             add_generation_prompt=True,
             tokenize=True,
             return_dict=True,
             return_tensors="pt",
         ).to(self.device)
+
+    def _chatted(self, picture: Image.Image) -> str:
+        inputs = self._prompt(picture)
         written = self.model.generate(**inputs, max_new_tokens=_TOKENS, do_sample=False)
         return str(self.processor.decode(written[0, inputs["input_ids"].shape[1] :], skip_special_tokens=True))
 

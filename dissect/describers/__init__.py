@@ -9,6 +9,7 @@ from .describe_and_dissect import DescribeAndDissect
 from .describer import Describer, Probed, Proposals
 from .fitting import Fitting
 from .milan import Milan
+from .milan_free import MilanFree
 from .patches import Patches
 from .tools import Tools
 
@@ -17,8 +18,9 @@ DESCRIBERS: dict[str, Callable[[Tools], Describer]] = {
     "clip-dissect": lambda tools: ConceptMatching(tools.naming),
     "dnd": lambda tools: DescribeAndDissect(*tools.models.of_labels(), tools.scoring),
     "lwta": lambda tools: Fitting(tools.pictures),
-    "dnd-coded": lambda tools: DescribeAndDissect(*tools.models.of_labels(), tools.scoring, coded=True),
+    "dnd-coded": lambda tools: DescribeAndDissect(*tools.models.of_labels(), coded=True),
     "milan": lambda tools: Milan(*tools.taught()),
+    "milan-free": lambda tools: MilanFree(*tools.models.of_likelihoods()),
     "patches": lambda tools: Patches(tools.asked_for_phrases(), tools.domain),
 }
 DEFAULT_DESCRIBER = "clip-dissect"

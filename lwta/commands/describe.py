@@ -30,7 +30,7 @@ def describe(
     root: Path = Path("."),
     split: str = "",
     describer: str | list[str] = "clip-dissect",
-    captioner: str = "concepts",
+    captioner: str | None = None,
     language_model: str = "words",
     text_to_image: str | None = None,
     scoring: str = "topk-compare",
@@ -70,11 +70,13 @@ def describe(
             default validation).
         describer: who proposes names, one or several (a,b), which share the pass over the images: clip-dissect (matches
             concepts), lwta (ours, fits them over all images), dnd (Describe-and-Dissect; dnd-coded as its published
-            code does), patches (activated patches against phrases), milan (a trained MILAN). The first one's become the
-            names; candidates.csv holds those of all.
-        captioner: for dnd: concepts (the nearest ones), a transformers model or folder, or URL#MODEL of an
-            OpenAI-compatible endpoint (key in LWTA_API_KEY).
-        language_model: for dnd: words (counting, no model), a transformers model, folder or .gguf file, or URL#MODEL.
+            code does), patches (activated patches against phrases), milan (a trained MILAN; milan-free without
+            training). The first one's become the names; candidates.csv holds those of all.
+        captioner: for dnd and milan-free: bundled (scenes only; default with the bundled encoder), concepts (the
+            nearest ones of the list), a transformers model or folder, or URL#MODEL of an OpenAI-compatible endpoint
+            (key in LWTA_API_KEY).
+        language_model: for dnd, patches and milan-free: words (counting, no model), a transformers model, folder or
+            .gguf file, or URL#MODEL.
         text_to_image: for dnd and lwta: painter (scenes only; default with the bundled encoder), found:SOURCE (held-out
             pictures by the encoder), or a diffusers model.
         scoring: of dnd: topk-compare, topk-sq-mean, mean, image-products.
@@ -154,6 +156,7 @@ def describe(
     images, words, without = usable(images, words, encoder)
     print_skipped((*images.skipped, *((name, "its row of embeddings is not finite") for name in without)))
     asked = text_to_image or ("painter" if clip == "bundled" else "")
+    captioner = captioner or ("bundled" if clip == "bundled" else "concepts")
     held_out = partial(open_probe, on_bad=on_bad, root=root, split=split)
     store = AnswerStore(Layout(out).answers)
     backends = Backends(captioner, language_model, asked, store, encoder, words, held_out, where)

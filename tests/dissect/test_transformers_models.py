@@ -33,7 +33,8 @@ def blip(tmp_path_factory):
         "pad_token_id": 0,
     }
     config = transformers.BlipConfig(
-        text_config={**text, "encoder_hidden_size": 16}, vision_config={**small, "image_size": 16, "patch_size": 8}
+        text_config={**text, "encoder_hidden_size": 16, "initializer_range": 0.3},
+        vision_config={**small, "image_size": 16, "patch_size": 8, "initializer_range": 0.3},  # BLIP's own: 1e-10
     )
     torch.manual_seed(0)
     transformers.BlipForConditionalGeneration(config).save_pretrained(place)
@@ -67,6 +68,60 @@ def test_an_encoder_decoder_captions_pictures_one_by_one_or_together(blip):
     assert len(together) == 2 and set(" ".join(together).split()) <= set(WORDS)
     assert together == [captioner.caption([picture])[0] for picture in pictures]
     assert not captioner.chats and captioner.identity == TransformersCaptioner(str(blip)).identity
+
+
+@pytest.fixture(scope="module")
+def llava(tmp_path_factory):
+    """A vision chat model: a CLIP of one layer, a Llama of one, eleven words and the place of a picture."""
+    from tokenizers import Tokenizer, models, pre_tokenizers
+
+    place = tmp_path_factory.mktemp("llava")
+    words = Tokenizer(models.WordLevel({word: i for i, word in enumerate(WORDS)}, unk_token="[UNK]"))
+    words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    tokenizer = transformers.PreTrainedTokenizerFast(
+        tokenizer_object=words, bos_token="[CLS]", eos_token="[SEP]", pad_token="[PAD]", unk_token="[UNK]"
+    )
+    tokenizer.add_tokens("<image>", special_tokens=True)
+    template = (
+        "{% for m in messages %}{% for c in m['content'] %}{% if c['type'] == 'image' %}<image> {% else %}"
+        "{{ c['text'] }} {% endif %}{% endfor %}{% endfor %}"
+    )
+    transformers.LlavaProcessor(
+        transformers.CLIPImageProcessor(size={"shortest_edge": 16}, crop_size={"height": 16, "width": 16}),
+        tokenizer,
+        patch_size=8,
+        vision_feature_select_strategy="default",
+        chat_template=template,
+        num_additional_image_tokens=1,
+    ).save_pretrained(place)
+    small = {"hidden_size": 16, "intermediate_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2}
+    config = transformers.LlavaConfig(
+        vision_config=transformers.CLIPVisionConfig(**small, image_size=16, patch_size=8),
+        text_config=transformers.LlamaConfig(**small, vocab_size=len(tokenizer), bos_token_id=2, eos_token_id=3),
+        image_token_index=len(WORDS),
+    )
+    torch.manual_seed(0)
+    transformers.LlavaForConditionalGeneration(config).save_pretrained(place)
+    return place
+
+
+def test_a_chat_model_captions_what_it_is_shown(llava):
+    captioner = TransformersCaptioner(str(llava))
+    said = captioner.caption([Image.new("RGB", (20, 30), colour) for colour in ("red", "blue")])
+    assert captioner.chats and len(said) == 2 and set(" ".join(said).split()) <= {*WORDS, "<image>"}
+
+
+@pytest.mark.parametrize("kind", ["blip", "llava"])
+def test_a_likelihood_is_the_sum_of_the_tokens_log_probabilities(kind, request):
+    """Every next token after the same beginning together makes 1 (but for the mark of a picture's place)."""
+    captioner = TransformersCaptioner(str(request.getfixturevalue(kind)))
+    pictures = [Image.effect_noise((20, 30), 90).convert("RGB") for _ in range(2)]
+    found = captioner.log_likelihoods(pictures, ["a red boat", "a red", "a"])
+    assert found.shape == (2, 3) and (found < 0).all() and not torch.equal(found[0], found[1])
+    inputs, begin = dict(captioner._prompt(pictures[0])), captioner._tokens("a red")[:2]
+    after = [captioner._likelihood(dict(inputs), torch.tensor([*begin, token])) for token in range(len(WORDS))]
+    alone = captioner._likelihood(dict(inputs), begin)
+    assert torch.stack(after).logsumexp(0).item() == pytest.approx(alone.item(), abs=1e-3 if kind == "blip" else 0.3)
 
 
 def test_a_language_model_answers_and_repeats_itself_by_draw(gpt2):

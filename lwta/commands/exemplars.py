@@ -37,7 +37,9 @@ def exemplars(
         layers: some of those described; by default all.
         model: the network; by default the one that `lwta describe` was given.
         size: pixels of the square pictures.
-        root: as `lwta describe` was given. split: the same. limit: the same.
+        root: where wds/, torch/ and hfds/ sources lie.
+        split: as `lwta describe` was given.
+        limit: as `lwta describe` was given.
     """
     from dissect import open_probe
     from dissect.exporting import write_exemplars

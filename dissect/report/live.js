@@ -215,7 +215,7 @@ const unitLine = ({ unit, lead, value, won }, row, grid, positions, [zero, perLo
     name || element("span", { class: "unnamed" }, `unit ${unit}, unnamed`),
     ...(place ? [" ", element("span", { class: "place" }, place)] : []));
   const about = [...(name ? [`unit ${unit}`] : []), `value ${signed(value / won)}`,
-    ...(positions > 1 ? [`won ${percent(won / positions)} of the places`] : [])];
+    ...(positions > 1 ? [`${network.competitors > 1 ? "won" : "active at"} ${percent(won / positions)} of the places`] : [])];
   const what = element("div", { class: "what" }, heading, element("p", { class: "meta" }, about.join(" · ")));
   if (name && r) {
     const [at, low, high] = r.map((x) => x.toFixed(2).replace("-", MINUS));

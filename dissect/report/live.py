@@ -137,6 +137,7 @@ def _data(network: LiveNetwork, top: int) -> Markup:
         "units": [_unit(unit) for unit in network.units],
         "places": network.places,
         "measured": network.weights is None,
+        "competitors": network.competitors,
         "rows": network.rows,
         "reaches": network.reaches,
         "top": top,

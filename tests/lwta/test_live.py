@@ -18,6 +18,7 @@ from PIL import Image
 from competition_layers import create_model, inference_rule, save_model
 from competition_layers.attribution import logits_without
 from competition_layers.decision import DecisionLayer, votes
+from dissect.explaining.explanation import Alternative
 from dissect.explaining.picture import network_input
 from dissect.recording.subject import default_layer
 from dissect.report import live as page_room
@@ -219,7 +220,7 @@ def unpacked(monkeypatch):
     """Pages without the bytes of network and runtime, and a network as such a page has it."""
     monkeypatch.setattr(page_room, "_packed", lambda content: content.decode())
     ways = Preparation(32, 32, 1.0, "center", "bicubic", (0.0,) * 3, (1.0,) * 3)
-    named = tuple(page_room.UnitName(EVIL, (EVIL,), 0.5, 0.25, 0.75) for _ in range(8))
+    named = tuple(page_room.UnitName(EVIL, (Alternative(EVIL, 0.5),), 0.5, 0.25, 0.75) for _ in range(8))
     weights = np.zeros((len(LABELS), 8), dtype=np.float32)
     return page_room.LiveNetwork(b"", LABELS, ways, weights, (0.0,) * 4, named, 8, (4, 4), EVIL)
 

@@ -9,7 +9,7 @@ from ..judging.measures import MEASURES
 from ..judging.sanity import Sanity
 from ..judging.verdicts import Verdict, by_cell
 from .render import render_page
-from .verdict_text import heading, in_order, lead_lines, measures_of, passes, units_of
+from .verdict_text import heading, in_order, lead_lines, line_title, measures_of, passes, units_of
 
 BARS = ("constant", "shuffled", "random")  # labels that say nothing of a unit
 
@@ -77,7 +77,7 @@ def _page(dissections: str, table: LayerVerdicts, sanity: Mapping[str, Sanity | 
         found = [cells.get((layer, method, control, name)) for name in measures]
         bars = [[cells.get((layer, method, bar, name)) for bar in BARS] for name in measures]
         shown = tuple(_cell(each, below) for each, below in zip(found, bars, strict=True))
-        lines.append(Line(control or method, bool(control), shown))
+        lines.append(Line(line_title(method, control), bool(control), shown))
     columns = tuple(
         (name, MEASURES[name].about, passes(sanity.get(name)), units_of(cells, table, name)) for name in measures
     )

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from competition_layers.terminal import aligned, plain
 
-from ..judging.judge import LayerVerdicts
+from ..judging.judge import UNTRAINED, LayerVerdicts
 from ..judging.measures import MEASURES
 from ..judging.sanity import Sanity
 from ..judging.verdicts import Verdict, by_cell
@@ -17,10 +17,15 @@ def verdict_text(table: LayerVerdicts, sanity: Mapping[str, Sanity | None]) -> s
     rows: list[tuple[str, ...]] = [("", *measures), ("sanity tests", *(passes(sanity.get(name)) for name in measures))]
     for method, control in dict.fromkeys((each.method, each.control) for each in in_order(table)):
         found = [cells.get((table.methods.layer, method, control, name)) for name in measures]
-        title = f"  {control}" if control else method
+        title = method if not control else "  " + line_title(method, control)
         rows.append((title, *(number(each, bare=bool(control)) for each in found)))
     units = ("units", *(units_of(cells, table, name) for name in measures))
     return "\n".join([plain(heading(table)), *aligned([*rows, units], left=(0,)), *map(plain, lead_lines(table))])
+
+
+def line_title(method: str, control: str) -> str:
+    """What a line is called; methods on random weights stand under no method of the table."""
+    return f"{method}, {control}" if control == UNTRAINED else control or method
 
 
 def measures_of(table: LayerVerdicts) -> list[str]:

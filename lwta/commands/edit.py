@@ -103,6 +103,8 @@ def edited_text(done: Any) -> str:
         lines += [f"  right   {100 * done.before.accuracy:5.1f} %  {100 * done.after.accuracy:5.1f} %"]
         worst = [f"{100 * each.worst:5.1f} %" for each in (done.before, done.after)]
         lines += [f"  worst   {'  '.join(worst)}  ({plain(done.before.worst_group)}; {plain(done.after.worst_group)})"]
+        if done.refit is not None and done.refit.source == done.data:
+            lines.append("  These are the pictures that the head was fitted to: say --data with others to judge by.")
     return "\n".join(lines)
 
 

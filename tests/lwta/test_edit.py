@@ -70,6 +70,7 @@ def test_the_head_is_refitted_and_the_worst_group_reported(room, tmp_path, capsy
     assert written["refit"]["images"] == 120
     assert written["measured"]["after"]["worst_group"] in ("left", "right")
     assert written["measured"]["after"]["accuracy"] > written["measured"]["before"]["accuracy"]
+    assert "These are the pictures that the head was fitted to" in capsys.readouterr().out
     table.write_text("image,group\n")
     with pytest.raises(ValueError, match=r"Expected a group for each picture .* got none for 'blue/0.png' \(120\)"):
         edit.main([*words, "--groups", str(table), "--out", str(tmp_path / "n")])

@@ -10,6 +10,7 @@ from typing import Any, NoReturn, TypeVar, get_args, get_origin, get_type_hints
 import docstring_parser
 from jsonargparse import ArgumentParser, Namespace
 
+from .bounds import check_options
 from .keys import explain_key
 
 T = TypeVar("T")
@@ -27,10 +28,13 @@ def parse_call(function: Callable[..., T], argv: Sequence[str], *, prog: str, po
 
     Raises:
         argparse.ArgumentError: an option is unknown, missing or of another type.
+        ValueError: a number out of its bounds.
     """
     parser = call_parser(function, prog=prog, positionals=positionals)
     values = instantiated(parser, parser.parse_args(list(argv)))
-    return function(**{name: values[name] for name in inspect.signature(function).parameters})
+    options = {name: values[name] for name in inspect.signature(function).parameters}
+    check_options(options)
+    return function(**options)
 
 
 def call_parser(function: Callable[..., Any], *, prog: str, positionals: Sequence[str] = ()) -> "Parser":

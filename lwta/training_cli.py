@@ -56,7 +56,7 @@ def fit(cli: "TrainingCLI") -> None:
         resume=config.resume,
         overwrite=config.overwrite,
     )
-    if cli.config.sweep:
+    if cli.config.sweep is not None:
         sweep(cli, run)
         return
     run.check()

@@ -253,7 +253,8 @@ class Classifier(LightningModule):
         self.site_readings = self.readings.site_readings()
         self.readings.reset()
         for name, value in figures.items():
-            self.log(f"{split}_{name}", value, prog_bar=name in IN_THE_BAR, rank_zero_only=False)
+            # computed over all processes already; the mean of equal values is one
+            self.log(f"{split}_{name}", value, prog_bar=name in IN_THE_BAR, sync_dist=True)
 
     def _laid_out(self, network: nn.Module) -> nn.Module:
         return network.to(memory_format=torch.channels_last) if self.execution.channels_last else network

@@ -66,8 +66,6 @@ def convert(
     """
     if run is None:
         raise ValueError("Expected a name for the run but got none: --run NAME")
-    if epochs <= 0:
-        raise ValueError(f"Expected epochs above 0 but got {epochs}")
     recipe = recipe_of(model)
     images = {**recipe.get("data", {}), **({"data_dir": str(data)} if data else {})}
     for name, value in (image_options or {}).items():

@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
@@ -65,6 +65,7 @@ def explain(
     """
     if dissection is None and model is None:
         raise ValueError("Expected --dissection FOLDER or --model NETWORK but got neither")
+    refuse_beside_classes(classes, {"graph": graph, "live": live, "twin": twin, "only": only})
     from competition_layers import inference_rule
     from dissect import explain as explain_image
     from dissect import explain_graph, render_report
@@ -90,7 +91,7 @@ def explain(
         return
     with inference_rule(network, rule):
         files = chosen(network, files, only, sort)
-    beside = open_twin(twin)
+    other_side = open_twin(twin)
     explanations, twins = [], []
     for file in files:
         with inference_rule(network, rule):
@@ -101,8 +102,8 @@ def explain(
                 found = replace(found, graph=why)
         explanations.append(replace(found, truth=class_of(file, network)))
         print(explanation_text(explanations[-1]), end="\n\n")
-        if beside is not None:
-            names, other = beside
+        if other_side is not None:
+            names, other = other_side
             where = twin_layer(names, other, explanations[-1].at.layer)
             with inference_rule(other, rule):
                 twins.append(explain_image(other, file, dissection=names, layer=where, target=target, top=top))
@@ -117,6 +118,13 @@ def explain(
         beside_it["layer"] = layer
         written = write_live(page.with_name(PAGE), network, carried, **beside_it)
         print(f"The live page is {plain(written)}")
+
+
+def refuse_beside_classes(classes: str | None, options: Mapping[str, Any]) -> None:
+    """Refuse options of a page picture by picture, for one that is about all of them."""
+    asked = next((name for name, value in options.items() if value), None)
+    if classes is not None and asked:
+        raise ValueError(f"Expected --classes, a page about all pictures together, alone but got --{asked} with it")
 
 
 def chosen(

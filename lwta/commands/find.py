@@ -34,8 +34,6 @@ def find(
     """
     if not phrase.strip():
         raise ValueError(f"Expected a phrase, a few words, but got {phrase!r}")
-    if top < 1:
-        raise ValueError(f"Expected --top of at least 1 but got {top}")
     from competition_layers.names import match_names
     from dissect import Dissection, find_units
 

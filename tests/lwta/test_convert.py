@@ -102,7 +102,7 @@ def test_a_folder_in_timms_own_format_is_converted(home, tmp_path):
     [
         (["--run", "dense"], "exists"),
         ([], "--run NAME"),
-        (["--run", "x", "--epochs", "0"], "epochs above 0 but got 0"),
+        (["--run", "x", "--epochs", "0"], "Expected --epochs to be a number > 0 but got 0"),
         (["--run", "x", "--competitors", "7"], "multiple of competitors=7 but got 96"),
         (["--run", "x", "--conversion.groups", "index"], "did you mean '--conversion.grouping'"),
     ],

@@ -69,7 +69,7 @@ def test_no_phrase_and_no_units_are_refused(place):
     folder = str(place / "names")
     with pytest.raises(ValueError, match="Expected a phrase, a few words, but got ' '"):
         find.main([" ", "--dissection", folder])
-    with pytest.raises(ValueError, match="Expected --top of at least 1 but got 0"):
+    with pytest.raises(ValueError, match="Expected --top to be a number >= 1 but got 0"):
         find.main(["a red boat", "--dissection", folder, "--top", "0"])
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import math
 
 import pytest
 import torch
@@ -281,3 +282,29 @@ def test_settings_of_a_sweep_are_read_from_a_line():
         settings_of("8x4", base)
     with pytest.raises(ValueError, match="competitors of a decision layer of 8 units to be one of 2, 4, 8 but got 3"):
         settings_of("8/3", base)
+    with pytest.raises(ValueError, match="Expected settings of --sweep that differ but got 8/4 twice; leave one out"):
+        settings_of("8/4, 16/16, 8/4", base)
+    with pytest.raises(ValueError, match=r"Expected --sweep UNITS/COMPETITORS,\.\.\. such as"):
+        settings_of("", base)
+
+
+def test_a_sweep_of_nothing_is_refused():
+    with pytest.raises(ValueError, match="Expected at least one decision layer to sweep but got an empty list"):
+        sweep(clusters(), clusters(), [])
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "bounds"),
+    [
+        ("epochs", -1, ">= 1"),
+        ("batch_size", 0, ">= 1"),
+        ("lr", math.nan, ">= 0"),
+        ("lr", -1e-3, ">= 0"),
+        ("weight_decay", -1.0, ">= 0"),
+        ("label_smoothing", 1.5, ">= 0 and <= 1"),
+        ("seed", -1, ">= 0"),
+    ],
+)
+def test_how_layers_are_fitted_has_bounds(option, value, bounds):
+    with pytest.raises(ValueError, match=f"Expected {option} to be a number {bounds}.* but got {value}"):
+        Fitting(**{option: value})

@@ -37,6 +37,7 @@ def run(tmp_path_factory):
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=280, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+    (home / "said.txt").write_text(done.stdout + done.stderr)
     return home / "pair"
 
 
@@ -63,3 +64,9 @@ def test_two_processes_write_one_run(run):
     assert len((run / "metrics.csv").read_text().splitlines()) == 3
     last = (run / "metrics.csv").read_text().splitlines()[-1]
     assert last.startswith("1,8,")  # 15 images, 2 processes, batches of 2: 4 steps an epoch
+
+
+@pytest.mark.slow
+def test_two_processes_have_nothing_to_warn_of(run):
+    said = (run.parent / "said.txt").read_text()
+    assert "Warning" not in said and "recommended" not in said, said

@@ -23,6 +23,9 @@ class Fitting:
         epochs: passes over the features.
         batch_size, lr, weight_decay, label_smoothing: as ever.
         seed: of the order, the initial weights and the noise.
+
+    Raises:
+        ValueError: a number out of bounds.
     """
 
     epochs: int = 20
@@ -35,6 +38,10 @@ class Fitting:
     def __post_init__(self):
         check_number("epochs", self.epochs, least=1)
         check_number("batch_size", self.batch_size, least=1)
+        check_number("lr", self.lr, least=0)
+        check_number("weight_decay", self.weight_decay, least=0)
+        check_number("label_smoothing", self.label_smoothing, least=0, most=1)
+        check_number("seed", self.seed, least=0, most=2**32 - 1)
 
 
 def fit_decision(

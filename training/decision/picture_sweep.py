@@ -27,7 +27,7 @@ def settings_of(text: str, decision: DecisionLayer) -> list[DecisionLayer]:
     [2, 4]
 
     Raises:
-        ValueError: no such list, or numbers that do not go together.
+        ValueError: no such list, one setting twice, or numbers that do not go together.
     """
     settings = []
     for part in text.split(","):
@@ -35,6 +35,8 @@ def settings_of(text: str, decision: DecisionLayer) -> list[DecisionLayer]:
         if len(numbers) != 2 or not all(number.strip().isdecimal() for number in numbers):
             raise ValueError(f"Expected --sweep UNITS/COMPETITORS,... such as {USUAL} but got {text!r}")
         settings.append(replace(decision, units=int(numbers[0]), competitors=int(numbers[1])))
+        if settings[-1] in settings[:-1]:
+            raise ValueError(f"Expected settings of --sweep that differ but got {part.strip()} twice; leave one out")
     return settings
 
 
@@ -61,10 +63,6 @@ def sweep_pictures(
         raise ValueError(
             "Expected --model.train decision with --sweep: settings share the features of a frozen backbone"
         )
-    read = _Read()
-    silent = {"max_epochs": 0, "logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
-    trainer = make_trainer({**options, **silent, "callbacks": [read]})
-    trainer.fit(classifier, datamodule=FeatureData(data, features, views=classifier.views))
     fitting = Fitting(
         epochs=epochs,
         batch_size=data.loading.batch_size,
@@ -73,6 +71,10 @@ def sweep_pictures(
         label_smoothing=classifier.objective.label_smoothing,
         seed=torch.initial_seed() % 2**31,
     )
+    read = _Read()
+    silent = {"max_epochs": 0, "logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    trainer = make_trainer({**options, **silent, "callbacks": [read]})
+    trainer.fit(classifier, datamodule=FeatureData(data, features, views=classifier.views))
     return sweep(*read.splits, decisions, fitting=fitting)
 
 

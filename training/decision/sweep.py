@@ -38,8 +38,10 @@ def sweep(
     """Fit every setting on features and labels, read each on others, and give the table; see `sweep_plot`.
 
     Raises:
-        ValueError: features and labels that do not go together, or settings for features of another shape.
+        ValueError: features and labels that do not go together, settings for features of another shape, or none.
     """
+    if not decisions:
+        raise ValueError("Expected at least one decision layer to sweep but got an empty list")
     (features, labels), (others, other_labels) = train, held_out
     classes = checked_classes(features, labels, int(torch.cat([labels, other_labels]).max()) + 1)
     checked_classes(others, other_labels, classes)

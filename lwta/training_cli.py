@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import yaml
-from lightning import Trainer
+from lightning import Callback, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
@@ -118,21 +118,32 @@ def predict(cli: "TrainingCLI") -> None:
         raise ValueError("Expected a folder of images to predict but got none: --images DIR")
     model = load_model(cli.run_folder)
     cli.datamodule.data_dir = str(cli.config.images)
-    trainer = cli.reading_trainer()
-    batches = trainer.predict(with_model(cli.model, model), datamodule=cli.datamodule)
+    likeliest = _Likeliest()
+    trainer = cli.reading_trainer(likeliest)
+    trainer.predict(with_model(cli.model, model), datamodule=cli.datamodule, return_predictions=False)
     images, broken = cli.datamodule.images["predict"], trainer.predict_dataloaders.dataset.broken
     names = model.lwta.label_names
     out = cli.config.out or cli.run_folder / "predictions.csv"
     with write_file(out) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(("file", "label", "probability"))
-        for i, scores in enumerate(row for batch in batches for row in batch):
+        for i, (probability, best) in enumerate(likeliest.found):
             if i not in broken:
-                best = int(scores.argmax())
                 file_name = f"{images.source}/{images.names[i]}"
-                writer.writerow((inert(file_name), inert(names[best] if names else best), f"{float(scores[best]):.4f}"))
+                writer.writerow((inert(file_name), inert(names[best] if names else best), f"{probability:.4f}"))
     print_skipped([(images.names[i], why) for i, why in broken.items()])
     print(f"{len(images) - len(broken)} predictions are in {plain(out)}")
+
+
+class _Likeliest(Callback):
+    """Keeps of each picture the likeliest class and its probability: all scores of many pictures would be gigabytes."""
+
+    def __init__(self) -> None:
+        self.found: list[tuple[float, int]] = []
+
+    def on_predict_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, *where: Any) -> None:
+        probability, best = outputs.max(-1)
+        self.found += zip(probability.tolist(), best.tolist(), strict=True)
 
 
 class TrainingCLI(LightningCLI):
@@ -217,10 +228,11 @@ class TrainingCLI(LightningCLI):
         self.config_init = instantiated(self.parser, self.config)
         self.model, self.datamodule = self.config_init.model, self.config_init.data
 
-    def reading_trainer(self) -> Trainer:
+    def reading_trainer(self, *callbacks: Callback) -> Trainer:
         """The Trainer that reads a trained network: what the machine needs of the run's options."""
         asked = self.config_init.trainer.as_dict()
-        return make_trainer({**{key: asked[key] for key in _READING}, "logger": False, "enable_checkpointing": False})
+        kept = {"logger": False, "enable_checkpointing": False, "callbacks": list(callbacks)}
+        return make_trainer({**{key: asked[key] for key in _READING}, **kept})
 
     def dumped(self) -> str:
         """The whole resolved configuration as YAML, without what belongs to this one command."""

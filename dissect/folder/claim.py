@@ -2,8 +2,8 @@
 
 import os
 import re
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, ExitStack, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock
@@ -23,6 +23,8 @@ def claimed(
 ) -> Iterator[Layout]:
     """Inside the block no other command writes to `folder`; those that record other shares (i of n) may.
 
+    A command that fails before it wrote anything leaves no folder behind that was not there.
+
     Args:
         model: the fingerprint of the network that the folder is, or is to be, of.
         overwrite: take over the dissection of another network.
@@ -33,6 +35,7 @@ def claimed(
     """
     layout = Layout(Path(folder))
     check_owner(layout, model, overwrite=overwrite)
+    made = [place for place in (layout.folder, *layout.folder.parents) if not place.exists()]
     try:
         layout.folder.mkdir(parents=True, exist_ok=True)
         if not os.access(layout.folder, os.W_OK | os.X_OK):
@@ -41,11 +44,15 @@ def claimed(
         raise PermissionError(
             f"Expected a folder that can be written but got {str(folder)!r} ({error}); give another --out"
         ) from error
-    with locked(layout, share=share):
-        check_owner(layout, model, overwrite=overwrite)  # another may have begun meanwhile
-        if share is None:
-            _remove_leftovers(layout)
-        yield layout
+    try:
+        with locked(layout, share=share):
+            check_owner(layout, model, overwrite=overwrite)  # another may have begun meanwhile
+            if share is None:
+                _remove_leftovers(layout)
+            yield layout
+    except BaseException:
+        _remove_empty(layout, made)
+        raise
 
 
 def check_owner(layout: Layout, model: str, *, overwrite: bool = False) -> None:
@@ -115,6 +122,20 @@ def _remove_leftovers(layout: Layout) -> None:
         for path in place.glob(".*.tmp") if place.is_dir() else ():
             if path.is_file() and _LEFT_OVER.fullmatch(path.name):
                 path.unlink(missing_ok=True)
+
+
+def _remove_empty(layout: Layout, made: Sequence[Path]) -> None:
+    """Remove the folders that were `made`, innermost first, if nothing but locks that nobody holds is in them."""
+    if not made:
+        return
+    with suppress(OSError):
+        with locked(layout):
+            found = list(layout.folder.iterdir())
+            if all(path.name.startswith(".lock") for path in found):
+                for path in found:
+                    path.unlink()
+        for place in made:
+            place.rmdir()
 
 
 def _folders(place: Path) -> list[Path]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from PIL import Image, ImageOps
 from tqdm import tqdm
 
+from competition_layers.files import write_file
 from pictures.opening import THREADS
 from pictures.sources.folder import NO_PICTURES
 
@@ -77,7 +78,8 @@ class StripWriter:
         strip = Image.new("RGB", (len(images) * (PIXELS + GAP) - GAP, PIXELS), "white")
         for place, i in enumerate(images):
             strip.paste(self._tiles[i], (place * (PIXELS + GAP), 0))
-        strip.save(self.layout.strip(layer, unit), quality=QUALITY, subsampling=0)
+        with write_file(self.layout.strip(layer, unit)) as temporary:
+            strip.save(temporary, "JPEG", quality=QUALITY, subsampling=0)
 
 
 def _tile(image: Image.Image) -> Image.Image:

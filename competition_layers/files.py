@@ -64,12 +64,7 @@ def write_folder(folder: str | Path, *, names: Collection[str], ours: Callable[[
     with _in_words(folder):
         folder.parent.mkdir(parents=True, exist_ok=True)
         recover_folder(folder)
-        standing = [name for name in names if (folder / name).exists()]
-        if folder.is_file() or (standing and not ours(folder)):
-            what = f"it holds {standing[0]!r} of another kind" if standing else "it is a file"
-            raise FileExistsError(
-                f"Expected a new folder {str(folder)!r}, or an older model's, but {what}; choose another"
-            )
+        refuse_others(folder, names=names, ours=ours)
         for left in folder.parent.glob(f".{folder.name}.*.tmp"):
             if not _is_running(left.name.split(".")[-2]):
                 _remove(left, names)
@@ -87,6 +82,20 @@ def write_folder(folder: str | Path, *, names: Collection[str], ours: Callable[[
             _empty_into(old, folder, names)
         finally:
             _remove(temporary, names)
+
+
+def refuse_others(folder: Path, *, names: Collection[str], ours: Callable[[Path], bool]) -> None:
+    """Refuse, before any work, a folder that `write_folder` would not replace.
+
+    Raises:
+        FileExistsError: see there.
+    """
+    standing = [name for name in names if (folder / name).exists()]
+    if folder.is_file() or (standing and not ours(folder)):
+        what = f"it holds {standing[0]!r} of another kind" if standing else "it is a file"
+        raise FileExistsError(
+            f"Expected a new folder {str(folder)!r}, or an older one of ours, but {what}; choose another"
+        )
 
 
 def recover_folder(folder: str | Path) -> None:

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from .exemplars.collecting import collect_exemplars
-from .exemplars.milan_folder import SIZE, write_milan_folder
+from .exemplars.milan_folder import SIZE, check_exemplars_folder, write_milan_folder
 from .folder.dissection import Dissection
 from .folder.tables import write_annotations
 from .naming.halves import Halves, halve
@@ -34,6 +34,7 @@ def write_exemplars(
 
     Raises:
         ValueError: other images than were described, or an unknown layer.
+        FileExistsError: a layer's folder holds files of these names that were not written here.
     """
     described = dissection.manifest["probe"]["fingerprint"]
     if probe.fingerprint != described:
@@ -41,10 +42,12 @@ def write_exemplars(
             f"Expected the {len(dissection.images)} images that were described in {str(dissection.folder)!r} but got "
             f"{len(probe)} others of {probe.source!r}; name the same source (--probe, --limit)"
         )
-    place = Path(out)
+    place, asked = Path(out), layers or dissection.layers
+    for layer in asked:
+        check_exemplars_folder(place / layer)
     everything = torch.arange(len(probe))
     halves = Halves(everything, everything[:0], halve(dissection.image_embeddings()).blocks)
-    for layer in layers or dissection.layers:
+    for layer in asked:
         summary = dissection.summary(layer)
         reader = LayerReader(model, layer, summary, default_transform(model))
         found = collect_exemplars(reader, probe, dissection.record(layer).unit_values(summary), halves)

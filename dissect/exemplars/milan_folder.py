@@ -14,12 +14,14 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from competition_layers.files import write_file
+from competition_layers.files import refuse_others, write_folder
 
 from ..probe.probe_images import ProbeImages
 from .exemplar_set import ExemplarSet
 
 SIZE = 224  # pixels: MILAN's
+_MARK = "lwta.json"  # says that the files beside it are ours to replace
+_FILES = ("images.npy", "masks.npy", "activations.csv", "ids.csv", "units.npy", _MARK)
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
@@ -67,18 +69,21 @@ def write_milan_folder(
     *,
     size: int = SIZE,
 ) -> Path:
-    """Write the exemplars of a layer; a unit with fewer than k images repeats its last, one without any is left out.
+    """Write the exemplars of a layer in one piece; a unit with fewer than k images repeats its last, one without any is
+    left out.
 
     Args:
         units: some of the layer's; by default all.
+
+    Raises:
+        FileExistsError: `folder` holds files of these names that were not written here.
     """
-    place, count = Path(folder), exemplars.images.shape[1]
-    place.mkdir(parents=True, exist_ok=True)
+    count = exemplars.images.shape[1]
     asked = range(len(exemplars.images)) if units is None else units
     kept = [unit for unit in asked if exemplars.places(unit)]
-    with write_file(place / "images.npy") as images_path, write_file(place / "masks.npy") as masks_path:
-        images = np.lib.format.open_memmap(images_path, "w+", np.uint8, (len(kept), count, 3, size, size))
-        masks = np.lib.format.open_memmap(masks_path, "w+", np.uint8, (len(kept), count, 1, size, size))
+    with write_folder(folder, names=_FILES, ours=_is_ours) as place:
+        images = np.lib.format.open_memmap(place / "images.npy", "w+", np.uint8, (len(kept), count, 3, size, size))
+        masks = np.lib.format.open_memmap(place / "masks.npy", "w+", np.uint8, (len(kept), count, 1, size, size))
         for row, unit in enumerate(tqdm(kept, desc="write exemplars", unit="unit", disable=None, leave=False)):
             places, found = exemplars.places(unit), exemplars.masks(unit, (size, size)).numpy()
             for rank in range(count):
@@ -89,14 +94,22 @@ def write_milan_folder(
                 masks[row, rank, 0] = found[at]
         images.flush()
         masks.flush()
-    last = [[min(rank, len(exemplars.places(unit)) - 1) for rank in range(count)] for unit in kept]
-    for name, table, form in (("activations.csv", exemplars.values, "%.5e"), ("ids.csv", exemplars.images, "%d")):
-        rows = np.array([table[unit][ranks].tolist() for unit, ranks in zip(kept, last, strict=True)])
-        with write_file(place / name) as temporary:
-            np.savetxt(temporary, rows.reshape(len(kept), count), form, delimiter=",")
-    with write_file(place / "units.npy") as temporary, temporary.open("wb") as file:
-        np.save(file, np.array(kept, np.int64))
-    return place
+        last = [[min(rank, len(exemplars.places(unit)) - 1) for rank in range(count)] for unit in kept]
+        for name, table, form in (("activations.csv", exemplars.values, "%.5e"), ("ids.csv", exemplars.images, "%d")):
+            rows = np.array([table[unit][ranks].tolist() for unit, ranks in zip(kept, last, strict=True)])
+            np.savetxt(place / name, rows.reshape(len(kept), count), form, delimiter=",")
+        np.save(place / "units.npy", np.array(kept, np.int64))
+        (place / _MARK).write_text('{"format": 1}\n', encoding="utf-8")
+    return Path(folder)
+
+
+def check_exemplars_folder(folder: str | Path) -> None:
+    """Refuse, before any work, a folder that `write_milan_folder` would not replace."""
+    refuse_others(Path(folder), names=_FILES, ours=_is_ours)
+
+
+def _is_ours(place: Path) -> bool:
+    return (place / _MARK).is_file()
 
 
 def _kind(array: Array) -> str:

@@ -9,7 +9,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 from torch import nn
 
-from competition_layers.files import write_file
+from competition_layers.files import refuse_others, write_folder
 
 from ..fingerprints import digest
 from .decoder import Decoder, Prior
@@ -17,7 +17,7 @@ from .training import Trained
 from .words import MARKS, Words
 
 FORMAT = 1
-_WEIGHTS, _CONFIG = "milan.safetensors", "milan.json"
+_FILES = _WEIGHTS, _CONFIG = "milan.safetensors", "milan.json"
 
 
 @dataclass(frozen=True)
@@ -32,13 +32,14 @@ class MilanModel:
 
 
 def save_milan(folder: str | Path, trained: Trained, backbone: str) -> Path:
-    """Write a trained model; the file that says what it is comes last."""
+    """Write a trained model in one piece; an older one is replaced.
+
+    Raises:
+        FileExistsError: `folder` holds files of these names that are no trained MILAN.
+    """
     place = Path(folder)
-    place.mkdir(parents=True, exist_ok=True)
     parts: dict[str, nn.Module] = {"decoder": trained.decoder, "prior": trained.prior}
     weights = {f"{part}.{name}": w.contiguous() for part, m in parts.items() for name, w in m.state_dict().items()}
-    with write_file(place / _WEIGHTS) as temporary:
-        temporary.write_bytes(save(weights))
     config = {
         "format": FORMAT,
         "words": list(trained.words.known),
@@ -48,9 +49,22 @@ def save_milan(folder: str | Path, trained: Trained, backbone: str) -> Path:
         "fingerprint": digest(sorted(weights.items()), list(trained.words.known)),
         "held_out_losses": {"decoder": list(trained.decoder_losses), "prior": list(trained.prior_losses)},
     }
-    with write_file(place / _CONFIG) as temporary:
-        temporary.write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
+    with write_folder(place, names=_FILES, ours=_is_ours) as temporary:
+        (temporary / _WEIGHTS).write_bytes(save(weights))
+        (temporary / _CONFIG).write_text(json.dumps(config, indent=1) + "\n", encoding="utf-8")
     return place
+
+
+def check_milan_folder(folder: str | Path) -> None:
+    """Refuse, before training, a folder that `save_milan` would not replace."""
+    refuse_others(Path(folder), names=_FILES, ours=_is_ours)
+
+
+def _is_ours(place: Path) -> bool:
+    try:
+        return {"format", "words", "fingerprint"} <= json.loads((place / _CONFIG).read_text(encoding="utf-8")).keys()
+    except (OSError, ValueError, AttributeError):
+        return False
 
 
 def load_milan(folder: str | Path) -> MilanModel:

@@ -45,11 +45,12 @@ def describe_train(
         raise ValueError("Expected --exemplars and --annotations together, or neither for the painted scenes")
     from dissect.milan.annotations import annotated_units
     from dissect.milan.backbone import bundled_backbone
-    from dissect.milan.saving import save_milan
+    from dissect.milan.saving import check_milan_folder, save_milan
     from dissect.milan.training import train_milan
 
     from ..milan_scenes import scene_units
 
+    check_milan_folder(out)
     seeing = open_backbone(backbone) if backbone else bundled_backbone()
     if exemplars is not None and annotations is not None:
         units = annotated_units(exemplars, annotations, seeing)

@@ -79,6 +79,7 @@ def edit(
         batch_size=batch_size,
     )
     written, notes = done.to_dict(), training_notes(Path(model.removeprefix("local-dir:")))
+    (out / "edits.json").unlink(missing_ok=True)  # of the network that is replaced; config.json has the edits too
     save_model(network, out, **({"training": notes} if notes else {}), edited=written)
     write_edits(out / "edits.json", done.edits, **{k: v for k, v in written.items() if k not in ("format", "edits")})
     print(edited_text(done))

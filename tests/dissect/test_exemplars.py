@@ -10,7 +10,7 @@ from competition_layers import StochasticLWTA
 from dissect import LayerReader, open_probe, record_activations
 from dissect.exemplars.collecting import collect_exemplars
 from dissect.exemplars.exemplar_set import QUANTILE, ExemplarSet, top_distinct
-from dissect.exemplars.milan_folder import MilanFolder, write_milan_folder
+from dissect.exemplars.milan_folder import MilanFolder, check_exemplars_folder, write_milan_folder
 from dissect.exemplars.quantiles import UpperQuantile
 from dissect.exemplars.regions import attended_boxes, connected_boxes, crops, otsu_threshold, overlap
 from dissect.naming.halves import Halves
@@ -166,6 +166,10 @@ def test_milans_layout_is_written_and_read(collected, pictures, tmp_path):
     first = np.asarray(pictures[found.places(0)[0]])
     assert (read.images[0, 0, :, ::2, ::2] == first.transpose(2, 0, 1)).all()
     assert (read.masks[0, :, 0] == found.masks(0, (32, 32)).numpy()).all()
+    assert MilanFolder.open(write_milan_folder(tmp_path / "layer", found, pictures, size=16)).masks.shape[-1] == 16
+    (tmp_path / "layer" / "lwta.json").unlink()  # somebody else's
+    with pytest.raises(FileExistsError, match=r"it holds 'images.npy' of another kind; choose another"):
+        check_exemplars_folder(tmp_path / "layer")
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import csv
 import itertools
 import json
 from copy import deepcopy
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -19,7 +20,7 @@ from dissect.milan.annotations import annotated_units
 from dissect.milan.backbone import Backbone, masked_mean
 from dissect.milan.beam import beam_search, rerank
 from dissect.milan.decoder import Decoder, Prior
-from dissect.milan.saving import load_milan, save_milan
+from dissect.milan.saving import check_milan_folder, load_milan, save_milan
 from dissect.milan.training import Annotated, train_milan
 from dissect.milan.words import LONGEST, PAD, START, STOP, UNKNOWN, Words
 
@@ -176,6 +177,19 @@ def test_a_model_is_saved_and_read(trained, tmp_path):
     assert found.words == model.words and found.backbone == backbone.identity
     for name, weight in model.decoder.state_dict().items():
         assert torch.equal(found.decoder.state_dict()[name], weight)
+
+
+def test_a_model_is_replaced_in_one_piece_and_nothing_of_others(trained, tmp_path, monkeypatch):
+    backbone, model = trained
+    place = save_milan(tmp_path / "milan", model, backbone.identity)
+    monkeypatch.setattr(Path, "write_text", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "full")))
+    with pytest.raises(OSError, match="full"):
+        save_milan(place, model, "another")
+    monkeypatch.undo()
+    assert load_milan(place).backbone == backbone.identity and [*tmp_path.iterdir()] == [place]
+    (place / "milan.json").write_text("{}")
+    with pytest.raises(FileExistsError, match=r"it holds 'milan.safetensors' of another kind; choose another"):
+        check_milan_folder(place)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,8 @@ import copy
 
 import pytest
 import torch
+from competing import small_resnet
+from timm.utils import ModelEmaV3
 from torch import nn
 
 from competition_layers import (
@@ -221,3 +223,22 @@ def test_nothing_comes_back_where_one_competition_was_written_by_hand():
     with pytest.raises(ValueError, match=r"layer '3' to remember the activation it replaced"):
         revert_activations(model)
     assert isinstance(model[1], StochasticLWTA)
+
+
+def test_timms_average_of_a_network_is_its_own_and_follows_it():
+    """ModelEmaV3: a copy that no update, and no return of the activations, ties to the original."""
+    model, x = small_resnet(4, "abc"), torch.randn(2, 3, 32, 32)
+    average = ModelEmaV3(model, decay=0.75)
+    expected, weights = model(x), {name: value.clone() for name, value in model.state_dict().items()}
+    assert torch.equal(average.module(x), expected)
+    with torch.no_grad():
+        model.fc.bias += 1
+    average.update(model)
+    assert torch.equal(average.module.fc.bias, 0.75 * weights["fc.bias"] + 0.25 * model.fc.bias)
+    assert average.module.state_dict().keys() == weights.keys()
+    again = ModelEmaV3(small_resnet(4, "abc"))
+    again.load_state_dict(average.state_dict())
+    assert torch.equal(again.module(x), average.module(x))
+    moved = model(x)
+    revert_activations(average.module)
+    assert not competitions(average.module) and torch.equal(model(x), moved)

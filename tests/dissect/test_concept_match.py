@@ -98,6 +98,18 @@ def test_a_unit_that_speaks_on_one_half_alone_is_not_described(layer):
     assert described[1].candidates == () and all(unit.evidence for unit in described if unit.unit not in (1, 2))
 
 
+@pytest.mark.parametrize("distinct", [1, 2, 3])
+@pytest.mark.parametrize("copies", [1, 8])
+def test_hardly_any_pictures_are_no_ground_for_a_name_however_often_they_are_there(distinct, copies):
+    images = torch.randn(distinct, 24).repeat(copies, 1)
+    space = Space(
+        normalize(images, dim=1), normalize(torch.randn(30, 24), dim=1), tuple(f"concept-{i}-x" for i in range(30))
+    )
+    record = LayerRecord("act", {"mean": images[:, :6].clone()})
+    described, _ = name_verified(record, "mean", space, halve(space.image_embeddings))
+    assert len(described) == 6 and not any(unit.named for unit in described)
+
+
 def test_the_name_that_is_written_is_the_one_that_was_judged(layer):
     values, space = layer
     halves = halve(space.image_embeddings)

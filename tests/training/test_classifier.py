@@ -124,6 +124,23 @@ def test_layers_may_learn_at_rates_of_their_own(train, tiny):
     assert (run / "model" / "model.safetensors").is_file()
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        Optimizer("lookahead_adamw"),
+        Optimizer("sgd", opt_args={"momentum": 0.9, "nesterov": True}),
+        Optimizer(opt_args={"betas": [0.9, 0.98], "eps": 1e-6}),
+        Optimizer(sched="none"),
+        Optimizer(sched="multistep", sched_args={"decay_milestones": [1]}),
+    ],
+    ids=lambda chosen: f"{chosen.opt}-{chosen.sched}",
+)
+def test_timms_optimisers_and_schedules_train(train, tiny, chosen):
+    run = train(classifier=tiny(optimizer=chosen), epochs=1)
+    assert math.isfinite(float(rows(run)[-1]["train_loss"]))
+
+
 def test_mixup_needs_pairs(train, tiny, images):
     mixing = Augmentation(mixup=0.8, cutmix=1.0)
     assert train("mixed", data=images(augmentation=mixing), epochs=1)

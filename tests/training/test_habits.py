@@ -90,3 +90,27 @@ def test_a_network_whose_head_is_nan_has_no_accuracy(train, images, tmp_path):
     save_file({**weights, "head.bias": torch.full_like(weights["head.bias"], float("nan"))}, path)
     with pytest.raises(ValueError, match="Expected finite logits but got NaN or infinity for 20 images"):
         evaluate(run, images(), accelerator="cpu", enable_progress_bar=False)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"precision": "bf16-true"},
+        {"precision": "bf16-mixed"},
+        {"precision": "64-true"},
+        {"deterministic": True},
+        {"detect_anomaly": True},
+        {"max_epochs": -1, "max_steps": 3},
+        {"max_epochs": -1, "max_time": "00:00:00:01"},
+        {"accumulate_grad_batches": 2},
+        {"gradient_clip_algorithm": "value"},
+        {"check_val_every_n_epoch": 2},
+        {"val_check_interval": 0.5},
+    ],
+    ids=str,
+)
+def test_usual_options_of_the_trainer_leave_a_network_of_finite_weights(train, options):
+    run = train("usual", epochs=options.get("max_epochs", 2), trainer_args=options)
+    weights = load_file(run / "model" / "model.safetensors")
+    assert load_model(run).num_classes == 2 and all(value.isfinite().all() for value in weights.values())

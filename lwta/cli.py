@@ -50,7 +50,9 @@ _ROOMS = frozenset({"lwta", "pictures", "training", "dissect", "competition_laye
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; exit status: 0 done, 1 the command says no, 2 a mistake in what was asked, 130 or 143 a stop."""
-    argv = sys.argv[1:] if argv is None else argv
+    if argv is None:
+        _decode_names_as_utf8()
+        argv = sys.argv[1:]
     for stream in (sys.stdout, sys.stderr):  # a terminal that cannot print a name shows its escape, and work goes on
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -65,6 +67,18 @@ def main(argv: list[str] | None = None) -> int:
         near = get_close_matches(command, COMMANDS, n=1, cutoff=0.4)
         return _refuse(f"Expected a command but got {command!r}" + (f", did you mean {near[0]!r}?" if near else ""))
     return _run(command, rest)
+
+
+def _decode_names_as_utf8() -> None:
+    """Start this command anew in Python's UTF-8 mode where the locale (Latin-1, or C by force) would decode otherwise.
+
+    Else a class `é` is trained as two other letters or as its bytes, and a run whose configuration holds a folder of
+    that name cannot be read. What is printed keeps the terminal's encoding.
+    """
+    if sys.getfilesystemencoding() != "utf-8":
+        os.environ.setdefault("PYTHONIOENCODING", sys.stdout.encoding)
+        os.environ["PYTHONUTF8"] = "1"  # for the processes that this one starts
+        os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])
 
 
 class _Stopped(BaseException):

@@ -14,9 +14,13 @@ def readable_name(name: str) -> str:
     >>> readable_name("caf\\udce9.png"), readable_name("cafe\\u0301") == "caf\\u00e9"
     ('caf\\\\xe9.png', True)
     """
-    # a byte that is no UTF-8 comes from Python as a lone surrogate
-    name = re.sub("[\udc80-\udcff]", lambda match: f"\\x{ord(match[0]) - 0xDC00:02x}", name)
+    # lone surrogates are bytes that Python did not decode: no UTF-8 or, under LC_ALL=C, whatever is not ASCII
+    name = re.sub("[\udc80-\udcff]+", _decoded, name)
     return plain(unicodedata.normalize("NFC", name))
+
+
+def _decoded(surrogates: re.Match[str]) -> str:
+    return surrogates[0].encode("ascii", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def natural_key(name: str) -> list[int | str]:

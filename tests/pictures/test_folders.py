@@ -11,6 +11,7 @@ from PIL import Image
 
 from lwta.commands.explain import readable_images
 from pictures import Place, open_files, open_pictures, print_skipped
+from pictures.names import readable_name
 from pictures.sources.folder import NO_PICTURES
 
 
@@ -136,6 +137,14 @@ def test_a_folder_that_says_that_it_holds_no_pictures_is_passed_over(folder):
     (folder / "names" / "exemplars" / NO_PICTURES).touch()
     assert len(open_pictures(folder)) == 6
     assert len(open_pictures(folder / "names" / "exemplars")) == 1  # asked for by name
+
+
+def test_a_name_is_the_same_whatever_the_locale_decodes():
+    """Under LC_ALL=C Python hands out every byte that is not ASCII as a lone surrogate."""
+    for name in ("猫", "hündchen.png", "cafe\u0301"):
+        undecoded = name.encode().decode("ascii", "surrogateescape")
+        assert readable_name(undecoded) == readable_name(name) == unicodedata.normalize("NFC", name)
+    assert readable_name("\udce9\udcc3\udca9\ud800") == r"\xe9é\ud800"
 
 
 @pytest.mark.parametrize("splits", [("train", "test"), ("training", "validation"), ("test",)])

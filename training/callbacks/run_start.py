@@ -31,4 +31,4 @@ class RunStart(Callback):
         for name in _OF_A_RUN:
             (self.run / name).unlink(missing_ok=True)
         with write_file(self.run / "config.yaml") as temporary:
-            temporary.write_text(self.config)
+            temporary.write_text(self.config, encoding="utf-8")

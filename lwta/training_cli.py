@@ -84,7 +84,7 @@ def sweep(cli: "TrainingCLI", run: Run) -> None:
     )
     print(sweep_table(rows))
     table = run.path.with_name(f"{run.path.name}-sweep.csv")
-    with write_file(table) as temporary, temporary.open("w", newline="") as file:
+    with write_file(table) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         values = [{**asdict(row.decision), **asdict(row)} for row in rows]
         writer = csv.DictWriter(file, [key for key in values[0] if key != "decision"], extrasaction="ignore")
         writer.writeheader()

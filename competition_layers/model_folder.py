@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Collection, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from .backbones import build, create_model, entry_of, find_folder
+from .claimed_sizes import no_larger_than
 from .competition import Competition
 from .decision import DecisionLayer, add_decision
 from .files import write_folder
@@ -93,7 +95,7 @@ def load_model(source: str | Path, *, random_weights: bool = False) -> nn.Module
 
     Raises:
         FileNotFoundError: a folder without a model. ValueError: an unknown name, a newer format, a config.json that
-            asks for more.
+            asks for more, or for a network larger than the weights beside it.
     """
     source = str(source)
     if not source.startswith("hf-hub:") and find_folder(source) is None:
@@ -102,12 +104,14 @@ def load_model(source: str | Path, *, random_weights: bool = False) -> nn.Module
     config = read_config(place("config.json"))
     if not str(config.get("architecture", "")).startswith(_PREFIX):
         name = source if source.startswith("hf-hub:") else f"local-dir:{find_folder(source)}"
-        return create_model(name, competitors=1, pretrained=not random_weights).eval()
+        with nullcontext() if random_weights else no_larger_than(place("model.safetensors"), config):
+            return create_model(name, competitors=1, pretrained=not random_weights).eval()
     if config["format"] > FORMAT:
         raise ValueError(
             f"Expected a model of format {FORMAT} or older but got {config['format']}; update lwta to read {source}"
         )
-    model = _build(config)
+    with nullcontext() if random_weights else no_larger_than(place("model.safetensors"), config):
+        model = _build(config)
     if not random_weights:
         model.load_state_dict(with_known_names(load_file(place("model.safetensors")), model.state_dict()))
     return model.eval()

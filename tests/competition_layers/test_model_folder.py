@@ -195,6 +195,26 @@ def test_saving_draws_nothing_from_torchs_stream(tmp_path):
     assert torch.equal(before, torch.get_rng_state())
 
 
+@pytest.mark.parametrize(
+    "claimed",
+    [
+        {"model_args": {"embed_dim": 10**9}},
+        {"model_args": {"embed_dim": 2**13}},
+        {"model_args": {"depth": 10**9}},
+        {"model_args": {"depth": 10**4}},
+        {"num_classes": 10**12},
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("kind", ["ours", "timm's"])
+def test_a_network_larger_than_its_weights_is_one_line(gift, claimed, kind):
+    folder = gift(**claimed, **({} if kind == "ours" else {"architecture": "vit_tiny_patch16_224"}))
+    with pytest.raises(
+        ValueError, match=r"^Expected config.json to describe the network whose .* numbers are in .* but"
+    ):
+        load_model(folder)
+
+
 def test_others_may_read_what_is_written_as_far_as_the_umask_goes(tmp_path):
     before = os.umask(0o022)
     try:

@@ -55,7 +55,8 @@ class Run:
         """Keep what is there from being replaced unasked, and what is no run from being replaced at all.
 
         Raises:
-            FileExistsError: a run, and neither `resume` nor `overwrite`; something else than a run.
+            FileExistsError: a run with a checkpoint or a model, and neither `resume` nor `overwrite`; something else
+                than a run.
             FileNotFoundError: nothing to resume.
         """
         if self.resume:
@@ -71,7 +72,7 @@ class Run:
                 f"Expected a new name for the run but {str(self.path)!r} holds something else than a run, which is not "
                 "replaced: choose another --run"
             )
-        if not self.overwrite:
+        if not self.overwrite and (self.checkpoint.exists() or (self.path / "model").exists()):
             raise FileExistsError(
                 f"Expected a new run but {str(self.path)!r} exists; --resume goes on with it, --overwrite starts it "
                 "anew"

@@ -43,6 +43,17 @@ def test_a_model_that_is_not_ours_keeps_a_folder_from_being_a_run(tmp_path):
         Run(folder, overwrite=True).check()
 
 
+def test_a_run_that_ended_before_its_first_checkpoint_starts_anew_by_the_same_command(tmp_path):
+    folder = tmp_path / "r"
+    folder.mkdir()
+    (folder / "config.yaml").write_text("model: {}\ndata: {}\ntrainer: {}\n")
+    Run(folder).check()
+    (folder / "checkpoints").mkdir()
+    (folder / "checkpoints" / "last.ckpt").write_bytes(b"weights")
+    with pytest.raises(FileExistsError, match="--resume goes on with it"):
+        Run(folder).check()
+
+
 def test_of_two_commands_the_later_one_is_refused(tmp_path):
     code = "import sys, time; from filelock import FileLock; lock = FileLock(sys.argv[1]); lock.acquire()"
     code += "; print('held', flush=True); time.sleep(60)"

@@ -10,6 +10,9 @@ INSTALL_FLAGS ?=
 PYTEST   := OMP_NUM_THREADS=1 $(PYTHON) -m pytest -n $(WORKERS) --dist loadfile
 ROOMS    := pictures competition_layers training dissect lwta configs
 
+# where this is set, every start of Python compiles torch anew: 15 s of processor time
+export PYTHONDONTWRITEBYTECODE :=
+
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-slow check lint types floors format bench clean
 

@@ -131,6 +131,18 @@ def alone(lock: Path, refusal: Callable[[str], str], *, patience: float = 0.0) -
         held.release()
 
 
+def check_place(path: str | Path) -> None:
+    """Refuse, before any work, a path that nothing can be written to: its nearest folder says so.
+
+    Raises:
+        OSError: a file stands where a folder is needed, or there is no permission; in one line, with the remedy.
+    """
+    near = next(place for place in Path(path).absolute().parents if place.exists())
+    number = errno.ENOTDIR if not near.is_dir() else 0 if os.access(near, os.W_OK | os.X_OK) else errno.EACCES
+    if number:
+        raise OSError(number, f"Expected to write {str(path)!r} but {_REMEDIES[number]}")
+
+
 def os_error_in_words(error: OSError, path: str | Path | None = None) -> str:
     """One line for people: the file, what is wrong, and the remedy.
 

@@ -1,8 +1,9 @@
-"""What numbers of a command may be: an option's name says it, the same in every command."""
+"""What numbers and places of a command may be: an option's name says it, the same in every command."""
 
 from collections.abc import Mapping
 from typing import Any
 
+from competition_layers.files import check_place
 from training.checks import check_number
 
 _COUNT: dict[str, float] = {"least": 1}
@@ -25,7 +26,7 @@ BOUNDS: dict[str, dict[str, float]] = {
 
 
 def check_options(values: Mapping[str, Any]) -> None:
-    """Refuse numbers out of bounds among a command's options, before anything heavy is imported.
+    """Refuse numbers out of bounds, and an `out` that cannot be written, before anything heavy is imported.
 
     >>> check_options({"top": 0})
     Traceback (most recent call last):
@@ -34,3 +35,5 @@ def check_options(values: Mapping[str, Any]) -> None:
     for name, value in values.items():
         if name in BOUNDS and value is not None:
             check_number(f"--{name}", value, **BOUNDS[name])
+    if values.get("out") is not None:
+        check_place(values["out"])

@@ -15,6 +15,7 @@ _BINS = 256
 def otsu_threshold(values: Float[Tensor, "height width"]) -> float:
     """The level that parts values into two classes of greatest variance between them, of 256 levels (Otsu 1979).
 
+    >>> import torch
     >>> 1 < otsu_threshold(torch.tensor([[0.0, 1.0], [9.0, 10.0]])) < 9
     True
     """
@@ -33,6 +34,7 @@ def otsu_threshold(values: Float[Tensor, "height width"]) -> float:
 def connected_boxes(mask: Bool[Tensor, "height width"]) -> list[Box]:
     """The boxes of the regions of a mask (8-connected), the largest box first.
 
+    >>> import torch
     >>> connected_boxes(torch.tensor([[True, True, False, False], [False, False, False, True]]))
     [(0, 0, 2, 1), (3, 1, 4, 2)]
     """

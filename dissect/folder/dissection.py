@@ -95,9 +95,7 @@ class Dissection:
 
     def named_at_random(self, layer: str) -> int | None:
         """How many units of `layer` have a name in the same network with random weights; None where nobody looked."""
-        counts = self.manifest.get("named_at_random")
-        found = counts.get(layer) if isinstance(counts, dict) else None
-        return found if isinstance(found, int) else None
+        return (self.manifest.get("named_at_random") or {}).get(layer)
 
     def exemplars(self, layer: str, unit: int) -> Path:
         """The strip of the unit's top images, side by side, best first; no file where it has none."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
-from competition_layers.files import write_file
+from competition_layers.files import check_place, write_file
 from competition_layers.terminal import plain
 
 from ..open_model import open_dissected, open_model
@@ -81,6 +81,8 @@ def explain(
     if described is not None:
         layer = layer or described.layers[-1]
         described.units(layer)  # an unknown layer or class is told before work starts
+    page = out or (Path("explanation.html") if described is None else described.layout.page)
+    check_place(page)  # a colleague's dissection may be there to be read alone
     class_index(network, target)
     if carried is not None:
         refuse_others(network)
@@ -108,7 +110,6 @@ def explain(
             with inference_rule(other, rule):
                 twins.append(explain_image(other, file, dissection=names, layer=where, target=target, top=top))
     made = {} if described is None else how_named(described)
-    page = out or (Path("explanation.html") if described is None else described.layout.page)
     pages = pages_beside(page, described, live=live)
     print(f"The page is {plain(render_report(page, explanations, twins=twins, made=made, pages=pages))}")
     for path in write_graphs(page, explanations):

@@ -2,10 +2,11 @@
 
 import errno
 import os
+from pathlib import Path
 
 import pytest
 
-from competition_layers.files import os_error_in_words, write_file, write_folder
+from competition_layers.files import check_place, os_error_in_words, write_file, write_folder
 from competition_layers.names import match_names, nearest
 
 
@@ -56,6 +57,13 @@ def test_what_cannot_be_written_is_said_with_its_remedy(tmp_path, write, number,
     with pytest.raises(OSError, match=said), write(tmp_path / "target") as temporary:
         fail(temporary)
     assert not list(tmp_path.iterdir())
+
+
+def test_a_place_without_permission_is_refused_and_a_new_folder_in_one_with_it_is_not(tmp_path, monkeypatch):
+    check_place(tmp_path / "new" / "page.html")
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path) != tmp_path)
+    with pytest.raises(OSError, match="there is no permission: change it, or choose another place"):
+        check_place(tmp_path / "new" / "page.html")
 
 
 def test_what_cannot_be_read_is_not_called_a_fault_of_writing(tmp_path):

@@ -87,7 +87,7 @@ def comparison(**changes) -> Comparison:
     def network(name, competitors, accuracy, density):
         sparsity = Sparsity("layer4.0.act2", 8, "direct", density, 0.125, 0.375, 0.96, 0.11)
         rule = "argmax" if competitors > 1 else "nothing competes"
-        return NetworkFigures(name, "resnet18", competitors, rule, accuracy, sparsity, 1234567, 0.51, None)
+        return NetworkFigures(name, "resnet18", competitors, rule, accuracy, sparsity, 1234567, 0.51, 2**20, None)
 
     networks = (network("sparse", 2, Accuracy(0.91, 0.91, 0.88, 0.9), 0.5), network("dense", 1, Accuracy(0.9), None))
     return Comparison(**{"networks": networks, "data": "scenes/test", "images": 400, "samples": 8, "batch": 64,
@@ -347,7 +347,7 @@ def test_the_terminal_says_the_same():
     table = comparison_text(comparison()).splitlines()
     line = " ".join(table[1].split())
     assert (
-        line == "sparse 2 91.0 % 91.0 % 88.0 % 90.0 % layer4.0.act2 50.0 % 12.5 % 37.5 % 96.0 % (11 %) 0.51 1 234 567"
+        line == "sparse 2 91.0 % 91.0 % 88.0 % 90.0 % layer4.0.act2 50.0 % 12.5 % 37.5 % 96.0 % (11 %) 0.51 1.0 1 234 567"
     )
 
 

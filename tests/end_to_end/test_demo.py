@@ -48,7 +48,7 @@ def test_one_stream_from_scenes_to_the_page(tiny):
     assert page.count('<article class="explained"') == 2
     assert "Its dense twin" in page
     assert "Side by side" in (out / "networks.html").read_text("utf-8")
-    assert 'class="strip"' in page
+    assert 'class="strip shown"' in page
     assert 'class="regions"' in page
     assert 'role="switch"' in page
     for found in figures["explanations"]:  # a decision is the bias and the votes of its winners
@@ -198,7 +198,7 @@ def test_the_commands_take_what_the_manual_says(tiny, tmp_path, capsys):
     folder = str(out / "scenes" / "test" / "beach")
     options = ["--dissection", str(out / "names-sparse"), "--top", "3", "--out", str(tmp_path / "page.html")]
     assert lwta_explain.main([folder, *options]) == 0
-    assert "all 3 off" in capsys.readouterr().out
+    assert "With these 3 units off the lead loses" in capsys.readouterr().out
 
 
 @pytest.mark.slow

@@ -57,6 +57,26 @@ def test_a_number_out_of_bounds_is_one_line(typed, said, capsys):
     assert capsys.readouterr().err == f"lwta: error: Expected {said}\n"
 
 
+@pytest.mark.parametrize(
+    "typed",
+    [
+        "compare a b --data D --out {}",
+        "describe --model M --probe P --out {}",
+        "edit M --off a:1 --out {}",
+        "explain I --model M --out {}",
+        "export M --out {}",
+        "judge D --out {}",
+        "units D --out {}",
+    ],
+)
+def test_a_place_that_cannot_be_written_is_told_before_anything_is_read(typed, tmp_path, capsys):
+    (tmp_path / "file").write_text("no folder")
+    place = tmp_path / "file" / "page.html"
+    assert main(typed.format(place).split()) == 2
+    said = f"Expected to write {str(place)!r} but a file stands where a folder is needed: choose another place"
+    assert capsys.readouterr().err == f"lwta: error: {said}\n"
+
+
 def test_it_is_told_before_anything_heavy_is_imported():
     code = "import sys; from lwta.cli import main; main(['explain', 'I', '--model', 'M', '--top', '0'])"
     seen = subprocess.run(

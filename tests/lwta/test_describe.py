@@ -80,7 +80,8 @@ def test_the_same_network_with_random_weights_is_named_beside_it(place, capsys):
     assert "with random weights 0 of 96" in capsys.readouterr().out, "what was counted stays"
     manifest = json.loads((place / "out" / "manifest.json").read_text())
     (place / "out" / "manifest.json").write_text(json.dumps(manifest | {"named_at_random": [7]}))
-    assert Dissection.open(place / "out").named_at_random("blocks.1.mlp.act") is None, "somebody else's manifest"
+    with pytest.raises(ValueError, match=r"Expected named_at_random \(dict\) in .* but got \[7\]; describe again"):
+        Dissection.open(place / "out")
 
 
 @pytest.mark.parametrize(

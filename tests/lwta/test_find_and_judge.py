@@ -6,7 +6,7 @@ import json
 import pytest
 from torch import nn
 
-from competition_layers import create_model
+from competition_layers import create_model, save_model
 from dissect import DescribeOptions, Dissection, Naming, describe, load_concepts, load_encoder, open_probe
 from dissect.folder.sources import write_encoder
 from lwta.commands import find, judge
@@ -20,6 +20,7 @@ def place(tmp_path_factory):
     place = tmp_path_factory.mktemp("named")
     scenes = write_scenes(place / "scenes", splits={"probe": 40}, size=64, processes=1, progress=False)
     model: nn.Module = create_model("resnet10t", competitors=4, num_classes=10, image_size=32)
+    save_model(model.eval(), place / "model")
     describe(model, open_probe(scenes / "probe"), load_concepts("scenes"), load_encoder("bundled"), place / "names")
     return place
 
@@ -105,7 +106,8 @@ def test_judge_prints_a_table_a_layer_and_says_what_it_means(place, tmp_path, ca
 @pytest.mark.slow
 def test_judge_writes_a_page_that_fetches_nothing(place, tmp_path):
     page = tmp_path / "judged.html"
-    judge.main([str(place / "names"), "--text_to_image", "painter", "--out", str(page)])
+    drawn = ["--model", str(place / "model"), "--text_to_image", "painter"]
+    judge.main([str(place / "names"), *drawn, "--out", str(page)])
     text = page.read_text()
     assert "Which descriptions to believe" in text and "drawn AUC" in text and "sanity tests" in text
     assert "default-src 'none'" in text and 'src="http' not in text

@@ -4,11 +4,10 @@ A further option is a field of `Competition` here and what `functional` makes of
 `create_model` and recipes pass the whole on.
 """
 
-import math
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
-from .names import nearest
+from .checks import check_choice, check_number
 
 Layout = Literal["strided", "adjacent"]
 Estimator = Literal["gumbel", "softmax", "relaxed", "argmax"]
@@ -50,25 +49,10 @@ class Competition:
         check_choice("layout", self.layout, LAYOUTS)
         check_choice("estimator", self.estimator, ESTIMATORS)
         check_choice("inference", self.inference, RULES)
-        check_number("temperature", self.temperature, above=True)
-        check_number("noise_scale", self.noise_scale)
+        check_number("temperature", self.temperature, above=0)
+        check_number("noise_scale", self.noise_scale, least=0)
 
     @property
     def stochastic(self) -> bool:
         """Whether noise can say who wins."""
         return self.noise_scale > 0 and self.estimator != "argmax"
-
-
-def check_choice(what: str, value: object, known: tuple[str, ...]) -> None:
-    """Refuse a `value` that is none of `known`; the nearest is offered."""
-    if value not in known:
-        raise ValueError(
-            f"Expected {what} to be one of {', '.join(known)} but got {value!r}{nearest(str(value), known)}"
-        )
-
-
-def check_number(what: str, value: Any, *, above: bool = False) -> None:
-    """Refuse a `value` that is not finite or below 0, or, with `above`, 0."""
-    number = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-    if not number or value < 0 or (above and value == 0):
-        raise ValueError(f"Expected {what} to be a number {'> 0' if above else '>= 0'} but got {value!r}")

@@ -16,7 +16,8 @@ import torch.distributed as dist
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from .competition import Competition, check_number
+from .checks import check_number
+from .competition import Competition
 from .groups import Groups, grouped, winner_units
 from .heads import At, Features, features_of, put_classifier_back, remember_added, take_classifier_out
 from .layers import StochasticLWTA
@@ -69,7 +70,7 @@ class DecisionLayer:
                 f"Expected competitors of a decision layer of {self.units} units to be one of "
                 f"{', '.join(map(str, would_do))} but got {self.competitors}: {problem}"
             )
-        check_number("balance", self.balance)
+        check_number("balance", self.balance, least=0)
         _ = self.competition  # checks the rest
 
     @property

@@ -6,7 +6,8 @@ import torch
 from jaxtyping import Bool, Int, UInt8
 from torch import Tensor
 
-from .competition import LAYOUTS, Layout, check_choice
+from .checks import check_choice
+from .competition import LAYOUTS, Layout
 
 
 @dataclass(frozen=True)

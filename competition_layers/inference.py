@@ -7,7 +7,8 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from .competition import RULES, Rule, check_choice
+from .checks import check_choice
+from .competition import RULES, Rule
 from .layers import competitions
 from .modes import evaluating
 from .noise import key_of

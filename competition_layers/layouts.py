@@ -3,7 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from .competition import LAYOUTS, Layout, check_choice
+from .checks import check_choice
+from .competition import LAYOUTS, Layout
 from .layers import competitions
 from .names import match_names
 from .wiring.permutation import neighbours, permute_units

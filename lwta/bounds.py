@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from competition_layers.checks import check_number
 from competition_layers.files import check_place
-from training.checks import check_number
 
 _COUNT: dict[str, float] = {"least": 1}
 BOUNDS: dict[str, dict[str, float]] = {

@@ -21,11 +21,11 @@ from competition_layers import (
     seed_noise,
 )
 from competition_layers.backbones import data_config
+from competition_layers.checks import check_number
 from competition_layers.competition import Competition
 from competition_layers.decision import SITE as DECISION
 from competition_layers.decision import head_of
 
-from .checks import check_number
 from .configuration import options_of
 from .conversion.conversion import Conversion, Converting
 from .decision.balance import Balance

@@ -4,10 +4,8 @@ import re
 from dataclasses import dataclass, field
 from typing import Any
 
-from competition_layers.competition import check_choice
+from competition_layers.checks import check_choice, check_number
 from pictures import OnBad
-
-from .checks import check_number
 
 
 @dataclass(frozen=True)

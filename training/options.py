@@ -4,10 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from competition_layers.competition import check_choice
+from competition_layers.checks import check_choice, check_number
 from competition_layers.names import nearest
-
-from .checks import check_number
 
 # timm's functions of time: what `plateau` has seen no checkpoint holds
 SCHEDULES = ("cosine", "tanh", "step", "multistep", "poly", "wsd", "rsqrt", "constant", "none")

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
+from competition_layers.checks import check_number
 from competition_layers.files import alone
 
-from .checks import check_number
 from .options_file import read_options
 
 _LOCK = ".lock"

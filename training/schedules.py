@@ -4,9 +4,8 @@ import math
 from dataclasses import dataclass, replace
 from typing import Literal, get_args
 
-from competition_layers.competition import Competition, check_choice
-
-from .checks import check_number
+from competition_layers.checks import check_choice, check_number
+from competition_layers.competition import Competition
 
 Shape = Literal["linear", "cosine", "exponential"]
 

@@ -12,12 +12,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from competition_layers import StochasticLWTA, competitions, evaluating, observe
-from competition_layers.competition import Competition, check_choice
+from competition_layers.checks import check_choice, check_number
+from competition_layers.competition import Competition
 from competition_layers.spec import spec_of, with_labels
 from competition_layers.surgery import Site, activation_sites, swap_activations
 from competition_layers.wiring.permutation import permute_units
 
-from ..checks import check_number
 from ..network import Network
 from ..quiet import print_once
 from .grouping import GROUPINGS, Grouping, balanced_groups, coactivation, order_of, random_groups

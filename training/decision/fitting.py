@@ -10,8 +10,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from competition_layers import DecisionHead, DecisionLayer
+from competition_layers.checks import check_number
 
-from ..checks import check_number
 from .stack import Stack
 
 

@@ -1,7 +1,9 @@
-"""Numbers of options, checked where they are read: what is out of bounds is refused with its name."""
+"""Options, checked where they are read: what is unknown or out of bounds is refused with its name. No torch."""
 
 import math
 from typing import Any
+
+from .names import nearest
 
 
 def check_number(
@@ -20,3 +22,11 @@ def check_number(
         bounds = {">=": least, ">": above, "<=": most}
         words = " and ".join(f"{sign} {bound:g}" for sign, bound in bounds.items() if bound is not None)
         raise ValueError(f"Expected {what} to be a number {words} but got {value!r}")
+
+
+def check_choice(what: str, value: object, known: tuple[str, ...]) -> None:
+    """Refuse a `value` that is none of `known`; the nearest is offered."""
+    if value not in known:
+        raise ValueError(
+            f"Expected {what} to be one of {', '.join(known)} but got {value!r}{nearest(str(value), known)}"
+        )

@@ -4,6 +4,7 @@
     python benchmarks/decision.py flickr [--out DIR] [--seeds 5]
     python benchmarks/decision.py scenes --demo DIR [--out DIR] [--seeds 5]
     python benchmarks/decision.py curve  --demo DIR [--out DIR]
+    python benchmarks/decision.py cost   [--out DIR]
     python benchmarks/decision.py table  [--out DIR]
 
 cifar: published ResNets of He et al. (64 pooled features) on the lossy JPEGs of CIFAR-10, which cost them about 10
@@ -13,6 +14,7 @@ flickr: 1,280 features of MobileNetV2 for 493 photos with its 1,000 logits as te
 scenes: the dense network of a finished `lwta demo --out DIR`; its own training pictures, 2,000 to choose by and 2,000
 to test on, each painted from a seed of its own.
 curve: accuracy on the held-out images of CIFAR-10 (ResNet-20) and of the scenes against the number of groups.
+cost: an epoch of eight settings side by side, times that of one.
 
 Twins, one recipe (AdamW, cosine), paired over seeds: a linear head, the same with few weights a class (L1 with a
 strength chosen on held-out images, then the largest, trained on), ReLU and GELU of the same width, top-k with as many
@@ -21,8 +23,10 @@ active units. Every seed is a JSON file: a run that was stopped goes on where it
 
 import argparse
 import json
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
+from itertools import product
 from pathlib import Path
 from statistics import mean, median
 
@@ -36,7 +40,7 @@ from torch import Tensor, nn
 from competition_layers import DecisionHead, DecisionLayer, votes
 from competition_layers.decision_figures import classes_served, necessary_units, sufficient_units, units_for_lead
 from competition_layers.files import write_file
-from training.decision.fitting import Fitting, fit_decision, logits_of, minimise
+from training.decision.fitting import Fitting, fit_decision, fit_decisions, logits_of, minimise
 from training.decision.sweep import sweep, sweep_table
 
 WEIGHTS_A_CLASS = 5  # of the sparse linear head: as many as the decision layer's groups
@@ -195,6 +199,17 @@ def curve(name: str, split: Mapping[str, Tensor], fitting: Fitting, out: Path) -
     print(f"\n### {name}: accuracy against activity, held-out images\n\n{path.read_text()}")
 
 
+def cost(split: Mapping[str, Tensor], rounds: int) -> None:
+    """Processor seconds of one epoch: one setting, and those of `CURVE`, in turns; medians."""
+    seconds: dict[int, list[float]] = {1: [], len(CURVE): []}
+    for _, count in product(range(rounds), seconds):
+        start = time.process_time()
+        fit_decisions(split["train"], split["train_labels"], CURVE[-1:] if count == 1 else CURVE, fitting=Fitting(1))
+        seconds[count].append(time.process_time() - start)
+    one, all_ = (median(each) for each in seconds.values())
+    print(f"an epoch: {one:.2f} s for one setting, {all_:.2f} s for {len(CURVE)}: {all_ / one:.1f} times")
+
+
 def _write(path: Path, value: object) -> None:
     with write_file(path) as temporary:
         temporary.write_text(json.dumps(value, indent=1))
@@ -227,7 +242,9 @@ def tell(name: str, out: Path) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="?", choices=("cifar", "flickr", "scenes", "curve", "table"), default="flickr")
+    parser.add_argument(
+        "what", nargs="?", choices=("cifar", "flickr", "scenes", "curve", "cost", "table"), default="flickr"
+    )
     parser.add_argument("--out", type=Path, default=Path("benchmarks-decision"))
     parser.add_argument("--demo", type=Path, default=Path("demo"))
     parser.add_argument("--depth", type=int, choices=(20, 56), default=20)
@@ -239,7 +256,7 @@ def main() -> None:
     out, epochs, seeds = asked.out, asked.epochs, asked.seeds
     if asked.quick:
         out, epochs, seeds = out / "quick", 1, 1
-    if asked.what in ("cifar", "flickr", "curve") and not DATA.is_dir():
+    if asked.what in ("cifar", "flickr", "curve", "cost") and not DATA.is_dir():
         raise SystemExit(f"Expected real data in {DATA}, which is not there")
     out.mkdir(parents=True, exist_ok=True)
     fitting = Fitting(epochs=epochs)
@@ -252,7 +269,11 @@ def main() -> None:
         run("scenes", scenes_features(asked.demo, out), 10, seeds, replace(fitting, epochs=5 * epochs), out)
     elif asked.what == "curve":
         curve("cifar-resnet20", cifar_features(20, out), fitting, out)
-        curve("scenes", scenes_features(asked.demo, out), replace(fitting, epochs=5 * epochs), out)
+        if asked.demo.is_dir():
+            curve("scenes", scenes_features(asked.demo, out), replace(fitting, epochs=5 * epochs), out)
+    elif asked.what == "cost":
+        cost(cifar_features(20, out), 2 if asked.quick else 5)
+        return
     for path in sorted(out.glob("*-choices.json")):
         tell(path.name.removesuffix("-choices.json"), out)
     print(f"\n{json.dumps(asdict(fitting))}")

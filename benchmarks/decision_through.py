@@ -36,6 +36,7 @@ from decision import TopK, dense_head, figures, linear_head
 from PIL import Image
 from runs import interval
 from safetensors.torch import load_file, save_file
+from small_networks import PLAN
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor, nn
 
@@ -71,18 +72,11 @@ class Network:
     label_names: tuple[str, ...] = CLASSES
 
 
-RESNET = {
-    "layers": (1, 1, 1, 1),
-    "channels": (16, 24, 32, 48),
-    "stem_type": "deep",
-    "stem_width": 8,
-    "output_stride": 8,
-}
 VIT = {"patch_size": 4, "embed_dim": 48, "depth": 3, "num_heads": 2}
 NETWORKS = {
-    "resnet": Network("resnet18", RESNET, 2, 4e-3, SCREENED + AT_POSITIONS),
+    "resnet": Network("resnet18", PLAN, 2, 4e-3, SCREENED + AT_POSITIONS),
     "vit": Network("vit_tiny_patch16_224", VIT, 2, 2e-3, SCREENED),
-    "scenes": Network("resnet18", RESNET, 4, 4e-3, SCREENED, tuple(SCENES)),
+    "scenes": Network("resnet18", PLAN, 4, 4e-3, SCREENED, tuple(SCENES)),
 }
 
 

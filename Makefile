@@ -14,7 +14,7 @@ ROOMS    := pictures competition_layers training dissect lwta configs
 export PYTHONDONTWRITEBYTECODE :=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow check lint types floors format bench clean
+.PHONY: help setup demo test test-slow test-gpu check lint types floors format bench clean
 
 help:  ## show this list
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -29,6 +29,9 @@ test: $(STAMP)  ## the tests that need no network and no patience (under 4 minut
 
 test-slow: $(STAMP)  ## the slow tests: the wheel, whole runs, the data in ../shared
 	$(PYTEST) -m "slow and not gpu and not network"
+
+test-gpu: $(STAMP)  ## what only a GPU can show
+	$(PYTHON) -m pytest -m gpu
 
 check: lint types floors  ## lint, format, types, floors, links (make -k check shows all that is wrong, not the first alone)
 

@@ -114,7 +114,8 @@ def sparse_heads(
     split: Mapping[str, Tensor], classes: int, penalties: Sequence[float], fitting: Fitting
 ) -> list[DecisionHead]:
     """Linear heads of `WEIGHTS_A_CLASS` weights a class: L1, then the largest stay and train on."""
-    heads = [linear_head(split["train"].shape[-1], classes, DecisionLayer()) for _ in penalties]
+    width, device = split["train"].shape[-1], split["train"].device
+    heads = [linear_head(width, classes, DecisionLayer()).to(device) for _ in penalties]
     fit_twins(heads, split, fitting, penalties)
     for head in heads:
         weight = head.decision_votes.weight

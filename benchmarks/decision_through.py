@@ -1,11 +1,10 @@
-"""Networks trained through to a decision layer, against the same networks with other heads: short trainings compared.
+"""Networks trained through to a decision layer, against the same networks with other heads.
 
-    python benchmarks/decision_through.py [--network resnet vit scenes] [--seeds 5] [--out DIR] [--table] [--quick]
+    python benchmarks/decision_through.py [--network resnet vit scenes] [--device cuda --workers 14] [--out DIR]
 
-resnet, vit: a small ResNet and a small ViT on 10,000 pictures of CIFAR-10 (lossy JPEGs, 32 px), 2,000 of train/ held
-out for choices, all 10,000 test pictures; scenes: the same ResNet on 4,000 painted scenes of 32 px, 1,000 for choices,
-2,000 to test. A run takes 10 to 25 seconds of one core, so these are short trainings: the heads are compared,
-the accuracy is not what the networks could reach.
+resnet, vit: a small ResNet (at 64 px) and a small ViT on 45,000 pictures of CIFAR-10 (lossy JPEGs, 32 px), 5,000 of
+train/ held out for choices, all 10,000 test pictures; scenes: a smaller ResNet on 6,000 painted scenes of 64 px, 1,000
+for choices, 2,000 to test. On a GPU a run takes a minute or two; on one core, hours.
 
 Heads: the decision layer (of settings screened on the held-out pictures with seed 0), linear, and of the same width
 ReLU, GELU and top-k with as many active units. One recipe, the same initial backbone, the same batches: paired by
@@ -25,6 +24,7 @@ import tarfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from statistics import mean, median
 
@@ -34,26 +34,32 @@ import torch.nn.functional as F
 from class_units import CLASSES, find_data
 from decision import TopK, dense_head, figures, linear_head
 from PIL import Image
-from runs import interval
+from runs import add_machine_options, in_processes, interval, one_thread
 from safetensors.torch import load_file, save_file
-from small_networks import PLAN
+from small_networks import PLAN, batches
 from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
 from torch import Tensor, nn
 
-from competition_layers import DecisionHead, DecisionLayer, add_decision, create_model, save_model, seed_noise, votes
+from competition_layers import (
+    DecisionHead,
+    DecisionLayer,
+    add_decision,
+    create_model,
+    save_model,
+    seed_noise,
+    votes,
+)
 from competition_layers.files import write_file
 from competition_layers.metrics import deciding_units
 from pictures.scenes import SCENES, paint
 from training.decision.balance import Balance
 
-SIZES = {"train": 10_000, "val": 2_000, "test": 10_000}
-SCENE_SIZES = {"train": 4_000, "val": 1_000, "test": 2_000}
-SCREENED = (  # the first group pooled, the last two at positions
+SIZES = {"train": 45_000, "val": 5_000, "test": 10_000}
+SCENE_SIZES = {"train": 6_000, "val": 1_000, "test": 2_000}
+SCREENED = (
     DecisionLayer(160, 32),
-    DecisionLayer(160, 32, noise_scale=0.3, balance=0.1),
+    DecisionLayer(160, 32, noise_scale=0.3),
     DecisionLayer(64, 16, noise_scale=0.3),
-)
-AT_POSITIONS = (
     DecisionLayer(64, 16, at="positions", noise_scale=0.3),
     DecisionLayer(64, 64, at="positions", noise_scale=0.3),
 )
@@ -62,21 +68,22 @@ COLUMNS = ("active", "units", "winners", "sufficient", "necessary", "serves", "d
 
 @dataclass(frozen=True)
 class Network:
-    """A backbone, how long it is trained, and which decision layers are tried."""
+    """A backbone, the side of its pictures, and how it is trained."""
 
     backbone: str
     model_args: dict
+    side: int
     epochs: int
     lr: float
-    layers: tuple[DecisionLayer, ...]
     label_names: tuple[str, ...] = CLASSES
 
 
-VIT = {"patch_size": 4, "embed_dim": 48, "depth": 3, "num_heads": 2}
+WIDE = PLAN | {"layers": (2, 2, 2, 2), "channels": (32, 64, 128, 256), "stem_width": 16}
+VIT = {"patch_size": 4, "embed_dim": 128, "depth": 6, "num_heads": 4}
 NETWORKS = {
-    "resnet": Network("resnet18", PLAN, 2, 4e-3, SCREENED + AT_POSITIONS),
-    "vit": Network("vit_tiny_patch16_224", VIT, 2, 2e-3, SCREENED),
-    "scenes": Network("resnet18", PLAN, 4, 4e-3, SCREENED, tuple(SCENES)),
+    "resnet": Network("resnet18", WIDE, 64, 20, 2e-3),
+    "vit": Network("vit_tiny_patch16_224", VIT, 32, 40, 1e-3),
+    "scenes": Network("resnet18", PLAN, 64, 30, 4e-3, tuple(SCENES)),
 }
 
 
@@ -101,7 +108,7 @@ def build(network: Network, head: DecisionLayer | Callable[[int, int], DecisionH
     """The network at its start: the backbone is the same for every head."""
     torch.manual_seed(seed)
     classes = {"num_classes": len(network.label_names), "label_names": network.label_names}
-    options = {**classes, "image_size": 32, "competitors": 1, **network.model_args}
+    options = {**classes, "image_size": network.side, "competitors": 1, **network.model_args}
     if isinstance(head, DecisionLayer):
         model = create_model(network.backbone, decision=head, **options)
         seed_noise(model, seed)
@@ -114,52 +121,67 @@ def build(network: Network, head: DecisionLayer | Callable[[int, int], DecisionH
 
 
 def train(network: Network, head: DecisionLayer | Callable, split: dict[str, Tensor], *, epochs: int, seed: int):
-    """AdamW, one cycle, batches of 64, mirrored at random."""
+    """AdamW, one cycle, batches of 128, mirrored at random and moved by up to an eighth, a batch at a time."""
     x, y = split["train"], split["train_labels"]
-    model = build(network, head, seed).to(memory_format=torch.channels_last).train()
+    model = build(network, head, seed).to(x.device, memory_format=torch.channels_last).train()
     balance = Balance(model) if isinstance(head, DecisionLayer) else None
     optimizer = torch.optim.AdamW(model.parameters(), lr=network.lr, weight_decay=0.05, fused=True)
-    steps = epochs * math.ceil(len(x) / 64)
+    steps = epochs * math.ceil(len(x) / 128)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, network.lr, total_steps=steps, pct_start=0.2)
+    far = x.shape[-1] // 8
     generator = torch.Generator().manual_seed(seed)
-    for _ in range(epochs):
-        for batch in torch.randperm(len(x), generator=generator).split(64):
-            mirrored = torch.rand(len(batch), generator=generator) < 0.5
-            images = torch.where(mirrored[:, None, None, None], x[batch].flip(-1), x[batch])
-            loss = F.cross_entropy(model(images.contiguous(memory_format=torch.channels_last)), y[batch])
-            if balance:
-                loss = loss + head.balance * balance.loss()
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
+    for pictures, labels in batches(x, y, 128, epochs, seed):
+        down, right = torch.randint(-far, far + 1, (2,), generator=generator).tolist()
+        moved = F.pad(pictures, (right, -right, down, -down))
+        loss = F.cross_entropy(model(_resized(moved, network.side)), labels)
+        if balance:
+            loss = loss + head.balance * balance.loss()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
     return model.eval()
 
 
-def read(model: nn.Module, split: dict[str, Tensor], which: str) -> dict[str, float]:
+def read(model: nn.Module, split: dict[str, Tensor], which: str, side: int) -> dict[str, float]:
     """The figures of `decision.py`, and how many winners at places carry 90 % of the lead."""
-    found = votes(model, split[which][:2000])
+    x = _resized(split[which], side)
+    found = votes(model, x[:2000])
     first, second = found.logits.topk(2, dim=1).indices.unbind(1)
     winners = deciding_units(found.to_lead(first, second).flatten(1), share=0.9).sum(1)
-    return figures(model, split[which], split[f"{which}_labels"]) | {"winners": winners.float().median().item()}
+    return figures(model, x, split[f"{which}_labels"]) | {"winners": winners.float().median().item()}
 
 
-def pictures(name: str, out: Path, sizes: dict[str, int]) -> dict[str, Tensor]:
-    """Every split as the network takes it, made once."""
-    path = out / f"pictures-{'scenes' if name == 'scenes' else 'cifar'}.safetensors"
+def _resized(x: Tensor, side: int) -> Tensor:
+    return x if x.shape[-1] == side else F.interpolate(x, size=side, mode="bilinear")
+
+
+def pictures(name: str, asked: argparse.Namespace) -> Path:
+    """A file of every split in bytes, made once."""
+    sizes = SCENE_SIZES if name == "scenes" else SIZES
+    path = asked.out / f"pictures-{'scenes' if name == 'scenes' else 'cifar'}.safetensors"
     if not path.is_file():
+        sizes = dict.fromkeys(sizes, 200) if asked.quick else sizes
         splits = _scenes(sizes) if name == "scenes" else _cifar(sizes)
         tensors = {k: v for split, x, y in splits for k, v in ((split, x), (f"{split}_labels", y))}
         with write_file(path) as temporary:
             save_file(tensors, temporary)
-    return load_file(path)
+    return path
+
+
+@cache
+def opened(path: Path, device: str) -> dict[str, Tensor]:
+    """Every split as networks take it, but for its size."""
+    mean, std = (torch.tensor(v, device=device).view(3, 1, 1) for v in (IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD))
+    tensors = {key: value.to(device) for key, value in load_file(path).items()}
+    return {k: v if k.endswith("labels") else (v.float() / 255 - mean) / std for k, v in tensors.items()}
 
 
 def _scenes(sizes: dict[str, int]) -> Iterator[tuple[str, Tensor, Tensor]]:
     for split, count in sizes.items():
         scenes = [paint(split, i) for i in range(count)]
-        images = [scene.image.resize((32, 32), Image.Resampling.BOX) for scene in scenes]
-        yield split, _inputs(images), torch.tensor([SCENES.index(scene.label) for scene in scenes])
+        labels = torch.tensor([SCENES.index(scene.label) for scene in scenes])
+        yield split, _bytes([scene.image for scene in scenes]), labels
 
 
 def _cifar(sizes: dict[str, int]) -> Iterator[tuple[str, Tensor, Tensor]]:
@@ -174,63 +196,76 @@ def _cifar(sizes: dict[str, int]) -> Iterator[tuple[str, Tensor, Tensor]]:
     for split, count in sizes.items():
         kept = found[split][:count]
         images = [Image.open(io.BytesIO(data)).convert("RGB") for data, _ in kept]
-        yield split, _inputs(images), torch.tensor([label for _, label in kept])
+        yield split, _bytes(images), torch.tensor([label for _, label in kept])
 
 
-def _inputs(images: Sequence[Image.Image]) -> Tensor:
-    pixels = torch.from_numpy(np.stack([np.asarray(image) for image in images])).float() / 255
-    mean, std = torch.tensor(IMAGENET_DEFAULT_MEAN), torch.tensor(IMAGENET_DEFAULT_STD)
-    return ((pixels - mean) / std).movedim(-1, 1).contiguous()
+def _bytes(images: Sequence[Image.Image]) -> Tensor:
+    return torch.from_numpy(np.stack([np.asarray(image) for image in images])).movedim(-1, 1).contiguous()
 
 
-def screen(name: str, split: dict[str, Tensor], out: Path, epochs: int) -> tuple[DecisionLayer, ...]:
-    """The settings that are best on the held-out pictures: pooled, and at positions where those are tried."""
+def screen(name: str, asked: argparse.Namespace) -> tuple[DecisionLayer, ...]:
+    """The settings that are best on the held-out pictures: pooled, and at positions."""
     found = {}
-    for layer in NETWORKS[name].layers:
-        path = out / f"{name}-choice-{_safe(in_words(layer))}.json"
-        if not path.is_file():
-            model = train(NETWORKS[name], layer, split, epochs=epochs, seed=0)
-            _write(path, {"head": in_words(layer)} | read(model, split, "val"))
-        found[layer] = json.loads(path.read_text())["accuracy"]
-        print(f"{name}, held-out pictures: {in_words(layer)}: {100 * found[layer]:.2f} %", flush=True)
-    ways = dict.fromkeys(layer.at for layer in found)
-    return tuple(max((layer for layer in found if layer.at == at), key=found.__getitem__) for at in ways)
+    for layer in SCREENED:
+        tried = json.loads(_choice(name, layer, asked).read_text())
+        found[layer], seconds = tried["accuracy"], tried["seconds"]
+        print(f"{name}, held-out pictures: {in_words(layer)}: {100 * found[layer]:.2f} %, {seconds:.0f} s", flush=True)
+    return tuple(
+        max((layer for layer in found if layer.at == at), key=found.__getitem__) for at in ("pooled", "positions")
+    )
 
 
-def run(name: str, seeds: Sequence[int], split: dict[str, Tensor], out: Path, epochs: int) -> Iterator[None]:
-    """Screen, then every head with every seed, a step each; what is done stays done."""
-    chosen = screen(name, split, out, epochs)
-    heads = {in_words(layer): layer for layer in chosen} | twins(chosen[0])
-    _write(out / f"{name}-heads.json", {"heads": list(heads), "seeds": len(seeds)})
-    for seed in seeds:
-        for head, made in heads.items():
-            path = out / f"{name}-{_safe(head)}-seed{seed}.json"
-            if path.is_file():
-                continue
-            yield
-            start = time.process_time()
-            model = train(NETWORKS[name], made, split, epochs=epochs, seed=seed)
-            if name == "scenes" and isinstance(made, DecisionLayer):
-                save_model(model, out / f"{name}-{made.at}-seed{seed}")
-            found = read(model, split, "test")
-            _write(path, found | {"seconds": time.process_time() - start})
-            print(f"{name}, seed {seed}, {head}: {100 * found['accuracy']:.2f} %", flush=True)
+def try_setting(name: str, layer: DecisionLayer, asked: argparse.Namespace) -> None:
+    """A setting on the held-out pictures, with seed 0."""
+    path, split, start = _choice(name, layer, asked), opened(pictures(name, asked), asked.device), time.monotonic()
+    if not path.is_file():
+        model = train(NETWORKS[name], layer, split, epochs=asked.epochs or NETWORKS[name].epochs, seed=0)
+        seconds = {"seconds": time.monotonic() - start}
+        _write(path, {"head": in_words(layer)} | read(model, split, "val", NETWORKS[name].side) | seconds)
 
 
-def tell(name: str, out: Path) -> None:
+def _choice(name: str, layer: DecisionLayer, asked: argparse.Namespace) -> Path:
+    return asked.out / f"{name}-choice-{_safe(in_words(layer))}.json"
+
+
+def run(name: str, head: str, seed: int, asked: argparse.Namespace) -> None:
+    """One head with one seed, where it is not finished."""
+    path = _result(name, head, seed, asked)
+    if path.is_file() or time.time() > asked.until:
+        return
+    made = heads_of(name, asked)[head]
+    split, start = opened(pictures(name, asked), asked.device), time.monotonic()
+    model = train(NETWORKS[name], made, split, epochs=asked.epochs or NETWORKS[name].epochs, seed=seed)
+    seconds = time.monotonic() - start
+    if name == "scenes" and isinstance(made, DecisionLayer):
+        save_model(model, asked.out / f"{name}-{made.at}-seed{seed}")
+    found = read(model, split, "test", NETWORKS[name].side)
+    _write(path, found | {"seconds": seconds})
+    print(f"{name}, seed {seed}, {head}: {100 * found['accuracy']:.2f} %, {seconds:.0f} s", flush=True)
+
+
+def heads_of(name: str, asked: argparse.Namespace) -> dict[str, DecisionLayer | Callable[[int, int], DecisionHead]]:
+    """The chosen decision layers and their twins, by name."""
+    chosen = [_layer(words) for words in json.loads((asked.out / f"{name}-heads.json").read_text())]
+    return {in_words(layer): layer for layer in chosen} | twins(chosen[0])
+
+
+def _layer(words: str) -> DecisionLayer:
+    return next(layer for layer in SCREENED if in_words(layer) == words)
+
+
+def tell(name: str, asked: argparse.Namespace) -> None:
     """The heads over the seeds, with the paired difference to the pooled decision layer."""
-    asked = json.loads((out / f"{name}-heads.json").read_text())
-    paths = {
-        head: [out / f"{name}-{_safe(head)}-seed{s}.json" for s in range(asked["seeds"])] for head in asked["heads"]
-    }
+    heads = list(heads_of(name, asked))
+    paths = {head: [_result(name, head, seed, asked) for seed in range(asked.seeds)] for head in heads}
     rows = {h: {s: json.loads(p.read_text()) for s, p in enumerate(ps) if p.is_file()} for h, ps in paths.items()}
-    done, all_of = sum(map(len, rows.values())), len(rows) * asked["seeds"]
+    done, all_of = sum(map(len, rows.values())), len(heads) * asked.seeds
     print(f"\n### {name}, trained through{'' if done == all_of else f' (PARTIAL: {done} of {all_of} runs)'}\n")
     columns = (
         "active units | units for 90 % of the lead | winners for it | sufficient | necessary | classes a unit serves"
     )
     print(f"| head | accuracy | less the decision layer's | {columns} | dead | seconds |\n|---|{'---:|' * 10}")
-    own = rows[asked["heads"][0]]
+    own = rows[heads[0]]
     for head, found in rows.items():
         if not found:
             continue
@@ -240,6 +275,10 @@ def tell(name: str, out: Path) -> None:
         words += ["" if found is own else interval(apart, sign="+")]
         words += [f"{figure[c]:.1f}" for c in COLUMNS[:-1]] + [f"{100 * figure['dead']:.1f} %"]
         print(f"| {head} | {' | '.join(words)} | {mean(r['seconds'] for r in found.values()):.0f} |")
+
+
+def _result(name: str, head: str, seed: int, asked: argparse.Namespace) -> Path:
+    return asked.out / f"{name}-{_safe(head)}-seed{seed}.json"
 
 
 def _safe(name: str) -> str:
@@ -256,27 +295,32 @@ def main() -> None:
     parser.add_argument("--network", nargs="+", choices=tuple(NETWORKS), default=list(NETWORKS))
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--out", type=Path, default=Path("benchmarks-through"))
+    parser.add_argument("--epochs", type=int, help="instead of the recipes'")
     parser.add_argument("--minutes", type=float, default=math.inf, help="start no run after so many")
     parser.add_argument("--table", action="store_true", help="train nothing, print what is finished")
     parser.add_argument("--quick", action="store_true", help="scenes, one seed, one epoch of few pictures")
-    asked, start = parser.parse_args(), time.monotonic()
-    torch.set_num_threads(1)
+    add_machine_options(parser)
+    asked = parser.parse_args()
+    asked.until = time.time() + 60 * asked.minutes
+    one_thread()
     if asked.quick:
-        asked.out, asked.network, asked.seeds = asked.out / "quick", ["scenes"], 1
+        asked.out, asked.network, asked.seeds, asked.epochs = asked.out / "quick", ["scenes"], 1, 1
     asked.out.mkdir(parents=True, exist_ok=True)
-    for name in asked.network:
-        if name != "scenes" and not find_data().is_dir():
-            print(f"no CIFAR-10 in {find_data()}: nothing to do for {name}")
-            continue
-        if not asked.table:
-            sizes = SCENE_SIZES if name == "scenes" else SIZES
-            split = pictures(name, asked.out, dict.fromkeys(sizes, 200) if asked.quick else sizes)
-            epochs = 1 if asked.quick else NETWORKS[name].epochs
-            for _ in run(name, range(asked.seeds), split, asked.out, epochs):
-                if time.monotonic() - start > 60 * asked.minutes:
-                    break
+    names = [name for name in asked.network if name == "scenes" or find_data().is_dir()]
+    for name in set(asked.network) - set(names):
+        print(f"no CIFAR-10 in {find_data()}: nothing to do for {name}")
+    if not asked.table:
+        for name in names:
+            pictures(name, asked)
+        settings = [(name, layer, asked) for name in names for layer in SCREENED]
+        in_processes(try_setting, settings, workers=asked.workers)
+        for name in names:
+            _write(asked.out / f"{name}-heads.json", [in_words(layer) for layer in screen(name, asked)])
+        runs = [(name, h, seed, asked) for seed in range(asked.seeds) for name in names for h in heads_of(name, asked)]
+        in_processes(run, runs, workers=asked.workers)
+    for name in names:
         if (asked.out / f"{name}-heads.json").is_file():
-            tell(name, asked.out)
+            tell(name, asked)
 
 
 if __name__ == "__main__":

@@ -32,11 +32,16 @@ def main() -> None:
     parser.add_argument("--batches", type=int, nargs="+", default=[16, 1])
     parser.add_argument("--modes", nargs="+", choices=["eager", "compiled"], default=["eager", "compiled"])
     parser.add_argument("--crossover", action="store_true")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--bf16", action="store_true", help="weights and pictures in bfloat16")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    torch.set_default_device(options.device)
+    torch.set_default_dtype(torch.bfloat16 if options.bf16 else torch.float32)
     if options.quick:
         options.rounds, options.competitors, options.batches, options.modes = 3, [8], [4, 1], ["eager"]
-    print(f"torch {torch.__version__}, {options.threads} threads, medians of {options.rounds} rounds\n")
+    machine = torch.cuda.get_device_name() if options.device.startswith("cuda") else f"{options.threads} threads"
+    print(f"torch {torch.__version__}, {machine}, medians of {options.rounds} rounds\n")
     with torch.inference_mode():
         if options.crossover:
             crossover(options.modes, options.rounds)
@@ -46,6 +51,11 @@ def main() -> None:
             for batch in options.batches:
                 torch.compiler.reset()
                 table(networks, mode, batch, options.rounds)
+
+
+def timed(runs, rounds) -> dict[str, float]:
+    on_gpu = torch.get_default_device().type == "cuda"
+    return in_turns(runs, rounds, finish=torch.cuda.synchronize if on_gpu else lambda: None)
 
 
 def variants(competitors) -> dict[str, nn.Module]:
@@ -85,7 +95,7 @@ class First(nn.Module):
 def table(networks, mode, batch, rounds) -> None:
     x = torch.randn(batch, 3, 224, 224)
     runs = {name: network if mode == "eager" else torch.compile(network) for name, network in networks.items()}
-    seconds = in_turns({name: lambda run=run: run(x) for name, run in runs.items()}, rounds)
+    seconds = timed({name: lambda run=run: run(x) for name, run in runs.items()}, rounds)
     dense, limit = min(seconds["dense GELU"], seconds["dense ReLU"]), seconds["limit"]
     print(f"{NAME}, {mode}, batch {batch}\n  {'':16}{'ms':>9}{'x dense':>9}{'of limit':>10}{'peak MB':>9}{'error':>10}")
     for name, run in runs.items():
@@ -117,7 +127,7 @@ def one_pair(mode, units, features, tokens, u, rounds) -> None:
     with warnings.catch_warnings(action="ignore"):  # what is left alone
         networks = {"masked": pair, "winners": sparse_inference(pair, h)}
     runs = {name: run if mode == "eager" else torch.compile(run, dynamic=False) for name, run in networks.items()}
-    seconds = in_turns({name: lambda run=run: run(h) for name, run in runs.items()}, rounds)
+    seconds = timed({name: lambda run=run: run(h) for name, run in runs.items()}, rounds)
     masked, winners = seconds.values()
     aside = "" if isinstance(networks["winners"][1], WinnerProjection) else "  stepped aside"
     print(

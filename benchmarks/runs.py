@@ -9,7 +9,8 @@ import sys
 import tarfile
 import time
 from collections.abc import Callable, Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from multiprocessing import get_context
 from pathlib import Path
 from statistics import mean, median, stdev
 
@@ -41,14 +42,23 @@ def lwta(*words: object, log: Path) -> None:
 
 
 def in_turns(
-    work: Mapping[str, Callable[[], object]], rounds: int, *, clock: Callable[[], float] = time.perf_counter
+    work: Mapping[str, Callable[[], object]],
+    rounds: int,
+    *,
+    clock: Callable[[], float] = time.perf_counter,
+    finish: Callable[[], object] = lambda: None,
 ) -> dict[str, float]:
-    """The median seconds of each; they take turns, so that a busy machine slows all of them alike."""
+    """The median seconds of each; they take turns, so that a busy machine slows all of them alike.
+
+    On a GPU `finish` is `torch.cuda.synchronize`: the clock is read when the work is done, not when it is asked for.
+    """
     times: dict[str, list[float]] = {name: [] for name in work}
     for i in range(rounds + 2):
         for name, run in work.items():
+            finish()
             start = clock()
             run()
+            finish()
             if i > 1:  # the first rounds warm up and compile
                 times[name].append(clock() - start)
     return {name: median(taken) for name, taken in times.items()}
@@ -59,6 +69,28 @@ def all_of(job: Callable[..., None], arguments: Iterable[tuple], *, workers: int
     with ThreadPoolExecutor(workers) as pool:
         for done in [pool.submit(job, *each) for each in arguments]:
             done.result()
+
+
+def in_processes(job: Callable[..., None], arguments: Iterable[tuple], *, workers: int) -> None:
+    """`job` with each of the `arguments`, in as many processes of one thread; the first that fails ends it."""
+    if workers == 1:
+        for each in arguments:
+            job(*each)
+        return
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn"), initializer=one_thread) as pool:
+        for done in as_completed([pool.submit(job, *each) for each in arguments]):
+            done.result()
+
+
+def one_thread() -> None:
+    import torch
+
+    torch.set_num_threads(1)
+
+
+def add_machine_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, ...")
+    parser.add_argument("--workers", type=int, default=1, help="processes that share the work and the device")
 
 
 def figures(run: Path) -> dict | None:

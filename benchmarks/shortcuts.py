@@ -1,6 +1,6 @@
 """Do competing units behave like features? Planted shortcuts, found by name, switched off, the head refitted.
 
-    python benchmarks/shortcuts.py [--through] [--out DIR] [--seeds 5] [--table] [--quick]
+    python benchmarks/shortcuts.py [--through] [--out DIR] [--seeds 5] [--device cuda --workers 15] [--table]
 
 Painted scenes of two classes, told by one small thing. In 95 % of the training pictures something accompanies the class
 that does not make it: a balloon in the sky (class 1 has it), the ground (sand or grass), a written mark in a corner. In
@@ -31,7 +31,7 @@ from statistics import mean
 
 import numpy as np
 import torch
-from runs import interval
+from runs import add_machine_options, in_processes, interval, one_thread
 from shortcut_pictures import CLASSES, SHORTCUTS, SPLITS, network_input, prepared
 from small_networks import KINDS, THROUGH, features_of, frozen_networks, through_network
 from torch import Tensor
@@ -57,25 +57,26 @@ ROWS = (
     "oracle, retrained",
 )
 FOLLOWS, RANDOM_DRAWS = 0.3, 10
-EPOCHS = {False: 10, True: 8}  # frozen backbones; networks trained through, of which there are eight a seed
+EPOCHS = {False: 10, True: 30}  # frozen backbones; networks trained through: at 10, competing ones learn on
 
 
 def measured(
-    shortcut: str, seed: int, epochs: int, data: dict[str, Tensor], *, through: bool
+    shortcut: str, seed: int, data: dict[str, Tensor], asked: argparse.Namespace
 ) -> dict[str, dict[str, dict[str, float]]]:
     """By kind of units and by what is switched off: figures."""
-    x = {split: network_input(data[f"{split}.images"]) for split in SPLITS}
-    learnt = {"labels": CLASSES, "epochs": epochs, "seed": seed}
-    made = {} if through else frozen_networks(x["train"], data["train.label"], **learnt)
+    x = {split: network_input(data[f"{split}.images"]).to(asked.device) for split in SPLITS}
+    biased, unbiased = (data[f"{split}.label"].to(asked.device) for split in ("train", "unbiased"))
+    learnt = {"labels": CLASSES, "epochs": asked.epochs, "seed": seed}
+    made = {} if asked.through else frozen_networks(x["train"], biased, **learnt)
     found = {}
-    for kind in kinds(through):
-        network = made.get(kind) or through_network(kind, x["train"], data["train.label"], **learnt)
-        features = {split: features_of(network.backbone, x[split]) for split in SPLITS}
-        found[kind] = rows_of(shortcut, kind, network.head, features, data, seed)
-        if through:
-            oracle = through_network(kind, x["unbiased"], data["unbiased.label"], **learnt)
+    for kind in kinds(asked.through):
+        network = made.get(kind) or through_network(kind, x["train"], biased, **learnt)
+        features = {split: features_of(network.backbone, x[split]).cpu() for split in SPLITS}
+        found[kind] = rows_of(shortcut, kind, network.head.cpu(), features, data, seed)
+        if asked.through:
+            oracle = through_network(kind, x["unbiased"], unbiased, **learnt)
             with torch.no_grad():
-                said = torch.cat([oracle(part).argmax(1) for part in x["test"].split(250)])
+                said = torch.cat([oracle(part).argmax(1).cpu() for part in x["test"].split(250)])
             found[kind]["oracle, retrained"] = {**by_group(said, data), "units": 0}
     return found
 
@@ -208,6 +209,22 @@ def file_of(out: Path, shortcut: str, seed: int, *, through: bool) -> Path:
     return out / f"{shortcut}{'-through' * through}-{seed}.json"
 
 
+def prepare(shortcut: str, asked: argparse.Namespace) -> None:
+    """The pictures of a shortcut, where they are not painted."""
+    prepared(shortcut, asked.sizes, asked.out)
+
+
+def run(shortcut: str, seed: int, asked: argparse.Namespace) -> None:
+    """One seed of one shortcut, where it is not finished."""
+    path = file_of(asked.out, shortcut, seed, through=asked.through)
+    if not path.is_file():
+        rows = measured(shortcut, seed, prepared(shortcut, asked.sizes, asked.out), asked)
+        with write_file(path) as temporary:
+            temporary.write_text(json.dumps(rows, indent=1))
+        for kind, one in rows.items():
+            print(f"{path.stem} {kind}: " + "; ".join(f"{k} {v['worst']:.2f}" for k, v in one.items()), flush=True)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--through", action="store_true", help="a network of each kind, trained from its start")
@@ -215,22 +232,18 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--table", action="store_true", help="train nothing, print what is finished")
     parser.add_argument("--quick", action="store_true", help="few pictures, one seed")
+    add_machine_options(parser)
     asked = parser.parse_args()
-    sizes, epochs = dict(SPLITS), EPOCHS[asked.through]
+    asked.sizes, asked.epochs = dict(SPLITS), EPOCHS[asked.through]
     if asked.quick:
-        asked.out, asked.seeds, sizes, epochs = asked.out / "quick", 1, dict.fromkeys(SPLITS, 120), 1
-    torch.set_num_threads(1)
+        asked.out, asked.seeds, asked.epochs = asked.out / "quick", 1, 1
+        asked.sizes = dict.fromkeys(SPLITS, 120)
+    one_thread()
     asked.out.mkdir(parents=True, exist_ok=True)
-    jobs = [(shortcut, seed) for seed in range(asked.seeds) for shortcut in SHORTCUTS]
-    for shortcut, seed in [] if asked.table else jobs:
-        path = file_of(asked.out, shortcut, seed, through=asked.through)
-        if not path.is_file():
-            data = prepared(shortcut, sizes, asked.out)
-            rows = measured(shortcut, seed, epochs, data, through=asked.through)
-            with write_file(path) as temporary:
-                temporary.write_text(json.dumps(rows, indent=1))
-            for kind, one in rows.items():
-                print(f"{path.stem} {kind}: " + "; ".join(f"{k} {v['worst']:.2f}" for k, v in one.items()), flush=True)
+    if not asked.table:
+        in_processes(prepare, [(shortcut, asked) for shortcut in SHORTCUTS], workers=asked.workers)
+        jobs = [(shortcut, seed, asked) for seed in range(asked.seeds) for shortcut in SHORTCUTS]
+        in_processes(run, jobs, workers=asked.workers)
     tell(asked.out, asked.seeds, through=asked.through)
 
 

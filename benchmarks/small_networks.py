@@ -6,12 +6,12 @@ many active, GELU; "features" are the 48 features themselves.
 
 Frozen: one dense backbone, trained with its own linear head, and every kind on its features; there "L1" is a linear
 head with five weights a class. Through: a network for
-each kind, trained from its start, with the same activation in its blocks (eight compete, one of eight passes); "L1" is
-the ReLU network with a penalty on what its units say.
+each kind, trained from its start, with the same activation between the two convolutions of its blocks (eight compete,
+one of eight passes; the residual stream stays as it is); "L1" is the ReLU network with a penalty on what its units say.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 
 import torch
@@ -59,7 +59,7 @@ class Network(nn.Module):
 
 def frozen_networks(x: Tensor, y: Tensor, labels: tuple[str, ...], *, epochs: int, seed: int) -> dict[str, Network]:
     """Every kind of units on one backbone."""
-    backbone = _backbone(labels, seed)
+    backbone = _backbone(labels, seed).to(x.device)
     _train(backbone, x, y, epochs, seed)
     heads = fitted_heads(features_of(backbone, x), y, len(labels), seed=seed)
     return {kind: Network(backbone, heads[kind]).eval() for kind in KINDS}
@@ -68,7 +68,7 @@ def frozen_networks(x: Tensor, y: Tensor, labels: tuple[str, ...], *, epochs: in
 def through_network(kind: str, x: Tensor, y: Tensor, labels: tuple[str, ...], *, epochs: int, seed: int) -> Network:
     """A network of one kind, trained from its start; with 0 epochs as it starts."""
     backbone, width = _backbone(labels, seed), PLAN["channels"][-1]
-    sites = activation_sites(backbone)
+    sites = activation_sites(backbone, include="layer*.act1")
     if kind == "competing":
         swap_activations(backbone, INSIDE, sites=sites, competition=Competition(noise_scale=0))
         head = DecisionHead(width, len(labels), LAYER)
@@ -78,7 +78,7 @@ def through_network(kind: str, x: Tensor, y: Tensor, labels: tuple[str, ...], *,
             backbone.set_submodule(site.name, inside)
         activation = {"top-k": TopK(LAYER.groups), "GELU": nn.GELU()}.get(kind, nn.ReLU())
         head = dense_head(width, len(labels), LAYER, activation)
-    network, seen = Network(backbone, head), []
+    network, seen = Network(backbone, head).to(x.device), []
     seed_noise(network, seed)
     handle = head.decision.register_forward_hook(lambda layer, inputs, said: seen.append((inputs[0], said)))
 
@@ -109,17 +109,24 @@ def _train(
     steps, lr = epochs * math.ceil(len(x) / 64), 4e-3
     optimizer = torch.optim.AdamW(model.parameters(), lr=lr, weight_decay=0.05)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps, pct_start=0.2)
+    for pictures, labels in batches(x, y, 64, epochs, seed):
+        loss = F.cross_entropy(model(pictures), labels) + beside()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        schedule.step()
+    model.eval()
+
+
+def batches(x: Tensor, y: Tensor, size: int, epochs: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Pictures in an order drawn anew each epoch, mirrored at random, in channels-last memory, and their labels."""
     generator = torch.Generator().manual_seed(seed)
     for _ in range(epochs):
-        for batch in torch.randperm(len(x), generator=generator).split(64):
-            mirrored = torch.rand(len(batch), generator=generator) < 0.5
-            pictures = torch.where(mirrored[:, None, None, None], x[batch].flip(-1), x[batch])
-            loss = F.cross_entropy(model(pictures.contiguous(memory_format=torch.channels_last)), y[batch]) + beside()
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-    model.eval()
+        for batch in torch.randperm(len(x), generator=generator).split(size):
+            mirrored = (torch.rand(len(batch), generator=generator) < 0.5).to(x.device)
+            chosen = x[batch.to(x.device)]
+            pictures = torch.where(mirrored[:, None, None, None], chosen.flip(-1), chosen)
+            yield pictures.contiguous(memory_format=torch.channels_last), y[batch.to(y.device)]
 
 
 @torch.no_grad()
@@ -142,7 +149,7 @@ def fitted_heads(
     twins = {}
     for kind, make in makers.items():
         torch.manual_seed(seed)
-        twins[kind] = make()
+        twins[kind] = make().to(features.device)
     fit_twins(list(twins.values()), {"train": features, "train_labels": labels}, fitting)
     (twins["L1"],) = sparse_heads({"train": features, "train_labels": labels}, classes, [FEW], fitting)
     (competing,) = fit_decisions(features, labels, [LAYER], classes=classes, fitting=fitting)

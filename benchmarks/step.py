@@ -2,6 +2,7 @@
 formulation that was published, side by side in one run.
 
     python benchmarks/step.py [--quick] [--only layer|deit|resnet] [--competitors 2 8] [--compiled] [--cpu-time]
+    python benchmarks/step.py --device cuda --batch 256 [--bf16] [...]
 
 Prints medians, ratios and what autograd keeps for backward; the rounds interleave the variants, so that a busy machine
 slows all of them alike; `--cpu-time` (with `--threads 1`) counts what the processor did, where others use it too.
@@ -50,27 +51,36 @@ def main() -> None:
     parser.add_argument("--compiled", action="store_true", help="also under torch.compile")
     parser.add_argument("--cpu-time", action="store_true", help="seconds of the processor, not of the clock")
     parser.add_argument("--only", choices=("layer", "deit", "resnet"))
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--batch", type=int, help="by default 16 for the layer, 4 for the DeiT, 8 for the ResNet")
+    parser.add_argument("--bf16", action="store_true", help="under autocast to bfloat16")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
+    torch.set_default_device(options.device)
+    on_gpu = options.device.startswith("cuda")
     turns = partial(
         in_turns,
         rounds=3 if options.quick else options.rounds,
         clock=time.process_time if options.cpu_time else time.perf_counter,
+        finish=torch.cuda.synchronize if on_gpu else lambda: None,
     )
-    print(f"torch {torch.__version__}, {options.threads} threads, medians of {turns.keywords['rounds']} rounds\n")
+    machine = torch.cuda.get_device_name() if on_gpu else f"{options.threads} threads"
+    print(f"torch {torch.__version__}, {machine}, medians of {turns.keywords['rounds']} rounds\n")
 
     compiled = torch.compile if options.compiled else None
     if options.only in (None, "layer"):
-        h = torch.randn(4 if options.quick else 16, 197, 768)
+        h = torch.randn(4 if options.quick else options.batch or 16, 197, 768)
+        h = h.bfloat16() if options.bf16 else h
         functions = layer_variants(options.competitors or (2, 8, 24))
         kept = {name: kept_bytes(function, h) for name, function in functions.items()}
         runs = {name: partial(backward, function, h) for name, function in with_compiled(functions, compiled).items()}
         table(f"the layer alone, forward and backward, {tuple(h.shape)}", runs, turns, kept)
     for name, batch in (("deit_tiny_patch16_224", 4), ("resnet18", 8)):
         if options.only is None or name.startswith(options.only):
-            batch = 1 if options.quick else batch
+            batch = 1 if options.quick else options.batch or batch
             widest = 24 if "deit" in name else 32  # 24 does not divide a ResNet's widths; 32 is the nearest that does
-            runs = step_variants(name, batch, compiled, options.competitors or (2, 8, widest))
+            models = step_variants(name, compiled, options.competitors or (2, 8, widest))
+            runs = {key: step_of(model.train(), batch, bf16=options.bf16) for key, model in models.items()}
             table(f"a training step of {name}, 224 px, batch {batch}, AdamW", runs, turns)
 
 
@@ -90,7 +100,7 @@ def layer_variants(competitors):
     return variants
 
 
-def step_variants(name, batch, compiled, competitors):
+def step_variants(name, compiled, competitors):
     models = {"dense": create_model(name, competitors=1)}
     for u in competitors:
         for variant, competition in OURS.items():
@@ -99,7 +109,7 @@ def step_variants(name, batch, compiled, competitors):
         for path, layer in competitions(models[f"published, U={u}"]).items():
             parent, _, child = path.rpartition(".")
             setattr(models[f"published, U={u}"].get_submodule(parent), child, Published(u, layer.groups.channel_dim))
-    return {name: step_of(model.train(), batch) for name, model in with_compiled(models, compiled).items()}
+    return with_compiled(models, compiled)
 
 
 def with_compiled(variants, compiled):
@@ -110,13 +120,15 @@ def with_compiled(variants, compiled):
     return variants | {f"{n}, compiled": compiled(f) for n, f in variants.items() if "published" not in n}
 
 
-def step_of(model, batch):
+def step_of(model, batch, *, bf16=False):
     optimizer = torch.optim.AdamW(model.parameters(), fused=True)
     x, y = torch.randn(batch, 3, 224, 224), torch.zeros(batch, dtype=torch.long)
 
     def step():
         optimizer.zero_grad()
-        F.cross_entropy(model(x), y).backward()
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=bf16):
+            loss = F.cross_entropy(model(x), y)
+        loss.backward()
         optimizer.step()
 
     return step

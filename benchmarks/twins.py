@@ -1,11 +1,13 @@
 """Competing units beside their twins: accuracy, calibration, label noise, corruptions, attack, what decides.
 
-    python benchmarks/twins.py {scenes,cifar} [--frozen] [--out DIR] [--seeds 5] [--table] [--quick]
+    python benchmarks/twins.py {scenes,cifar} [--frozen] [--out DIR] [--seeds 5] [--device cuda --workers 5] [--table]
 
-Small networks at 32 px (`small_networks.py`), each trained through from its start; with --frozen, every kind of units
-on one frozen backbone. Pictures: painted scenes of ten classes, or the lossy JPEG copies of CIFAR-10. Once all training
-labels are right, once 40 % are wrong (drawn evenly from the other classes). On clean test pictures: accuracy, log-loss,
-calibration error, also after temperature scaling. Of the networks without wrong labels also
+Small networks at 32 px (`small_networks.py`), each trained through from its start: 20 epochs of 6,000 scenes or 20,000
+pictures, a minute a network on a GPU, an hour on a core; with --frozen, every kind of units on one frozen backbone
+that was trained shortly on few, a minute a seed on a core. Pictures: painted scenes of ten classes, or the lossy JPEG
+copies of CIFAR-10. Once all training labels are right, once 40 % are wrong (drawn evenly from the other classes). On
+clean test pictures: accuracy, log-loss, calibration error, also after temperature scaling. Of the networks without
+wrong labels also
 
     robust      accuracy on corrupted pictures (fifteen kinds, five strengths) and under attack (PGD, 2/255, ten steps;
                 for units that compete on argmax, and on the average of 8 draws with gradients averaged likewise)
@@ -31,7 +33,7 @@ import numpy as np
 import torch
 from class_units import CLASSES, find_data
 from PIL import Image
-from runs import interval
+from runs import add_machine_options, in_processes, interval, one_thread
 from safetensors.torch import load_file, save_file
 from small_networks import KINDS, THROUGH, Network, features_of, frozen_networks, through_network
 from torch import Tensor
@@ -49,12 +51,13 @@ from pictures.scenes import SCENES, paint
 
 SIDE, CENTRE, SPREAD = 32, 0.5, 0.25
 WRONG = (0.0, 0.4)
-SCALE = (torch.full((3, 1, 1), CENTRE), torch.full((3, 1, 1), SPREAD))
 LABELS = {"scenes": SCENES, "cifar": CLASSES}
-EPOCHS = {"scenes": 8, "cifar": 6}
+EPOCHS = {"scenes-frozen": 8, "cifar-frozen": 6, "scenes": 20, "cifar": 20}
 SIZES = {
-    "scenes": {"train": 1000, "test": 600, "corrupted": 50, "attacked": 50},
-    "cifar": {"train": 1500, "test": 600, "corrupted": 50, "attacked": 50},
+    "scenes-frozen": {"train": 1000, "test": 600, "corrupted": 50, "attacked": 50},
+    "cifar-frozen": {"train": 1500, "test": 600, "corrupted": 50, "attacked": 50},
+    "scenes": {"train": 6000, "test": 2000, "corrupted": 100, "attacked": 200},
+    "cifar": {"train": 20000, "test": 2000, "corrupted": 100, "attacked": 200},
 }
 AREAS = ("deletion", "insertion", "deletion, random", "insertion, random")
 FIGURES = {  # by table: column, and what the values are times
@@ -65,13 +68,13 @@ FIGURES = {  # by table: column, and what the values are times
 }
 
 
-def pictures(what: str, sizes: dict[str, int], out: Path) -> dict[str, Tensor]:
-    """Training, test and probe pictures (32 px), classes of the first two, embeddings of the last; made once."""
-    path = out / f"pictures-{what}.safetensors"
+def pictures(asked: argparse.Namespace) -> Path:
+    """A file of training, test and probe pictures (32 px), classes of the first two, embeddings of the last."""
+    path = asked.out / f"pictures-{asked.what}-{asked.sizes['train']}.safetensors"
     if not path.is_file():
         with write_file(path) as temporary:
-            save_file((_scenes if what == "scenes" else _cifar)(sizes), temporary)
-    return load_file(path)
+            save_file((_scenes if asked.what == "scenes" else _cifar)(asked.sizes), temporary)
+    return path
 
 
 def _scenes(sizes: dict[str, int]) -> dict[str, Tensor]:
@@ -123,26 +126,29 @@ def corrupted(path: Path, count: int) -> dict[str, Tensor]:
     }
 
 
-def rows_of(what: str, seed: int, asked: argparse.Namespace) -> dict[str, dict[str, dict[str, float]]]:
+def rows_of(seed: int, asked: argparse.Namespace) -> dict[str, dict[str, dict[str, float]]]:
     """By share of wrong labels and kind of units: figures on the test pictures."""
-    labels, sizes, epochs = LABELS[what], asked.sizes, asked.epochs
-    data = pictures(what, sizes, asked.out)
-    x, test, probe = (inputs(data[split]) for split in ("train", "test", "probe"))
+    labels, sizes, path = LABELS[asked.what], asked.sizes, pictures(asked)
+    data = load_file(path)
+    x, test, probe = (inputs(data[split]).to(asked.device) for split in ("train", "test", "probe"))
+    y_test = data["test.labels"].to(asked.device)
+    learnt = {"labels": labels, "epochs": asked.epochs, "seed": seed}
     found: dict[str, dict[str, dict[str, float]]] = {}
     for share in WRONG:
-        y, rows = with_wrong(data["train.labels"], share, seed, len(labels)), {}
-        made = frozen_networks(x, y, labels, epochs=epochs, seed=seed) if asked.frozen else {}
+        y, rows = with_wrong(data["train.labels"], share, seed, len(labels)).to(asked.device), {}
+        made = frozen_networks(x, y, **learnt) if asked.frozen else {}
         for kind in kinds(asked.frozen, share):
-            network = made.get(kind) or through_network(kind, x, y, labels, epochs=epochs, seed=seed)
-            rows[kind] = figures(network.head, features_of(network.backbone, test), data["test.labels"])
+            network = made.get(kind) or through_network(kind, x, y, **learnt)
+            features = features_of(network.backbone, test)
+            rows[kind] = figures(network.head, features, y_test)
             if not share:
-                moved = corrupted(asked.out / f"pictures-{what}.safetensors", sizes["corrupted"])
-                rows[kind] |= on_corrupted(network, moved, data["test.labels"][: sizes["corrupted"]])
-                rows[kind] |= attacked(network, test[: sizes["attacked"]], data["test.labels"][: sizes["attacked"]])
-                rows[kind] |= deciding(network.head, features_of(network.backbone, test))
+                moved = corrupted(path, sizes["corrupted"])
+                rows[kind] |= on_corrupted(network, moved, y_test[: sizes["corrupted"]])
+                rows[kind] |= attacked(network, test[: sizes["attacked"]], y_test[: sizes["attacked"]])
+                rows[kind] |= deciding(network.head, features)
                 rows[kind] |= meaning(network, probe, data["probe.embeddings"])
                 if not asked.frozen:
-                    start = through_network(kind, x, y, labels, epochs=0, seed=seed)
+                    start = through_network(kind, x, y, **(learnt | {"epochs": 0}))
                     rows[kind]["MS untrained"] = meaning(start, probe, data["probe.embeddings"])["MS median"]
         found[str(share)] = rows
     return found
@@ -167,17 +173,19 @@ def figures(head: DecisionHead, features: Tensor, y: Tensor) -> dict[str, float]
 
 
 def on_corrupted(network: Network, moved: dict[str, Tensor], y: Tensor) -> dict[str, float]:
-    shares = {key: float((predict(network, x).argmax(1) == y).float().mean()) for key, x in moved.items()}
+    said = {key: predict(network, x.to(y.device)).argmax(1) for key, x in moved.items()}
+    shares = {key: float((each == y).float().mean()) for key, each in said.items()}
     return {**shares, "corrupted": mean(shares.values())}
 
 
 def attacked(network: Network, x: Tensor, y: Tensor) -> dict[str, float]:
     competes, shares = isinstance(network.head.decision, StochasticLWTA), {}
+    scale = (x.new_full((3, 1, 1), CENTRE), x.new_full((3, 1, 1), SPREAD))
     for name, draws in (("attacked", 0), ("attacked, drawn", 8 * competes)):
         if shares and not draws:  # nothing is drawn: one network
             shares[name] = shares["attacked"]
             continue
-        moved = pgd(network, x, y, SCALE, draws=draws)
+        moved = pgd(network, x, y, scale, draws=draws)
         said = predict(network, moved, samples=draws, generator=torch.Generator().manual_seed(0)).argmax(1)
         shares[name] = float((said == y).float().mean())
     return shares
@@ -185,7 +193,7 @@ def attacked(network: Network, x: Tensor, y: Tensor) -> dict[str, float]:
 
 def deciding(head: DecisionHead, features: Tensor) -> dict[str, float]:
     """Means over pictures."""
-    found = votes(head, features)
+    found = votes(head.cpu(), features.cpu())
     best, drawn = curve_areas(found), curve_areas(found, generator=torch.Generator().manual_seed(0))
     return {
         "lead": float(units_for_lead(found).float().mean()),
@@ -196,17 +204,17 @@ def deciding(head: DecisionHead, features: Tensor) -> dict[str, float]:
 
 
 def meaning(network: Network, probe: Tensor, embeddings: Tensor) -> dict[str, float]:
-    said = head_inputs(network.head, features_of(network.backbone, probe).split(250))
+    said = head_inputs(network.head.cpu(), features_of(network.backbone, probe).cpu().split(250))
     won = {"mean": said != 0} if (said == 0).any() else None
     found = alike_of(LayerRecord("decision", {"mean": said}, won), "mean", embeddings)
     return {"MS median": found.median, "MS best": found.best, "MS of all": found.chance}
 
 
-def tell(what: str, asked: argparse.Namespace) -> None:
+def tell(asked: argparse.Namespace) -> None:
     """Means over seeds; in brackets the paired difference to the competing units, with half of its 95 % interval."""
-    paths = [file_of(what, seed, asked) for seed in range(asked.seeds)]
+    paths = [file_of(seed, asked) for seed in range(asked.seeds)]
     found = [json.loads(path.read_text()) for path in paths if path.is_file()]
-    print(f"\n## {what}{', frozen' * asked.frozen}: {len(found)} of {asked.seeds} seeds")
+    print(f"\n## {asked.what}{', frozen' * asked.frozen}: {len(found)} of {asked.seeds} seeds")
     if not found:
         return
     clean, wrong = FIGURES["with all labels right"], f"{WRONG[1]:.0%} of the labels wrong"
@@ -233,8 +241,18 @@ def cell(rows: list[dict[str, float]], competing: list[dict[str, float]], name: 
     return f"{times * mean(row[name] for row in rows):.{digits}f}{beside}"
 
 
-def file_of(what: str, seed: int, asked: argparse.Namespace) -> Path:
-    return asked.out / f"{what}{'-frozen' * asked.frozen}-{seed}.json"
+def file_of(seed: int, asked: argparse.Namespace) -> Path:
+    return asked.out / f"{asked.what}{'-frozen' * asked.frozen}-{seed}.json"
+
+
+def run(seed: int, asked: argparse.Namespace) -> None:
+    """One seed, where it is not finished."""
+    path = file_of(seed, asked)
+    if not path.is_file():
+        rows = rows_of(seed, asked)
+        with write_file(path) as temporary:
+            temporary.write_text(json.dumps(rows, indent=1))
+        print(f"seed {seed}: " + ", ".join(f"{k} {v['accuracy']:.3f}" for k, v in rows["0.0"].items()), flush=True)
 
 
 def main() -> None:
@@ -245,23 +263,21 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--table", action="store_true", help="train nothing, print what is finished")
     parser.add_argument("--quick", action="store_true", help="few pictures, one seed")
+    add_machine_options(parser)
     asked = parser.parse_args()
-    asked.sizes, asked.epochs = SIZES[asked.what], EPOCHS[asked.what]
+    setting = asked.what + "-frozen" * asked.frozen
+    asked.sizes, asked.epochs = SIZES[setting], EPOCHS[setting]
     if asked.quick:
         asked.out, asked.seeds, asked.epochs = asked.out / "quick", 1, 1
         asked.sizes = {"train": 200, "test": 60, "corrupted": 10, "attacked": 10}
     if asked.what == "cifar" and not find_data().is_dir():
         raise SystemExit(f"Expected real data in {find_data()}, which is not there")
-    torch.set_num_threads(1)
+    one_thread()
     asked.out.mkdir(parents=True, exist_ok=True)
-    for seed in range(0 if asked.table else asked.seeds):
-        path = file_of(asked.what, seed, asked)
-        if not path.is_file():
-            rows = rows_of(asked.what, seed, asked)
-            with write_file(path) as temporary:
-                temporary.write_text(json.dumps(rows, indent=1))
-            print(f"seed {seed}: " + ", ".join(f"{k} {v['accuracy']:.3f}" for k, v in rows["0.0"].items()), flush=True)
-    tell(asked.what, asked)
+    if not asked.table:
+        pictures(asked)
+        in_processes(run, [(seed, asked) for seed in range(asked.seeds)], workers=asked.workers)
+    tell(asked)
 
 
 if __name__ == "__main__":

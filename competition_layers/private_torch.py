@@ -43,7 +43,16 @@ def backward_in_progress() -> tuple[int, int, str] | None:
 
 
 def softmax_backward(grad: Tensor, soft: Tensor, axis: int, *, out: Tensor | None = None) -> Tensor:
-    """The gradient of a softmax's input, `soft * (grad - (grad * soft).sum(axis))`; `out` can be `grad` itself."""
+    """The gradient of a softmax's input, `soft * (grad - (grad * soft).sum(axis))`; `out` can be `grad` itself.
+
+    torch 2.15 fills `out` as if it were contiguous, whatever its strides say: so axes are put in the order of memory.
+    """
     if out is None:
         return torch._softmax_backward_data(grad, soft, axis, soft.dtype)
-    return torch._softmax_backward_data(grad, soft, axis, soft.dtype, grad_input=out)
+    order = sorted(range(out.ndim), key=out.stride, reverse=True)
+    lying = out.permute(order)
+    if not lying.is_contiguous():
+        return out.copy_(torch._softmax_backward_data(grad, soft, axis, soft.dtype))
+    place = order.index(axis % out.ndim)
+    torch._softmax_backward_data(grad.permute(order), soft.permute(order), place, soft.dtype, grad_input=lying)
+    return out

@@ -1,5 +1,6 @@
 """The competition against naive loops written here."""
 
+import itertools
 import math
 
 import pytest
@@ -202,6 +203,24 @@ def test_a_key_is_its_noise_drawn_again_and_keeps_a_byte_a_group(estimator):
         assert torch.equal(ours, theirs)
     groups, key = h.numel() // 8, 8
     assert kept[0] <= h.nbytes + groups + key
+
+
+@pytest.mark.parametrize("order", [(0, 2, 3, 1), (2, 3, 0, 1), (1, 3, 2, 0)])
+@pytest.mark.parametrize("keyed", [False, True])
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_where_numbers_lie_in_memory_changes_nothing(estimator, keyed, order):
+    """Neither those of h nor those of dL/dy: channels-last images, transposed tokens."""
+    h, grad_y = torch.randn(4, 24, 3, 5), torch.randn(4, 24, 3, 5)
+    back = [order.index(axis) for axis in range(4)]
+    outcomes = []
+    for lie_h, lie_y in itertools.product((False, True), repeat=2):
+        x = h.permute(order).contiguous().permute(back) if lie_h else h.clone()
+        g = grad_y.permute(order).contiguous().permute(back) if lie_y else grad_y
+        y = lwta(x.requires_grad_(), Groups(8, 1), noise=key_of(1) if keyed else None, estimator=estimator)
+        outcomes.append((y.detach(), *torch.autograd.grad(y, x, g)))
+    for values, gradient in outcomes[1:]:
+        torch.testing.assert_close(values, outcomes[0][0])
+        torch.testing.assert_close(gradient, outcomes[0][1])
 
 
 @pytest.mark.filterwarnings("ignore:There is a performance drop")  # vmap has no rule for comparisons in place

@@ -78,3 +78,13 @@ def test_the_gradient_of_a_softmax_can_be_written_over_what_comes_in(shape, axis
     expected = softmax_backward(grad, soft, axis)
     assert softmax_backward(grad, soft, axis, out=grad) is grad
     assert torch.equal(grad, expected)
+
+
+@pytest.mark.parametrize("gaps", [False, True])
+def test_the_gradient_of_a_softmax_is_written_where_its_tensor_says(gaps):
+    """In memory of another order than its axes, as channels-last images lie, and with other numbers in between."""
+    soft, grad = (torch.randn(2, 3, 5, 8).movedim(-1, 1) for _ in range(2))
+    soft, out = soft.softmax(1), torch.zeros(2, 3, 5, 16)[..., :8].movedim(-1, 1) if gaps else grad
+    expected = softmax_backward(grad.contiguous(), soft.contiguous(), 1)
+    assert softmax_backward(grad, soft, 1, out=out) is out
+    torch.testing.assert_close(out, expected)

@@ -1,11 +1,14 @@
-"""What an explanation of one picture costs: wall clock and CPU seconds, of a DeiT-T and a ResNet-18 of random weights.
+"""What explanations cost: one picture of a DeiT-T and a ResNet-18, and a folder in batches against one by one.
+
+Wall clock and CPU seconds, random weights; the ratio's three rounds take turns, so that a busy machine hits both.
 
 python benchmarks/explaining.py [--quick] [--threads 2]
 """
 
 import argparse
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from statistics import median
 from typing import Any
 
 import numpy as np
@@ -13,27 +16,65 @@ import torch
 from PIL import Image
 
 from competition_layers import DecisionLayer, create_model
-from dissect import explain, explain_graph
+from dissect import explain, explain_graph, explain_many
+from lwta.commands.demo import INCLUDE, MODEL_ARGS
 
-NETWORKS = (("deit_tiny_patch16_224", None), ("deit_tiny_patch16_224", DecisionLayer()), ("resnet18", DecisionLayer()))
+ONE = (("deit_tiny_patch16_224", None), ("deit_tiny_patch16_224", DecisionLayer()), ("resnet18", DecisionLayer()))
+REGIONS = DecisionLayer(64, 64, at="positions")
+MANY = (  # of a folder: network, pixels, pictures, decision layer
+    ("resnet18", 64, 64, REGIONS),  # the demo's
+    ("resnet18", 64, 64, None),
+    ("deit_tiny_patch16_224", 224, 12, DecisionLayer()),
+)
+ROUNDS = 3
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--quick", action="store_true", help="one tiny network at 64 pixels")
+    parser.add_argument("--quick", action="store_true", help="tiny networks, few pictures")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    networks, side = ((("test_vit", DecisionLayer()),), 64) if options.quick else (NETWORKS, 224)
-    pixels = np.random.default_rng(0).integers(0, 256, (side, side, 3), dtype=np.uint8)
-    for name, decision in networks:
-        torch.manual_seed(0)
-        model = create_model(name, competitors=8, num_classes=100, image_size=side, decision=decision).eval()
-        picture = Image.fromarray(pixels)
+    one, side = ((("test_vit", DecisionLayer()),), 64) if options.quick else (ONE, 224)
+    for name, decision in one:
+        model, (picture,) = network(name, side, decision), pictures(1, side)
         print(f"{name}, U = 8{', decision layer' if decision else ''}:")
         timed("explained and checked", lambda: explain(model, picture))  # noqa: B023
         graph = timed("attribution graph", lambda: explain_graph(model, picture)).graph  # noqa: B023
         print(f"  {len(graph.nodes)} nodes, {len(graph.edges)} edges; sums miss by {graph.gap:.0e}", flush=True)
+    for name, side, count, decision in (("resnet18", 64, 4, REGIONS),) if options.quick else MANY:
+        model = network(name, side, decision)
+        print(f"{count} pictures of {side} pixels, {name}{', decision layer' if decision else ''}:")
+        in_turns(model, pictures(count, side))
+
+
+def network(name: str, side: int, decision: DecisionLayer | None) -> Any:
+    """With random weights; a ResNet of 64 pixels is the demo's."""
+    torch.manual_seed(0)
+    more = {"include": INCLUDE if decision else None, **MODEL_ARGS} if name == "resnet18" and side == 64 else {}
+    return create_model(name, competitors=8, num_classes=100, image_size=side, decision=decision, **more).eval()
+
+
+def pictures(count: int, side: int) -> list[Image.Image]:
+    random = np.random.default_rng(0)
+    return [Image.fromarray(random.integers(0, 256, (side, side, 3), dtype=np.uint8)) for _ in range(count)]
+
+
+def in_turns(model: Any, images: Sequence[Image.Image]) -> None:
+    """CPU seconds a picture, one by one and in batches."""
+    ways = {"one by one": lambda: [explain(model, image) for image in images],
+            "in batches": lambda: list(explain_many(model, images))}  # fmt: skip
+    explain(model, images[0])
+    seconds: dict[str, list[float]] = {way: [] for way in ways}
+    for _ in range(ROUNDS):
+        for way, run in ways.items():
+            start = time.process_time()
+            run()
+            seconds[way].append((time.process_time() - start) / len(images))
+    alone, together = (median(found) for found in seconds.values())
+    ratios = sorted(a / b for a, b in zip(*seconds.values(), strict=True))
+    print(f"  {1000 * alone:.0f} ms of CPU time a picture one by one, {1000 * together:.0f} in batches: "
+          f"{median(ratios):.1f} times faster ({ratios[0]:.1f} to {ratios[-1]:.1f})", flush=True)  # fmt: skip
 
 
 def timed(what: str, call: Callable[[], Any]) -> Any:

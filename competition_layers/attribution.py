@@ -6,7 +6,7 @@ with units off, must lose just as much.
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Literal
 
 import torch
@@ -54,6 +54,11 @@ class Contributions:
     won: Bool[Tensor, "images positions units"] | None  # None: the layer does not compete
     reaches: Bool[Tensor, "images positions"]  # whether anything at this position can move the margin
     places: tuple[int, ...]  # the positions before they were flattened: (height, width), (tokens,) or ()
+
+    def of(self, image: int) -> "Contributions":
+        """Those of one image, as of a batch of one."""
+        every = {each.name: getattr(self, each.name) for each in fields(self)}
+        return replace(self, **{k: v[image : image + 1] for k, v in every.items() if isinstance(v, Tensor)})
 
 
 def contributions(
@@ -115,28 +120,37 @@ def first_order(
 
 @torch.no_grad()
 def logits_without(
-    model: nn.Module, x: Tensor, layer: str, off: Bool[Tensor, "images units"]
-) -> Float[Tensor, "images classes"]:
-    """The logits when the units of `off` give 0 at `layer`, image by image; no rival takes the place of a winner.
+    model: nn.Module, x: Tensor, layer: str, off: Bool[Tensor, "rows units"], *, of: Int[Tensor, "rows"] | None = None
+) -> Float[Tensor, "rows classes"]:
+    """The logits when the units of `off` give 0 at `layer`, row by row; no rival takes the place of a winner.
 
-    Of one image with several rows of `off` all that lies before the layer is computed once. Noise is as `contributions`
-    sees it.
+    What lies before the layer is computed once for each image. Noise is as `contributions` sees it.
+
+    Args:
+        of: the image of each row; by default there is a row an image, or all are of the one image.
     """
 
     def switch_off(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
         shape = [1] * output.ndim  # one image's output is repeated for each row
         shape[0], shape[axis] = off.shape
-        return output * (~off).view(shape)
+        rows = output if of is None or len(x) == 1 else output[of]
+        return rows * (~off).view(shape)
 
     axis = channel_axis(model, layer, x)
     with fixed_noise(model), _hook(model, layer, switch_off):
         try:
-            return logits_of(model, x)
+            logits = logits_of(model, x)
+            if len(logits) == len(off):
+                return logits
         except RuntimeError:
             if len(x) == len(off):
                 raise
-        # something after the layer writes into a tensor from before it, which has a single row
-        return logits_of(model, x.expand(len(off), *x.shape[1:]))
+        # something runs beside the layer, which has no row for each of `off`
+        if len(x) == 1:
+            return logits_of(model, x.expand(len(off), *x.shape[1:]))
+    assert of is not None, "several images have a row each, or say whose the rows are"
+    each = [logits_without(model, x[i : i + 1], layer, off[of == i]) for i in range(len(x))]
+    return torch.cat(each)[of.argsort(stable=True).argsort()]
 
 
 def check_layer(model: nn.Module, layer: str) -> None:

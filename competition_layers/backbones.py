@@ -219,8 +219,8 @@ def _reaching(name: str) -> Iterator[None]:
 def find_folder(source: str) -> Path | None:
     """The folder that holds config.json, for a run folder or a model folder; None when `source` is no folder."""
     path = Path(source.removeprefix("local-dir:"))
-    recover_folder(path / "model")
     for folder in (path / "model", path):
+        recover_folder(folder)
         if (folder / "config.json").is_file():
             return folder
     if source.startswith("local-dir:") or path.exists():

@@ -24,7 +24,8 @@ from .wiring.sites import Site
 
 FORMAT = 2  # of config.json; a newer one is refused by name
 _PREFIX = "lwta/"  # of `architecture`: plain timm then refuses the file instead of building the dense network
-_FILES = ("model.safetensors", "config.json", "README.md")
+EDITS = "edits.json"  # what `lwta edit` did, in a model that it wrote
+_FILES = ("model.safetensors", "config.json", "README.md", EDITS)
 
 
 def save_model(
@@ -33,6 +34,7 @@ def save_model(
     *,
     state_dict: Mapping[str, Tensor] | None = None,
     card: str = "",
+    edited: Mapping[str, Any] | None = None,
     **notes: Any,
 ) -> Path:
     """Write `model.safetensors`, `config.json` and a model card, whole or not at all; an older `folder` is replaced.
@@ -43,6 +45,7 @@ def save_model(
     Args:
         state_dict: weights to write instead of the model's own (averaged ones); say so in `notes`.
         card: text of the model card.
+        edited: what was done to its units (`Edited.to_dict()`), kept in config.json and, as a file of edits, beside it.
         notes: further keys of config.json.
 
     Raises:
@@ -68,12 +71,15 @@ def save_model(
         **({} if spec.decision is None else {"decision": asdict(spec.decision)}),
         **({"gates": list(gates(model))} if gates(model) else {}),
         **({"unit_names": {k: dict(v) for k, v in spec.unit_names.items()}} if spec.unit_names else {}),
+        **({} if edited is None else {"edited": edited}),
         **notes,
     }
     with write_folder(folder, names=_FILES, ours=_is_ours) as temporary:
         save_file({k: v.detach().contiguous().cpu().clone() for k, v in weights.items()}, temporary / _FILES[0])
         (temporary / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
         (temporary / "README.md").write_text(card or model_card(spec, config), encoding="utf-8")
+        if edited is not None:
+            (temporary / EDITS).write_text(json.dumps(edited, indent=1) + "\n", encoding="utf-8")
         try:
             with torch.random.fork_rng(devices=[]):  # building draws weights, which training must not notice
                 load_model(temporary)

@@ -34,6 +34,7 @@ _HOMES = {
     "edit_network": ".editing.editing",
     "explain": ".explaining.explain_image",
     "explain_graph": ".explaining.graph_view",
+    "explain_many": ".explaining.explain_image",
     "explanation_text": ".report",
     "find_units": ".explaining.find_units",
     "judge_layer": ".judging.judge",

@@ -6,9 +6,10 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor, nn
 
-from competition_layers.attribution import Contributions, logits_without
+from competition_layers.attribution import Contributions
 
 from .checks import UnitCurves
+from .rows_of_units import logits_of_rows
 from .unit_effects import passed
 
 EACH = 8  # so many units are taken one by one, then in steps that grow
@@ -16,19 +17,30 @@ RANDOM_ORDERS = 2
 
 
 @torch.no_grad()
-def unit_curves(model: nn.Module, x: Tensor, layer: str, found: Contributions) -> UnitCurves:
-    """The curves of the first image, over the units that won where it counts."""
+def unit_curves(model: nn.Module, x: Tensor, layer: str, found: Contributions) -> list[UnitCurves]:
+    """The curves of each image, over the units that won where it counts."""
+    each = [found.of(i) for i in range(len(x))]
+    plans = [_plan(one) for one in each]
+    rows = [off for _, off in plans]
+    logits = logits_of_rows(model, x, layer, rows, found)
+    return [_curves(one, counts, of) for one, (counts, _), of in zip(each, plans, logits, strict=True)]
+
+
+def _plan(found: Contributions) -> tuple[tuple[int, ...], Bool[Tensor, "rows units"]]:
+    """How many units are taken at each step, and which are off: in order and at random, deleted and inserted."""
     taken = passed(found).nonzero()[:, 0]
     by_lead = taken[found.to_margin[0, taken].argsort(descending=True)]
     generator = torch.Generator().manual_seed(0)
     orders = [by_lead]
-    orders += [by_lead[torch.randperm(len(taken), generator=generator).to(x.device)] for _ in range(RANDOM_ORDERS)]
-    counts = _counts(len(taken))
-    width = found.to_margin.shape[1]
-    off = torch.cat([rows for order in orders for rows in _rows(order, counts, width)])
-    logits = logits_without(model, x[:1], layer, off).unflatten(0, (len(orders), 2, len(counts)))
+    orders += [by_lead[torch.randperm(len(taken), generator=generator).to(taken.device)] for _ in range(RANDOM_ORDERS)]
+    counts, width = _counts(len(taken)), found.to_margin.shape[1]
+    return counts, torch.cat([rows for order in orders for rows in _rows(order, counts, width)])
+
+
+def _curves(found: Contributions, counts: tuple[int, ...], of_rows: Tensor) -> UnitCurves:
+    logits = of_rows.unflatten(0, (1 + RANDOM_ORDERS, 2, len(counts)))
     heights = logits.softmax(-1)[..., found.target[0]]
-    areas = torch.trapezoid(heights, torch.tensor(counts, device=x.device) / max(counts[-1], 1), dim=-1)
+    areas = torch.trapezoid(heights, torch.tensor(counts, device=heights.device) / max(counts[-1], 1), dim=-1)
     answers = logits[0].argmax(-1) == found.predicted[0]
     deletion, insertion = (tuple(row.tolist()) for row in heights[0])
     at_random = areas[1:].mean(0).tolist()

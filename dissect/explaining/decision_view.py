@@ -35,13 +35,19 @@ def decides(model: nn.Module, layer: str) -> bool:
     return layer == SITE and has_decision(model)
 
 
-def decision_view(
-    model: nn.Module, x: Tensor, found: Contributions, units: Sequence[int], labels: Sequence[str]
-) -> DecisionView:
-    """The view of the first image's decision; `units` get a row of votes each, the other winners one together."""
+def decision_views(
+    model: nn.Module, x: Tensor, found: Contributions, units: Sequence[Sequence[int]], labels: Sequence[str]
+) -> list[DecisionView]:
+    """The view of each image's decision; its `units` get a row of votes each, the other winners one together."""
     with fixed_noise(model):
         cast = votes(model, x)
         shares = _shares(model, x, cast)
+    return [_view(found.of(i), _of(cast, i), _of(shares, i), units[i], labels) for i in range(len(x))]
+
+
+def _view(
+    found: Contributions, cast: Votes, shares: ValuePlaces | None, units: Sequence[int], labels: Sequence[str]
+) -> DecisionView:
     by_unit = cast.by_unit(cast.values)[0]  # the value a unit passed, summed over positions
     each = by_unit[:, None] * cast.weights.t()  # units, classes
     others = torch.ones(len(each), dtype=torch.bool, device=each.device)
@@ -79,6 +85,17 @@ def _shares(model: Any, x: Tensor, cast: Votes) -> ValuePlaces | None:
         return value_places(model, x)
     except ValueError:
         return None
+
+
+def _of(batch: Any, image: int) -> Any:
+    """The same of one image: what has a row an image is cut."""
+    if isinstance(batch, Votes):
+        cut: tuple[str, ...] = ("logits", "units", "values")
+    elif isinstance(batch, ValuePlaces):
+        cut = ("shares", "constant")
+    else:
+        return None
+    return replace(batch, **{name: getattr(batch, name)[image : image + 1] for name in cut})
 
 
 def _numbers(row: Tensor) -> tuple[float, ...]:

@@ -45,7 +45,8 @@ class Rival:
 class UnitName:
     """What a dissection says of a unit; all empty without one.
 
-    `r` is Pearson's correlation of the name with the unit on images that did not choose it, with its 95 % interval.
+    `r` is Pearson's correlation of the name with the unit on images that did not choose it, with its 95 % interval; of
+    a renamed unit that of the name before.
     """
 
     name: str = ""
@@ -55,6 +56,7 @@ class UnitName:
     high: float | None = None
     exemplars: bytes = field(default=b"", repr=False)  # a strip of the unit's top probe images, JPEG
     masks: tuple[Grid, ...] = field(default=(), repr=False)  # where it spoke on each of them
+    was: str | None = None  # where a person renamed it (`lwta edit`): what the dissection calls it, "" without a name
 
 
 @dataclass(frozen=True)

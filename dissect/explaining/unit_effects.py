@@ -1,20 +1,21 @@
 """What single units did for one image: their names, values, places, rivals, and the network without them."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from competition_layers import StochasticLWTA, fixed_noise, observe
-from competition_layers.attribution import Contributions, logits_without
+from competition_layers.attribution import Contributions, flat_positions
 from competition_layers.groups import grouped, winner_units
 
 from ..folder.dissection import Dissection
 from ..recording.subject import given_name
 from .explanation import Alternative, Grid, Rival, SwitchOff, UnitEffect, UnitName
 from .places import grid_of, on_grid, place_of
+from .rows_of_units import logits_of_rows
 
 RANDOM_DRAWS = 4  # sets of other winners that are switched off for comparison
 ALTERNATIVES, RIVALS = 2, 3  # shown at most
@@ -31,24 +32,40 @@ def passed(found: Contributions) -> Bool[Tensor, "units"]:
     return (given[0] & found.reaches[0, :, None]).any(0)
 
 
-def switch_off(
-    model: nn.Module, x: Tensor, layer: str, found: Contributions, units: Sequence[int], labels: Sequence[str]
-) -> tuple[list[SwitchOff], float | None]:
-    """Each unit off alone and all of them off, from one pass; and the lead lost with as many other winners off.
+@dataclass(frozen=True)
+class SwitchedOff:
+    """One image without some of its units: each off alone, all of them, and as many other winners (the lead lost)."""
 
-    Differences are taken within the batch.
-    """
+    alone: tuple[SwitchOff, ...]
+    together: SwitchOff
+    random_lead: float | None  # None where there are not so many
+
+
+def switch_off(
+    model: nn.Module, x: Tensor, layer: str, found: Contributions, units: Sequence[Sequence[int]], labels: Sequence[str]
+) -> list[SwitchedOff]:
+    """The `units` of each image off. Differences are taken within the pass."""
+    each = [found.of(i) for i in range(len(x))]
+    logits = logits_of_rows(model, x, layer, [_off(one, shown) for one, shown in zip(each, units, strict=True)], found)
+    return [_lost(*one, labels) for one in zip(each, logits, map(len, units), strict=True)]
+
+
+def _off(found: Contributions, units: Sequence[int]) -> Bool[Tensor, "rows units"]:
+    """Nothing off, each unit alone, all of them, then some draws of as many other winners."""
     others = _other_winners(found, units)
-    off = torch.zeros(len(units) + 2 + len(others), found.to_logit.shape[1], dtype=torch.bool, device=x.device)
+    off = torch.zeros_like(found.to_logit, dtype=torch.bool).repeat(len(units) + 2 + len(others), 1)
     for row, unit in enumerate(units, start=1):
         off[row, unit] = off[len(units) + 1, unit] = True
     for row, drawn in enumerate(others, start=len(units) + 2):
         off[row, drawn] = True
-    logits = logits_without(model, x[:1], layer, off)
+    return off
+
+
+def _lost(found: Contributions, logits: Tensor, units: int, labels: Sequence[str]) -> SwitchedOff:
     leads = lead_of(logits, found)
     target = found.target[0]
     results = []
-    for row in range(1, len(units) + 2):
+    for row in range(1, units + 2):
         best = int(logits[row].argmax())
         results.append(
             SwitchOff(
@@ -58,22 +75,21 @@ def switch_off(
                 probability=float(logits[row].softmax(0)[best]),
             )
         )
-    drawn_leads = leads[len(units) + 2 :]
-    return results, leads[0] - sum(drawn_leads) / len(drawn_leads) if drawn_leads else None
+    drawn = leads[units + 2 :]
+    return SwitchedOff(tuple(results[:-1]), results[-1], leads[0] - sum(drawn) / len(drawn) if drawn else None)
 
 
 def unit_effects(
     model: nn.Module,
-    x: Tensor,
     layer: str,
     found: Contributions,
+    rivals: Int[Tensor, "positions groups"] | None,
     offs: Sequence[tuple[int, SwitchOff]],
     dissection: Dissection | None,
 ) -> tuple[UnitEffect, ...]:
-    """The effect of each unit of `offs`, a unit and the network without it."""
+    """The effect of each unit of `offs`, a unit and the network without it, for one image; `rivals`: the second."""
     module = model.get_submodule(layer)
     grid = grid_of(model, found)
-    rivals = _rivals(model, x, layer, found) if isinstance(module, StochasticLWTA) else None
     effects = []
     for unit, off in offs:
         values = found.output[0, :, unit]
@@ -122,15 +138,18 @@ def _other_winners(found: Contributions, units: Sequence[int]) -> list[Tensor]:
     return [candidates[order[: len(units)].to(candidates.device)] for order in orders]
 
 
-def _rivals(model: nn.Module, x: Tensor, layer: str, found: Contributions) -> Tensor:
-    """At each position the unit that came second in each group, by its value before the competition."""
+def second_units(
+    model: nn.Module, x: Tensor, layer: str, found: Contributions
+) -> Int[Tensor, "images positions groups"] | None:
+    """At each position the unit that came second in each group, by its value before the competition; None without."""
     module = model.get_submodule(layer)
-    assert isinstance(module, StochasticLWTA) and found.won is not None
+    if not isinstance(module, StochasticLWTA) or found.won is None:
+        return None
     with fixed_noise(model), observe(model, layer, what="input") as seen:
         model(x)
-    h = seen[layer].movedim(module.groups.channel_dim, -1).reshape(-1, found.output.shape[-1])
+    h = flat_positions(seen[layer], module.groups.channel_dim)
     last = replace(module.groups, channel_dim=-1)
-    others, axis = grouped(h.masked_fill(found.won[0], -torch.inf), last)
+    others, axis = grouped(h.masked_fill(found.won, -torch.inf), last)
     return winner_units(others.argmax(axis).to(torch.uint8), last)
 
 
@@ -147,7 +166,8 @@ def _seconds(rivals: Tensor, group: int | None, name_of: Callable[[int], str]) -
 def unit_name(model: nn.Module, dissection: Dissection | None, layer: str, unit: int) -> UnitName:
     """What a person called it (`lwta edit`), and what a dissection says of it."""
     found = UnitName() if dissection is None else _found_name(dissection, layer, unit)
-    return replace(found, name=_called(model, dissection, layer, unit))
+    given = given_name(model, layer, unit)
+    return replace(found, name=given, was=found.name) if given else found
 
 
 def _called(model: nn.Module, dissection: Dissection | None, layer: str, unit: int) -> str:

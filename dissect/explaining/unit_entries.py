@@ -15,7 +15,7 @@ from ..comparing.monosemanticity import ms_scores
 from ..folder.dissection import Dissection
 from ..naming.description import Description
 from ..naming.predictability import prediction_targets
-from ..recording.subject import label_names
+from ..recording.subject import given_name, label_names
 from .explanation import Grid
 from .unit_effects import exemplar_masks
 
@@ -50,6 +50,12 @@ class UnitEntry:
     votes: tuple[tuple[str, float], ...] = ()
     exemplars: bytes = field(default=b"", repr=False)  # a strip of its top probe images, JPEG
     masks: tuple[Grid, ...] = field(default=(), repr=False)  # where it spoke on each of them
+    given: str = ""  # the name that a person gave it (`lwta edit`), in the place of the one that was found
+
+    @property
+    def name(self) -> str:
+        """What to call it; "" where it has no name that holds."""
+        return self.given or (self.description.description if self.description.named else "")
 
     @property
     def anchor(self) -> str:
@@ -79,11 +85,12 @@ def _layer_entries(dissection: Dissection, layer: str, model: nn.Module | None) 
                 description=dissection.description(layer, unit),
                 histogram=_histogram(values),
                 alike=alike[unit] if alike[unit] == alike[unit] else None,
-                rivals=_surest(dissection, layer, rivals),
+                rivals=_surest(dissection, layer, rivals, model),
                 group_size=len(rivals) + 1,
                 votes=votes[unit] if votes else (),
                 exemplars=strip.read_bytes() if strip.is_file() else b"",
                 masks=exemplar_masks(dissection, layer, unit) if strip.is_file() else (),
+                given="" if model is None else given_name(model, layer, unit),
             )
         )
     return entries
@@ -123,8 +130,12 @@ def _votes(model: nn.Module | None, layer: str) -> list[tuple[tuple[str, float],
     return found
 
 
-def _surest(dissection: Dissection, layer: str, units: Sequence[int]) -> tuple[tuple[int, str], ...]:
+def _surest(
+    dissection: Dissection, layer: str, units: Sequence[int], model: nn.Module | None
+) -> tuple[tuple[int, str], ...]:
     """The units of the surest names, best first; then those without a name."""
     known = [dissection.description(layer, unit) for unit in units]
     r = {one.unit: one.evidence.predictability if one.named and one.evidence else -1.0 for one in known}
-    return tuple((one.unit, one.description) for one in sorted(known, key=lambda one: -r[one.unit])[:RIVALS])
+    surest = sorted(known, key=lambda one: -r[one.unit])[:RIVALS]
+    given = {one.unit: "" if model is None else given_name(model, layer, one.unit) for one in surest}
+    return tuple((one.unit, given[one.unit] or one.description) for one in surest)

@@ -11,6 +11,10 @@ const element = (tag, attributes = {}, ...children) => {
   return made;
 };
 
+// A word that says what it means, as on the other pages (terms.js shows it).
+const explained = JSON.parse(find(".live").dataset.terms);
+const term = (word) => element("button", { type: "button", class: "term", "aria-describedby": explained[word] }, word);
+
 const bytesOf = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
 
 const unpack = async (id) => {
@@ -204,7 +208,7 @@ const switchOf = (row, label) => element("label", { class: "switch" },
 const kind = (value) => (value >= 0 ? "for" : "against");
 
 const unitLine = ({ unit, lead, value, won }, row, grid, positions, [zero, perLogit]) => {
-  const { name, alternatives, r, strip, tiles, masks } = network.units[unit];
+  const { name, was, alternatives, r, strip, tiles, masks } = network.units[unit];
   const line = element("li", { class: "unit switched" });
   line.style.setProperty("--colour", `var(--region-${row % colours.length})`);
   const where = element("div", grid ? { class: "where", role: "img", "aria-label": `Where ${labelOf(unit)} won` }
@@ -214,13 +218,13 @@ const unitLine = ({ unit, lead, value, won }, row, grid, positions, [zero, perLo
   const heading = element("h4", {}, ...(grid ? [element("i", { class: "swatch", "aria-hidden": "true" })] : []),
     name || element("span", { class: "unnamed" }, `unit ${unit}, unnamed`),
     ...(place ? [" ", element("span", { class: "place" }, place)] : []));
-  const about = [...(name ? [`unit ${unit}`] : []), `value ${signed(value / won)}`,
-    ...(positions > 1 ? [`${network.competitors > 1 ? "won" : "active at"} ${percent(won / positions)} of the places`] : [])];
-  const what = element("div", { class: "what" }, heading, element("p", { class: "meta" }, about.join(" · ")));
+  const about = [name ? `unit ${unit} · ` : "", ...(was === null ? [] : [term("renamed"), " · "]), term("value"), ` ${signed(value / won)}`,
+    ...(positions > 1 ? [" · ", term(network.competitors > 1 ? "won" : "active at"), ` ${percent(won / positions)} of the places`] : [])];
+  const what = element("div", { class: "what" }, heading, element("p", { class: "meta" }, ...about));
   if (name && r) {
     const [at, low, high] = r.map((x) => x.toFixed(2).replace("-", MINUS));
-    what.append(element("p", { class: "meta" }, `name and unit agree with r = ${at} (${low} to ${high})` +
-      (alternatives.length ? ` · or: ${alternatives.join(", ")}` : "")));
+    what.append(element("p", { class: "meta" }, was === null ? "name " : `the name that was found, ${was}, `, term("agrees"), `: ${at} (${low} to ${high})`,
+      ...(alternatives.length ? [" · ", term("other words"), `: ${alternatives.join(", ")}`] : [])));
   }
   const fill = element("span", { class: `fill ${kind(lead)}` }), size = 100 * Math.abs(lead) * perLogit;
   fill.style.cssText = `left: ${100 * zero - (lead >= 0 ? 0 : size)}%; width: ${size}%`;
@@ -262,11 +266,12 @@ const show = (found, name) => {
   find(".file").textContent = name;
   find(".sentence").textContent = sentenceOf(cast);
   if (measured) {
-    find(".share").textContent = `The lead of ${labels[target]} over ${labels[rival]} is ${signed(lead)}. What each unit adds ` +
-      `is measured: the network ran again without it, for the ${rows.length} units of ${found.passed} with the largest ` +
-      "values. Effects overlap, so they do not add up to the lead.";
-  } else find(".share").replaceChildren(element("b", {}, percent(carried / lead)), ` of the lead of ${labels[target]} over ` +
-    `${labels[rival]} (${signed(lead)}) is carried by these ${shown.length} units, of ${rows.length} that won somewhere.`);
+    find(".share").replaceChildren("The ", term("lead"), ` of ${labels[target]} over ${labels[rival]} is ${signed(lead)}. What ` +
+      "each unit adds is ", term("measured"), `: the network ran again without it, for the ${rows.length} units of ` +
+      `${found.passed} with the largest values. Effects overlap, so they do not add up to the lead.`);
+  } else find(".share").replaceChildren(element("b", {}, percent(carried / lead)), " of the ", term("lead"), ` of ` +
+    `${labels[target]} over ${labels[rival]} (${signed(lead)}) is carried by the `, term("vote"), `s of these ${shown.length} ` +
+    `units, of ${rows.length} that won somewhere.`);
   find(".axis .against").textContent = `← towards ${labels[rival]}`;
   find(".axis .for").textContent = `towards ${labels[target]} →`;
   find(".units").replaceChildren(...shown.map((row, r) =>
@@ -275,7 +280,7 @@ const show = (found, name) => {
   find(".sum tbody").replaceChildren(
     sumLine(`these ${shown.length} units`, carried),
     ...(rest.length ? [sumLine("the other winners", others.lead, { class: "others" }, switchOf(shown.length, "the other winners"))] : []),
-    sumLine("the fixed part of the classes", fixed),
+    sumLine(element("span", {}, "the ", term("fixed part"), " of the classes"), fixed),
     sumLine(`lead over ${labels[rival]}`, lead, { class: "total" }), now);
   if (measured) find(".sum tbody").replaceChildren(sumLine(`lead over ${labels[rival]}`, lead), now);
 

@@ -149,6 +149,7 @@ def _data(network: LiveNetwork, top: int) -> Markup:
 def _unit(named: UnitName) -> dict[str, Any]:
     return {
         "name": plain(named.name),
+        "was": None if named.was is None else plain(named.was),
         "alternatives": [plain(other.name) for other in named.alternatives],
         "r": None if named.r is None else [named.r, named.low, named.high],
         "strip": strip_uri(named.exemplars) if named.exemplars else "",

@@ -8,6 +8,7 @@ from markupsafe import Markup
 TERMS: Mapping[str, str] = {
     # a picture
     "lead": "By how much the score (logit) of the explained class is above that of the class behind it.",
+    "renamed": "A person gave the unit this name (lwta edit), in the place of the one that was found, or of none.",
     "value": "What the unit passed on, with its sign: the mean over the places it won.",
     "won": "Share of all places of the picture where it was the largest of its group.",
     "beat": "The units of its group that came second where it won, and how often.",
@@ -15,11 +16,27 @@ TERMS: Mapping[str, str] = {
     "chance, with its 95 % interval.",
     "less like it": "The next best words, and by how much each fits the unit less than its name does, on the pictures "
     "that chose the name and by the measure that chose it.",
+    "vote": "What a winner adds to the score (logit) of each class: its value times a weight of the class.",
     "fixed part": "What each class gets whatever the picture shows (the bias).",
     "estimate": "What the unit adds to the lead by its slope there: exact if the network were linear behind it.",
     "measured": "What the lead really lost when the unit was switched off and the network ran again.",
+    "active at": "Share of all places of the picture at which it passed anything on.",
     "adds": "What the source adds directly, everything else held as it fell: exact.",
     "if off": "What is lost when the source is switched off and the network runs again, nothing held.",
+    # its checks
+    "mean probability": "Of the explained class, over all steps from no unit to all units that won.",
+    "strongest first": "Units in the order of what they added to the lead.",
+    "in random order": "The same with units in random order: what the order of the explanation must beat.",
+    "wins again": "Where it won on this picture, it wins again in so many of the runs.",
+    "drawn anew": "Winners drawn at random once more, by their probabilities.",
+    "a little noise": "Eight pictures with noise of a twentieth of the picture's own spread.",
+    "shifts": "The picture moved by a 56th of its side, in eight directions.",
+    # classes
+    "adds to the lead": "By how much it lifts the class over the one behind it: the mean over the pictures called so.",
+    "speaks in": "Pictures in which it adds a tenth of the lead or more.",
+    "ahead by": "The score of the class that is said, less that of the right one.",
+    "mostly by": "The unit that added most to this, and how much.",
+    "without that unit": "What the network says when it runs again with that unit off.",
     # units
     "agreement r": "Correlation of the word with the unit on pictures that did not choose it: 1 is perfect, 0 is "
     "chance; the bar is its 95 % interval.",
@@ -109,6 +126,12 @@ class Glossary:
         place = self.used.setdefault(word, f"word-{len(self.used) + 1}")
         button = '<button type="button" class="term" aria-describedby="{}">{}</button>'
         return Markup(button).format(place, shown or word)
+
+    def places(self, *words: str) -> dict[str, str]:
+        """The elements that explain `words`, for a script that makes their buttons."""
+        for word in words:
+            self.term(word)
+        return {word: self.used[word] for word in words}
 
     @property
     def entries(self) -> list[tuple[str, str, str]]:

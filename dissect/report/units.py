@@ -34,8 +34,8 @@ class NameLine:
 
     @property
     def best(self) -> float:
-        """The highest correlation of the name with one of them."""
-        known = [entry.description.evidence for entry in self.entries]
+        """The highest correlation of the name with one of them; of a name that a person gave none is known."""
+        known = [entry.description.evidence for entry in self.entries if not entry.given]
         return max((evidence.predictability for evidence in known if evidence), default=0.0)
 
     @property
@@ -77,7 +77,8 @@ def render_units(
         title="What the units stand for",
         lines=lines_of(entries),
         count=len(entries),
-        named=sum(entry.description.named for entry in entries),
+        named=sum(bool(entry.name) for entry in entries),
+        renamed=sum(bool(entry.given) for entry in entries),
         layers=list(dict.fromkeys(entry.description.layer for entry in entries)),
         at_random=at_random,
         high_of=lambda layer: at_random[layer].high if layer in at_random else None,
@@ -110,7 +111,7 @@ def lines_of(entries: Sequence[UnitEntry]) -> list[NameLine]:
     unnamed: dict[str, list[UnitEntry]] = {}
     for entry in entries:
         about = entry.description
-        where, key = (named, about.description) if about.named else (unnamed, about.outcome)
+        where, key = (named, entry.name) if entry.name else (unnamed, about.outcome)
         where.setdefault(key, []).append(entry)
     lines = [NameLine(name, "", tuple(found)) for name, found in named.items()]
     return [

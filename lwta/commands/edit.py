@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
+from competition_layers.files import recover_folder
 from competition_layers.terminal import aligned, plain
 
 from ..open_model import open_dissected, open_model, training_notes
@@ -58,13 +59,14 @@ def edit(
         raise ValueError("Expected --refit head together with --train FOLDER, the pictures that it is fitted to")
     if groups is not None and data is None:
         raise ValueError("Expected --data FOLDER, whose pictures --groups sorts, but got none")
+    recover_folder(out)
     if (out / "config.json").exists() and not overwrite:
         raise ValueError(f"Expected a new folder but {str(out)!r} holds a model; --overwrite replaces it")
     if Path(model.removeprefix("local-dir:")).resolve() in (out.resolve(), out.resolve().parent):
         raise ValueError(f"Expected a folder of its own for the edited network but {str(out)!r} is the network's own")
     from competition_layers import save_model
     from dissect import edit_network, model_fingerprint, open_probe
-    from dissect.editing.edit_file import read_edits, write_edits
+    from dissect.editing.edit_file import read_edits
 
     described, network = open_dissected(dissection, model) if dissection else (None, open_model(model))
     edits = list(read_edits(with_, model=model_fingerprint(network), dissection=described)) if with_ else []
@@ -78,10 +80,8 @@ def edit(
         groups=None if groups is None or pictures is None else read_groups(groups, pictures.names),
         batch_size=batch_size,
     )
-    written, notes = done.to_dict(), training_notes(Path(model.removeprefix("local-dir:")))
-    (out / "edits.json").unlink(missing_ok=True)  # of the network that is replaced; config.json has the edits too
-    save_model(network, out, **({"training": notes} if notes else {}), edited=written)
-    write_edits(out / "edits.json", done.edits, **{k: v for k, v in written.items() if k not in ("format", "edits")})
+    notes = training_notes(Path(model.removeprefix("local-dir:")))
+    save_model(network, out, edited=done.to_dict(), **({"training": notes} if notes else {}))
     print(edited_text(done))
     print(f"The edited network is in {plain(out)}")
 

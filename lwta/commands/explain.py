@@ -67,8 +67,7 @@ def explain(
         raise ValueError("Expected --dissection FOLDER or --model NETWORK but got neither")
     refuse_beside_classes(classes, {"graph": graph, "live": live, "twin": twin, "only": only})
     from competition_layers import inference_rule
-    from dissect import explain as explain_image
-    from dissect import explain_graph, render_report
+    from dissect import explain_graph, explain_many, render_report
     from dissect.explaining.explain_image import class_index
     from dissect.report import explanation_text
 
@@ -94,21 +93,24 @@ def explain(
     with inference_rule(network, rule):
         files = chosen(network, files, only, sort)
     other_side = open_twin(twin)
-    explanations, twins = [], []
-    for file in files:
-        with inference_rule(network, rule):
-            found = explain_image(network, file, dissection=described, layer=layer, target=target, top=top)
+    explanations: list[Any] = []
+    twins: list[Any] = []
+    asked: dict[str, Any] = {"target": target, "top": top}
+    with inference_rule(network, rule):
+        for file, found in zip(
+            files, explain_many(network, files, dissection=described, layer=layer, **asked), strict=True
+        ):
             if graph:
                 lead = (found.target, found.runner_up)
                 why = explain_graph(network, file, dissection=described, target=lead, units=GRAPH_UNITS)
                 found = replace(found, graph=why)
-        explanations.append(replace(found, truth=class_of(file, network)))
-        print(explanation_text(explanations[-1]), end="\n\n")
-        if other_side is not None:
-            names, other = other_side
-            where = twin_layer(names, other, explanations[-1].at.layer)
-            with inference_rule(other, rule):
-                twins.append(explain_image(other, file, dissection=names, layer=where, target=target, top=top))
+            explanations.append(replace(found, truth=class_of(file, network)))
+            print(explanation_text(explanations[-1]), end="\n\n")
+    if other_side is not None:
+        names, other = other_side
+        where = twin_layer(names, other, explanations[0].at.layer)
+        with inference_rule(other, rule):
+            twins = list(explain_many(other, files, dissection=names, layer=where, **asked))
     made = {} if described is None else how_named(described)
     pages = pages_beside(page, described, live=live)
     print(f"The page is {plain(render_report(page, explanations, twins=twins, made=made, pages=pages))}")

@@ -38,7 +38,7 @@ def x() -> torch.Tensor:
 @pytest.mark.parametrize("layer", [LAST, EARLIER])
 def test_the_curves_are_the_network_with_the_strongest_units_off_and_alone_on(model, x, layer):
     found = contributions(model, x, layer)
-    curves = unit_curves(model, x, layer, found)
+    (curves,) = unit_curves(model, x, layer, found)
     target, width = int(found.target[0]), found.to_margin.shape[1]
     won = (found.won[0] & found.reaches[0, :, None]).any(0).tolist()
     order = sorted((u for u in range(width) if won[u]), key=lambda u: -float(found.to_margin[0, u]))
@@ -95,11 +95,11 @@ def test_a_network_after_which_something_writes_in_place_is_still_switched_off(x
 def test_a_unit_that_always_wins_is_steady_and_one_that_is_drawn_is_not(model, x):
     found = contributions(model, x, LAST)
     units = found.to_margin[0].abs().topk(4).indices.tolist()
-    steady = stability(model, x, LAST, found, units)
+    (steady,) = stability(model, x, LAST, found, [units])
     assert all(0 <= share <= 1 for unit in steady.units for share in (unit.draws, unit.noise, unit.shifts))
     blank = torch.zeros_like(x)  # has no noise of its own to be scaled, and no edge to be shifted
     found = contributions(model, blank, LAST)
-    same = stability(model, blank, LAST, found, units)
+    (same,) = stability(model, blank, LAST, found, [units])
     won = (found.won[0] & found.reaches[0, :, None]).any(0)
     assert [unit.noise for unit in same.units] == [float(won[u]) for u in units] == [unit.shifts for unit in same.units]
     assert same.answer.noise == same.answer.shifts == 1
@@ -108,9 +108,9 @@ def test_a_unit_that_always_wins_is_steady_and_one_that_is_drawn_is_not(model, x
 def test_a_network_without_noise_has_no_draws(x):
     quiet = change(small_resnet(4, LABELS), noise_scale=0.0)
     found = contributions(quiet, x, LAST)
-    assert stability(quiet, x, LAST, found, [0]).units[0].draws is None
+    assert stability(quiet, x, LAST, found, [[0]])[0].units[0].draws is None
     dense = small_resnet(1, LABELS)
-    assert stability(dense, x, LAST, contributions(dense, x, LAST), [0]) is None
+    assert stability(dense, x, LAST, contributions(dense, x, LAST), [[0]]) == [None]
 
 
 def test_where_check_and_statement_disagree_that_stands_first(model, tmp_path: Path):

@@ -184,4 +184,5 @@ def test_a_given_name_is_what_an_explanation_says(images, tmp_path):
     assert model_fingerprint(again) == model_fingerprint(network())  # a dissection is still of it
     explanation = explain(again, images[0])
     assert {effect.name for effect in explanation.units} == {f"thing {effect.unit}" for effect in explanation.units}
+    assert {effect.named.was for effect in explanation.units} == {""}
     assert all(rival.name == f"thing {rival.unit}" for effect in explanation.units for rival in effect.rivals)

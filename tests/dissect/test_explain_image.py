@@ -10,10 +10,11 @@ import torch
 from competing import small_resnet
 from PIL import Image
 
-from competition_layers import Competition, Groups, inference_rule, observe, winner_units, winners
+from competition_layers import Competition, DecisionLayer, Groups, inference_rule, observe, winner_units, winners
 from competition_layers.attribution import logits_without
-from dissect import DescribeOptions, Dissection, describe, explain, open_probe
+from dissect import DescribeOptions, Dissection, describe, explain, explain_many, open_probe
 from dissect.encoders.concepts import ConceptSet
+from dissect.explaining import explain_image
 from dissect.explaining.picture import network_input
 
 LABELS = ("beach", "city", "farm", "park")
@@ -170,6 +171,44 @@ def test_units_come_by_their_share_in_the_margin(picture):
     sizes = [abs(effect.to_lead) for effect in explain(network(4), picture, top=6).units]
     assert sizes == sorted(sizes, reverse=True)
     assert len(sizes) == 6
+
+
+def assert_same(one, other):
+    """Up to rounding in double precision: the kernels of a batch add in another order."""
+    if dataclasses.is_dataclass(one):
+        assert type(one) is type(other)
+        for field in dataclasses.fields(one):
+            assert_same(getattr(one, field.name), getattr(other, field.name))
+    elif isinstance(one, tuple):
+        assert len(one) == len(other)
+        for parts in zip(one, other, strict=True):
+            assert_same(*parts)
+    elif isinstance(one, float):
+        assert one == pytest.approx(other, abs=1e-9)
+    else:
+        assert one == other
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["decision layer", "dense", *(pytest.param(kind, marks=pytest.mark.slow) for kind in ("sampled", "not exact"))],
+)
+def test_many_images_are_explained_as_each_alone(kind, tmp_path, monkeypatch):
+    monkeypatch.setattr(explain_image, "MOST", 2)  # two batches
+    monkeypatch.setattr(explain_image, "network_input", lambda *given: network_input(*given).double())
+    options = {"decision": DecisionLayer(16, 4, at="positions")} if kind == "decision layer" else {}
+    model = with_residuals(network(1 if kind == "dense" else 4, **options)).double()
+    layer = {"not exact": "layer3.0.act1", "decision layer": None}.get(kind, LAST)
+    generator, files = torch.Generator().manual_seed(5), []
+    for i in range(3):
+        pixels = torch.randint(0, 256, (32, 32, 3), dtype=torch.uint8, generator=generator)
+        Image.fromarray(pixels.numpy()).save(tmp_path / f"{i}.png")
+        files.append(tmp_path / f"{i}.png")
+    with inference_rule(model, "sample" if kind == "sampled" else None):
+        together = list(explain_many(model, files, layer=layer, top=3))
+        alone = [explain(model, file, layer=layer, top=3) for file in files]
+    assert len({one.units for one in together}) == 3
+    assert_same(tuple(together), tuple(alone))
 
 
 def test_an_explanation_holds_no_tensors(picture):

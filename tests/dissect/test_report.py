@@ -15,6 +15,7 @@ from PIL import Image, ImageFilter
 
 from dissect import render_report
 from dissect.comparing.figures import Accuracy, Comparison, Names, NetworkFigures, Sparsity
+from dissect.explaining.checks import Checks, Stability, UnitCurves, UnitStability
 from dissect.explaining.explanation import (
     Alternative,
     ClassScore,
@@ -304,6 +305,63 @@ def test_where_the_dense_network_is_ahead_the_page_says_so_first(page, tmp_path)
     ahead = comparison(networks=(sparse, dataclasses.replace(dense, accuracy=Accuracy(0.935))))
     text = render_report(tmp_path / "q.html", [explanation()], comparison=ahead).read_text("utf-8")
     assert "is right more often: 93.5 % of 400 pictures, this one 91.0 %." in text[: text.index("<article")]
+
+
+def test_a_renamed_unit_says_so_and_which_name_the_figures_are_of(tmp_path):
+    named = dataclasses.replace(effect(0, 1.0).named, name="jetty", was="red boat")
+    page = render_report(tmp_path / "p.html", [explanation(units=(effect(0, 1.0, named=named),))])
+    text = " ".join(re.sub(r"<[^>]*>", " ", page.read_text("utf-8")).split())
+    assert "jetty unit 0 · renamed · value +1.50" in text
+    assert "the name that was found, red boat, agrees : 0.25" in text
+
+
+def test_every_column_of_the_checks_says_what_it_means(tmp_path):
+    steady = UnitStability(0.5, 0.75, 1.0)
+    curves = UnitCurves((0, 1, 2), (0.8, 0.5, 0.1), (0.2, 0.6, 0.8), 0.4, 0.55, 0.5, 0.5, 1, 2)
+    checked = explanation(checks=Checks(curves, Stability((steady, steady), steady)))
+    text = render_report(tmp_path / "p.html", [checked]).read_text("utf-8")
+    headers = re.findall(r'<th scope="col">(.*?)</th>', text)
+    assert len(headers) == 7
+    assert all(re.search(r'class="term" aria-describedby="word-\d+">', header) for header in headers)
+
+
+def luminance(colour: str) -> float:
+    """Of sRGB, as WCAG 2 has it."""
+    digits = colour[1:] if len(colour) == 7 else "".join(2 * digit for digit in colour[1:])
+    shares = [int(digits[at : at + 2], 16) / 255 for at in (0, 2, 4)]
+    red, green, blue = (s / 12.92 if s <= 0.04045 else ((s + 0.055) / 1.055) ** 2.4 for s in shares)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue
+
+
+def contrast(text: str, ground: str) -> float:
+    low, high = sorted((luminance(text), luminance(ground)))
+    return (high + 0.05) / (low + 0.05)
+
+
+def test_text_stands_out_from_every_ground_in_both_schemes(repository):
+    css = (repository / "dissect" / "report" / "page.css").read_text("utf-8")
+    light, dark = (dict(re.findall(r"--(\w+): (#\w+);", part)) for part in re.findall(r":root \{([^}]*)\}", css))
+    rules = re.findall(r"([^{}]+)\{([^{}]*)\}", css)
+    coloured = [(re.findall(r"(?<![\w-])color: ([^;]+);", body), re.findall(r"background: ([^;]+);", body), selector)
+                for selector, body in rules]  # fmt: skip
+    grounds = {"ground", "card", "track", "alert"}  # what text stands on
+    for scheme in (light, light | dark):
+
+        def known(value, scheme=scheme):
+            name = re.fullmatch(r"var\(--(\w+)\)", value)
+            return scheme[name[1]] if name else value[:7] if value.startswith("#") else value
+
+        for colours, backgrounds, selector in coloured:
+            for colour in map(known, colours):
+                if colour in ("inherit", "currentColor") or ".fill" in selector:  # a bar's own colour, not of text
+                    continue
+                behind = [known(background) for background in backgrounds if " " not in background.strip()]
+                for ground in behind or [scheme[name] for name in grounds]:
+                    assert contrast(colour, ground) >= 4.5, (selector.strip(), colour, ground)
+        assert contrast(scheme["ink"], scheme["ground"]) > 7
+    faded = [selector.strip() for selector, body in rules if re.search(r"(?<![\w-])opacity: 0?\.\d", body)]
+    drawn = ("::after", ".regions", ".where", ".range i", ".range u")  # pictures and marks, never text
+    assert all(any(part in selector for part in drawn) for selector in faded), faded
 
 
 def test_every_column_of_the_comparison_says_what_it_means(tmp_path):

@@ -49,6 +49,21 @@ def entries() -> list[UnitEntry]:
     return [*named, other, entry(12, "", alike=None, histogram=None, exemplars=b"", masks=())]
 
 
+def test_a_name_given_by_hand_stands_first_and_is_said_to_be_one(tmp_path):
+    renamed = [entry(0, given="jetty"), entry(1, "", given="kite"), entry(2)]
+    text = render_units(tmp_path / "units.html", renamed).read_text("utf-8")
+    assert "3 of 3 units have a name" in text and "2 of these names were given by hand" in text
+    names = re.findall(r'<summary>.*?<span class="name">(.*?)</span>', text)
+    assert names == ["red boat", "jetty", "kite"]  # the first with an agreement of its own
+    words = " ".join(re.sub(r"<[^>]*>", " ", text).split())
+    assert (
+        "jetty unit 0 of decision renamed by hand; the figures below are of the name that was found: red boat" in words
+    )
+    assert "kite unit 1 of decision renamed by hand; no name was found" in words
+    assert words.count("renamed by hand") == 2
+    assert 'data-words="jetty red boat' in text
+
+
 def test_what_is_known_of_a_unit_stands_on_the_page_and_in_the_json(tmp_path):
     page = render_units(tmp_path / "units.html", entries())
     text = " ".join(re.sub(r"<[^>]*>", " ", page.read_text("utf-8")).split())

@@ -58,6 +58,37 @@ def test_units_are_switched_off_by_name_and_number(room, tmp_path, capsys):
     compare.main([str(tmp_path / "m"), "--data", str(room / "pictures"), "--out", str(tmp_path / "c.html")])
 
 
+def test_a_kill_leaves_a_network_with_its_own_edits_or_none(room, tmp_path, monkeypatch):
+    """The weights and what was done to them take their place in one rename, and leave it together."""
+    out = tmp_path / "m"
+
+    def written(unit, *more):
+        assert edit.main([str(room / "model"), "--off", f"decision:{unit}", "--out", str(out), *more]) == 0
+
+    def edited():
+        return [json.loads((out / name).read_text()) for name in ("edits.json", "config.json")]
+
+    written(1)
+    before = (out / "model.safetensors").read_bytes()
+
+    def killed(folder, target):
+        assert sorted(path.name for path in folder.iterdir()) == sorted(path.name for path in out.iterdir())
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("competition_layers.files.os.replace", killed)
+        with pytest.raises(KeyboardInterrupt):
+            written(2, "--overwrite")
+    edits, config = edited()
+    assert edits == config["edited"] and edits["edits"][0]["unit"] == 1
+    assert (out / "model.safetensors").read_bytes() == before
+    written(2, "--overwrite")
+    edits, config = edited()
+    assert edits == config["edited"] and edits["edits"][0]["unit"] == 2
+    save_model(load_model(room / "model"), out)  # an older folder's edits are not the new network's
+    assert not (out / "edits.json").exists()
+
+
 def test_the_head_is_refitted_and_the_worst_group_reported(room, tmp_path, capsys):
     pictures = open_probe(room / "pictures")
     table = tmp_path / "groups.csv"

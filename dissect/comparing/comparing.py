@@ -130,6 +130,7 @@ def _figures_of(
     rules = sorted({layer.competition.inference for layer in competitions(model).values()})
     passes = inputs_of(model, data, batch_size, shown_as=shown_as)
     accuracy, logits = measure_answers(model, passes, targets, how.samples)
+    sparsity, units = measure_sparsity(model, data, batch_size, layer, shown_as=shown_as)
     figures = NetworkFigures(
         name=name,
         architecture=architecture(model),
@@ -137,7 +138,7 @@ def _figures_of(
         rule=" and ".join(rules) or "nothing competes",
         accuracy=accuracy,
         calibration=measure_calibration(logits, targets),
-        sparsity=measure_sparsity(model, data, batch_size, layer, shown_as=shown_as),
+        sparsity=sparsity,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
         milliseconds=how.milliseconds,
         peak_bytes=measure_memory(model, data, batch_size),
@@ -155,7 +156,8 @@ def _figures_of(
         else None,
     )
     nll = torch.nn.functional.cross_entropy(logits, targets, reduction="none")
-    return figures, PerPicture(logits.argmax(1) == targets, nll)
+    confidence, said = logits.softmax(1).max(1)
+    return figures, PerPicture(said == targets, nll, confidence, units, layer)
 
 
 def _names_of(each: Compared, dissection: Dissection, data: ProbeImages, batch_size: int) -> tuple[Names, ...]:

@@ -1,22 +1,27 @@
 """What a comparison found, one plain sentence each: networks on the same pictures, with intervals."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
+
+from .calibration import BINS
 
 RESAMPLES = 1000
 
 
 @dataclass(frozen=True)
 class PerPicture:
-    """What one network did on each picture: whether it was right, and the negative log-likelihood of the truth."""
+    """What one network did on each picture."""
 
     right: Bool[Tensor, "images"]
-    nll: Float[Tensor, "images"]
+    nll: Float[Tensor, "images"]  # negative log-likelihood of the true class
+    confidence: Float[Tensor, "images"]  # the probability of the class that was said
+    units: Float[Tensor, "images"]  # the share of the layer's units that makes 90 % of the lead
+    layer: str = ""
 
 
 def paired_findings(of: Mapping[str, PerPicture]) -> tuple[str, ...]:
@@ -31,17 +36,56 @@ def paired_findings(of: Mapping[str, PerPicture]) -> tuple[str, ...]:
         said.append(sentence((name, first), "points of accuracy", points, f"{pictures}, McNemar's p = {p:.2g}"))
         nats = mean_with_interval(base.nll - one.nll)  # ahead: the smaller one
         said.append(sentence((name, first), "nats of log-loss", nats, pictures))
+        gaps = [100 * value for value in _calibration_apart(base, one)]
+        said.append(sentence((name, first), "points of calibration error", gaps, pictures))
+        if one.layer == base.layer:
+            shares = [100 * value for value in mean_with_interval(base.units - one.units)]  # ahead: the fewer
+            said.append(sentence((name, first), "points of the units that make 90 % of the lead", shares, pictures))
     return tuple(said)
 
 
 def mean_with_interval(values: Float[Tensor, "images"]) -> tuple[float, float, float]:
     """A mean over pictures and its 95 % interval, from 1,000 seeded resamples of the pictures."""
-    generator, means = torch.Generator().manual_seed(0), []
-    for _ in range(RESAMPLES // 50):
-        drawn = torch.randint(len(values), (50, len(values)), generator=generator)
-        means.append(values[drawn].mean(1))
-    low, high = torch.cat(means).quantile(torch.tensor([0.025, 0.975])).tolist()
+    low, high = _interval(torch.cat([values[drawn].mean(1) for drawn in _resamples(len(values))]))
     return float(values.mean()), low, high
+
+
+def _calibration_apart(base: PerPicture, one: PerPicture) -> tuple[float, float, float]:
+    """Of two networks the difference of their calibration errors, and its 95 % interval over the same resamples.
+
+    The error is sum_k |sum of (right - confidence) over the pictures of bin k| / pictures.
+    """
+    gaps = [_gaps(each) for each in (base, one)]
+
+    def apart(share: Float[Tensor, "samples images"]) -> Float[Tensor, "samples"]:
+        first, second = ((share @ gap).abs().sum(1) for gap in gaps)
+        return first - second
+
+    images = len(base.right)
+    found = []
+    for drawn in _resamples(images):
+        counts = torch.zeros(drawn.shape).scatter_add_(1, drawn, torch.ones(drawn.shape))
+        found.append(apart(counts / images))
+    return float(apart(torch.full((1, images), 1 / images))), *_interval(torch.cat(found))
+
+
+def _gaps(of: PerPicture) -> Float[Tensor, "images bins"]:
+    """right - confidence in the column of its bin of confidence, 0 elsewhere."""
+    bins = (of.confidence * BINS).ceil().clamp(1, BINS).long() - 1
+    gap = of.right.float() - of.confidence
+    return gap[:, None] * torch.nn.functional.one_hot(bins, BINS)
+
+
+def _resamples(images: int) -> Iterator[Int[Tensor, "samples images"]]:
+    """Pictures drawn with replacement, the same at every call."""
+    generator = torch.Generator().manual_seed(0)
+    for _ in range(RESAMPLES // 50):
+        yield torch.randint(images, (50, images), generator=generator)
+
+
+def _interval(values: Float[Tensor, "samples"]) -> tuple[float, float]:
+    low, high = values.quantile(torch.tensor([0.025, 0.975])).tolist()
+    return low, high
 
 
 def mcnemar(one_right: int, other_right: int) -> float:
@@ -62,9 +106,10 @@ def sentence(names: tuple[str, str], what: str, figures: Sequence[float], test: 
     """
     (name, other), (middle, low, high) = names, figures
     digits = 1 if what.startswith("points") else 3
-    interval = f"95 % interval {low:+.{digits}f} to {high:+.{digits}f}, {test}"
+    ends = " to ".join(f"{end:+.{digits}f}".replace("-", "\N{MINUS SIGN}") for end in (low, high))
+    interval = f"95 % interval {ends}, {test}"
     if low <= 0 <= high:
-        return f"{name} and {other} are level: {middle:+.{digits}f} {what} apart ({interval})."
+        return f"{name} and {other} are level: {abs(middle):.{digits}f} {what} apart ({interval})."
     return (
         f"{name} is {'ahead of' if middle > 0 else 'behind'} {other} by {abs(middle):.{digits}f} {what} ({interval})."
     )

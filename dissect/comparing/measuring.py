@@ -70,33 +70,41 @@ def measure_answers(
     return Accuracy(**{which: count / done for which, count in right.items()}), torch.cat(saved)
 
 
-def measure_sparsity(model: nn.Module, data: ProbeImages, batch_size: int, layer: str, *, shown_as: str) -> Sparsity:
-    """Density and effective density of `layer` over all images, its checks, and what random weights give."""
-    done, methods = 0, set()
-    sums = dict.fromkeys(("density", "effective_density", "kept", "kept_without_any"), 0.0)
+def measure_sparsity(
+    model: nn.Module, data: ProbeImages, batch_size: int, layer: str, *, shown_as: str
+) -> tuple[Sparsity, Float[Tensor, "images"]]:
+    """Density and effective density of `layer` over all images, its checks, and what random weights give.
+
+    Returns:
+        Them, and the effective density of each image (on the CPU).
+    """
+    done, methods, shares = 0, set(), []
+    sums = dict.fromkeys(("density", "kept", "kept_without_any"), 0.0)
     for x in inputs_of(model, data, batch_size, shown_as=shown_as):
         found = contributions(model, x, layer)
         deciding = deciding_units(found.to_margin)
         done += len(x)
         methods.add(found.method)
         sums["density"] += float((found.output > 0 if found.won is None else found.won).float().mean()) * len(x)
-        sums["effective_density"] += float(deciding.float().mean(1).sum())
+        shares.append(deciding.float().mean(1).cpu())
         kept = logits_without(model, x, layer, ~deciding).argmax(1)
         sums["kept"] += int((kept == found.predicted).sum())
         sums["kept_without_any"] += int((found.without.argmax(1) == found.predicted).sum())
     means: dict[str, float] = {which: total / done for which, total in sums.items()}
     has_density = isinstance(model.get_submodule(layer), StochasticLWTA | nn.ReLU | nn.ReLU6)
-    return Sparsity(
+    each = torch.cat(shares)
+    sparsity = Sparsity(
         layer=layer,
         width=found.to_margin.shape[1],
         # the weakest method of all batches: what is claimed holds for each of them
         method=max(methods, key=list(METHODS).index),
         density=means["density"] if has_density else None,
-        effective_density=means["effective_density"],
+        effective_density=float(each.double().mean()),
         untrained=_untrained_density(model, data, batch_size, layer),
         kept=means["kept"],
         kept_without_any=means["kept_without_any"],
     )
+    return sparsity, each
 
 
 def measure_milliseconds(models: Mapping[str, nn.Module], data: ProbeImages, batch_size: int) -> dict[str, float]:

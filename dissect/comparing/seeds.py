@@ -49,15 +49,20 @@ def seed_figures(networks: Sequence[NetworkFigures]) -> tuple[SeedFigures, ...]:
 _SAID = {
     "accuracy": ("points of accuracy", 100),
     "log-loss": ("nats of log-loss", -1),
+    "calibration error": ("points of calibration error", -100),
     "the same, scaled": ("points of calibration error after temperature scaling", -100),
     "accuracy, corrupted": ("points of accuracy on corrupted pictures", 100),
     "accuracy, attacked": ("points of accuracy under attack", 100),
+    "units for 90 % of the lead": ("points of the units that make 90 % of the lead", -100),
 }
 
 
 def seed_findings(networks: Sequence[NetworkFigures]) -> tuple[str, ...]:
     """Each kind of network against the first: a sentence a figure, paired where both have the seed."""
     of = {network.name: _figures(network) for network in networks}
+    said_of = dict(_SAID)
+    if len({network.sparsity.layer for network in networks}) > 1:  # other units at other layers
+        del said_of["units for 90 % of the lead"]
     (first, base), *others = kinds_of(of).items()
     said = []
     for kind, seeds in others:
@@ -65,7 +70,7 @@ def seed_findings(networks: Sequence[NetworkFigures]) -> tuple[str, ...]:
         if len(pairs) < 2:
             said.append(f"{kind} and {first} share {len(pairs)} seeds: too few to say which is ahead.")
             continue
-        for figure, (what, times) in _SAID.items():
+        for figure, (what, times) in said_of.items():
             if all(figure in one and figure in other for one, other in pairs):
                 middle, half = _with_interval([times * (one[figure] - other[figure]) for one, other in pairs])
                 ends = (middle, middle - (half or 0), middle + (half or 0))

@@ -26,7 +26,7 @@ from .disagreements import disagreements
 from .figure_tables import figure_tables
 from .numbers import duration, percent, signed
 from .pictures import COLOURS, masks_uri, picture_uri, region_names, regions_uri, strip_uri, tile_count, veil_uri
-from .plots import comparison_svg
+from .plots import comparison_plots
 from .record import write_record
 from .sentence import further_words, other_layer, sentence_of, twin_ahead
 from .sums import lead_parts, needed
@@ -118,7 +118,7 @@ def render_text(template: str, **values: Any) -> str:
         "strip": cache(strip_uri),
         "tiles": cache(tile_count),
         "masks": cache(masks_uri),
-        "plot": comparison_svg,
+        "plots": comparison_plots,
         "veil": veil_uri,
         "regions": regions_uri,
         "region_names": region_names,

@@ -56,7 +56,7 @@ def other_layer(explanation: Explanation) -> str:
     if explanation.explains:
         return ""
     if explanation.at.decision:
-        return "Other winners and the bias carry the rest of the lead: --top shows more of them"
+        return "Other winners and the fixed part of the classes carry the rest of the lead: --top shows more of them"
     here = f"{explanation.at.layer} does not explain this decision"
     if explanation.instead is None:
         return f"{here}, and no other layer's few units do; a network that ends in a decision layer says what decided"
@@ -75,8 +75,8 @@ def twin_ahead(comparison: Comparison) -> str:
     if ahead.accuracy.saved <= best.accuracy.saved:
         return ""
     first, second = (percent(network.accuracy.saved, 1) for network in (ahead, best))
-    pictures = f"{first} of {comparison.images} pictures, this one {second}"
-    return f"The network without competition is right more often: {pictures}."
+    pictures = f"{first} of {comparison.images} pictures, {best.name} {second}"
+    return f"The network without competition, {ahead.name}, is right more often: {pictures}."
 
 
 def _listed(effects: Sequence[tuple[UnitEffect, float]]) -> str:

@@ -32,7 +32,7 @@ def needed(explanation: Explanation) -> str:
     enough, change = explanation.sufficient, explanation.necessary
     if enough is None:
         return ""
-    alone = "The bias alone" if enough == 0 else f"The strongest {'unit' if enough == 1 else f'{enough} units'} alone"
+    alone = "The fixed part of the classes alone" if enough == 0 else f"The strongest {'unit' if enough == 1 else f'{enough} units'} alone"
     if change is None:
         return f"{alone} would give the same answer, and no unit's absence changes it."
     return f"{alone} would give the same answer; without the strongest {'one' if change == 1 else change} it changes."

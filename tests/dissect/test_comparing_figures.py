@@ -209,13 +209,35 @@ def test_mcnemar_is_the_binomial_test_on_the_pictures_where_one_is_right():
 def test_a_sentence_says_ahead_only_where_the_interval_does():
     truth = torch.ones(200, dtype=torch.bool)
     half = torch.arange(200) % 2 == 0
-    zeros = torch.zeros(200)
-    ahead, level = paired_findings({"a": PerPicture(half, zeros), "b": PerPicture(truth, zeros)})
+    ahead, level, *_ = paired_findings({"a": pictures_of(half), "b": pictures_of(truth)})
     assert ahead.startswith("b is ahead of a by 50.0 points of accuracy (95 % interval +4")
     assert "200 pictures, McNemar's p = " in ahead
-    assert level.startswith("b and a are level: +0.000 nats of log-loss apart")
-    (behind, _) = paired_findings({"b": PerPicture(truth, zeros), "a": PerPicture(half, zeros)})
+    assert level.startswith("b and a are level: 0.000 nats of log-loss apart")
+    (behind, *_) = paired_findings({"b": pictures_of(truth), "a": pictures_of(half)})
     assert behind.startswith("a is behind b by 50.0 points")
+
+
+def pictures_of(right, confidence=None, units=None, layer="decision"):
+    of = [torch.full((len(right),), 0.75) if one is None else one for one in (confidence, units)]
+    return PerPicture(right, torch.zeros(len(right)), *of, layer)
+
+
+def test_calibration_and_units_are_paired_over_pictures():
+    generator = torch.Generator().manual_seed(0)
+    confidence = 0.5 + torch.rand(600, generator=generator) / 2
+    right = torch.rand(600, generator=generator) < confidence
+    sure = pictures_of(right, confidence.sqrt(), 0.5 + 0.1 * torch.rand(600, generator=generator))
+    fair = pictures_of(right, confidence, torch.full((600,), 0.125))
+    *_, gaps, units = paired_findings({"sure": sure, "fair": fair})
+    errors = []
+    for one in (sure, fair):
+        logits = torch.stack([one.confidence, 1 - one.confidence], 1).log()
+        errors.append(100 * calibration_error(logits, (~right).long()))
+    assert gaps.startswith(f"fair is ahead of sure by {errors[0] - errors[1]:.1f} points of calibration error (95 %")
+    apart = 100 * float((sure.units - fair.units).mean())
+    assert units.startswith(f"fair is ahead of sure by {apart:.1f} points of the units that make 90 % of the lead")
+    elsewhere = replace(fair, layer="layer4.0.act2")  # its units are other ones
+    assert not any("90 %" in said for said in paired_findings({"sure": sure, "fair": elsewhere}))
 
 
 def test_seeds_are_told_by_the_last_number():

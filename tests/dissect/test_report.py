@@ -272,7 +272,7 @@ def test_the_plot_is_inert_and_in_the_page_s_colours(tmp_path):
     networks = tuple(dataclasses.replace(network, name=f"$x_1$ {EVIL}") for network in figures.networks)
     page = render_report(tmp_path / "p.html", comparison=dataclasses.replace(figures, networks=networks))
     text = page.read_text("utf-8")
-    (plot,) = re.findall(r'<div class="plot">(.*?)</div>', text, flags=re.DOTALL)
+    (plot,) = re.findall(r'<figure class="plot">(.*?)</figure>', text, flags=re.DOTALL)
     assert plot.count("&lt;script&gt;") == 2
     assert not re.search(r"<(script|image|foreignObject)|<[^>]*\son\w+=", plot)
     assert "currentColor" in plot
@@ -300,11 +300,14 @@ def test_results_as_plain_values_and_as_tables(monkeypatch):
 
 
 def test_where_the_dense_network_is_ahead_the_page_says_so_first(page, tmp_path):
-    assert "The network without competition is right more often" not in page.read_text("utf-8")
+    assert "is right more often" not in page.read_text("utf-8")
     sparse, dense = comparison().networks
     ahead = comparison(networks=(sparse, dataclasses.replace(dense, accuracy=Accuracy(0.935))))
     text = render_report(tmp_path / "q.html", [explanation()], comparison=ahead).read_text("utf-8")
-    assert "is right more often: 93.5 % of 400 pictures, this one 91.0 %." in text[: text.index("<article")]
+    said = "The network without competition, dense, is right more often: 93.5 % of 400 pictures, sparse 91.0 %."
+    assert said in text[: text.index("<article")]
+    text = render_report(tmp_path / "r.html", comparison=ahead).read_text("utf-8")
+    assert said in text[: text.index("<section")]
 
 
 def test_a_renamed_unit_says_so_and_which_name_the_figures_are_of(tmp_path):
@@ -369,7 +372,7 @@ def test_every_column_of_the_comparison_says_what_it_means(tmp_path):
     headers = re.findall(r'<th scope="col">(.*?)</th>', text)
     explained = dict(re.findall(r'<dd id="(word-\d+)">(.*?)</dd>', text))
     found = [re.search(r'class="term" aria-describedby="(word-\d+)">', header) for header in headers]
-    assert [header for header, word in zip(headers, found, strict=True) if word is None] == ["Network"]
+    assert [header for header, word in zip(headers, found, strict=True) if word is None] == ["Network", "Network"]
     assert all(explained[word[1]] for word in found if word)
     words = re.sub(r"<[^>]*>", " ", re.sub(r"<(style|script).*?</\1>", "", text, flags=re.DOTALL)).lower()
     assert not {"margin", "kept (none)", "stated"} & set(re.findall(r"[a-z() ]+", words))

@@ -32,7 +32,8 @@ def needed(explanation: Explanation) -> str:
     enough, change = explanation.sufficient, explanation.necessary
     if enough is None:
         return ""
-    alone = "The fixed part of the classes alone" if enough == 0 else f"The strongest {'unit' if enough == 1 else f'{enough} units'} alone"
+    strongest = "unit" if enough == 1 else f"{enough} units"
+    alone = f"{f'The strongest {strongest}' if enough else 'The fixed part of the classes'} alone"
     if change is None:
         return f"{alone} would give the same answer, and no unit's absence changes it."
     return f"{alone} would give the same answer; without the strongest {'one' if change == 1 else change} it changes."

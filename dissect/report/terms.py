@@ -57,6 +57,7 @@ TERMS: Mapping[str, str] = {
     "Winners drawn, averaged": "Accuracy of scores that are averaged over several random draws of winners.",
     "Layer": "Where units were counted, and how their contributions were found.",
     "Active units": "Share of the layer's units that pass anything on.",
+    "Units": "How many the layer has.",
     "Units for 90 % of the lead": "Smallest share of units whose contributions make 90 % of all that moved the lead.",
     "The same, untrained": "The same figure of the network with random weights: what it has by construction.",
     "Answer kept by them": "How often the answer stays when every other unit is switched off.",

@@ -1,7 +1,8 @@
-"""Any timm model with competitions in it. The only file that imports timm's factory."""
+"""Any backbone with competitions in it: timm's, torchvision's, one's own. The only file that imports timm's factory."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,12 @@ from torch import nn
 
 from .competition import Competition
 from .decision import DecisionLayer, add_decision
+from .elsewhere import check_elsewhere, input_size_of, open_elsewhere, torchvision_defaults
 from .files import recover_folder
 from .foreign import plain_architecture, plain_model_args, plain_pretrained_cfg, read_config
+from .heads import give_classes
 from .names import nearest
+from .origins import TORCHVISION, is_elsewhere, is_function
 from .spec import ModelSpec
 from .surgery import swap_activations
 from .wiring.sites import Survey, survey
@@ -37,19 +41,20 @@ def create_model(
     decision: DecisionLayer | None = None,
     **model_args: Any,
 ) -> nn.Module:
-    """A timm model whose activations compete.
+    """A network whose activations compete.
 
     Args:
-        name: any timm name, with or without tag, `hf-hub:OWNER/NAME` or `local-dir:PATH` in timm's format.
+        name: any timm name, with or without tag, `hf-hub:OWNER/NAME` or `local-dir:PATH` in timm's format;
+            `torchvision:NAME[/WEIGHTS]`; or `package.module:function`, see `open_elsewhere`.
         competitors: U, or a mapping of globs on activations to U of which the first that fits counts
             (`{"stages.3.*": 8, "*": 4}`); 1 keeps the backbone's own activations: the dense twin.
-        pretrained: load the weights that belong to the name.
+        pretrained: load the weights that belong to the name; a function's network has what the function gives it.
         num_classes: of the head; by default what the name's weights were trained for.
         image_size: pixels of a side; by default what the name was made for.
         include, exclude: globs on activations, see `activation_sites`.
         competition: how the units of a group compete.
         decision: a decision layer in the place of the classifier; it competes in the dense twin too.
-        model_args: go to timm (`embed_dim=96`, `drop_path_rate=0.1`, ...).
+        model_args: go to timm (`embed_dim=96`, `drop_path_rate=0.1`, ...), torchvision, or the function.
 
     Raises:
         ValueError: an unknown name (the nearest is offered), no classifier of colour pictures, a size that the backbone
@@ -59,25 +64,21 @@ def create_model(
     >>> model.blocks[0].mlp.act.groups
     Groups(competitors=8, channel_dim=-1, layout='strided')
     """
-    model, found = _surveyed(name, pretrained, num_classes, image_size, model_args)
-    sites = swap_activations(
-        model,
-        competitors,
-        sites=found.sites(include=include, exclude=exclude),
-        competition=competition,
-    )
-    if label_names and len(label_names) != model.num_classes:
-        raise ValueError(f"Expected {model.num_classes} label names but got {len(label_names)}")
-    labels = tuple(label_names or _label_names(model))
-    if decision is not None:
-        sites.append(add_decision(model, decision))
+    model, built_with, found = _surveyed(name, pretrained, num_classes, image_size, model_args)
+    classes = give_classes(model, num_classes) if is_elsewhere(name) else model.num_classes
+    dense = competitors == 1 and include is None and not any(each.site for each in found.activations)
+    sites = [] if dense else found.sites(include=include, exclude=exclude)  # one that calls functions has no sites
+    sites = swap_activations(model, competitors, sites=sites, competition=competition)
     # timm fills model.pretrained_cfg; what describes pictures and classes travels with the model
     cfg = plain_pretrained_cfg(dict(model.pretrained_cfg))
-    built_with = model.lwta_built_with
-    del model.lwta_built_with
+    if label_names and len(label_names) != classes:
+        raise ValueError(f"Expected {classes} label names but got {len(label_names)}")
+    labels = tuple(label_names or _label_names(model, classes))
+    if decision is not None:
+        sites.append(add_decision(model, decision))
     model.lwta = ModelSpec(
         architecture=cfg.get("architecture", name),
-        num_classes=model.num_classes,
+        num_classes=classes,
         model_args=built_with,
         label_names=labels,
         pretrained_cfg=cfg,
@@ -88,8 +89,36 @@ def create_model(
     return model
 
 
+def check_name(name: str, *, image_size: int | None = None, **model_args: Any) -> None:
+    """Refuse the name of a backbone that cannot be, before any work; a function is called once.
+
+    Args:
+        image_size, model_args: as in `create_model`, for the function.
+
+    Raises:
+        ValueError: an unknown name (the nearest is offered), a function that returns something else or a network
+            without classifier. FileNotFoundError: `local-dir:` of no model.
+    """
+    if is_function(name):
+        give_classes(_from_elsewhere(name, True, image_size, model_args), None)
+    elif is_elsewhere(name):
+        check_elsewhere(name)
+    elif name.startswith("local-dir:"):
+        entry_of(name)("config.json")
+    elif not name.startswith("hf-hub:"):
+        _known(name)
+
+
 def build(spec: ModelSpec) -> nn.Module:
-    """The dense network of a `ModelSpec`, with fresh weights; nothing that the spec says is read or fetched."""
+    """The dense network of a `ModelSpec`, with fresh weights; nothing that the spec says is read or fetched.
+
+    Where the spec names a function, it is called: whoever calls this has a person's word for it.
+    """
+    if is_elsewhere(spec.architecture):
+        model = _from_elsewhere(spec.architecture, False, None, plain_model_args(spec.model_args))
+        model.pretrained_cfg = dict(spec.pretrained_cfg)
+        give_classes(model, spec.num_classes)
+        return model
     overlay = {k: v for k, v in plain_pretrained_cfg(spec.pretrained_cfg).items() if k not in ("architecture", "tag")}
     return timm.create_model(
         _known(plain_architecture(spec.architecture)),
@@ -105,8 +134,10 @@ def data_config(model: nn.Module) -> dict[str, Any]:
 
 
 def model_defaults(name: str, *, image_size: int | None = None) -> dict[str, Any]:
-    """The data configuration of a timm name, without building the model."""
-    if name.startswith(_NAMES):
+    """The data configuration of a name of timm's or torchvision's, without building the model."""
+    if name.startswith(TORCHVISION):
+        cfg = torchvision_defaults(name)
+    elif name.startswith(_NAMES):
         architecture, overlay, _ = _entry(name, weights=False)
         cfg = {**timm.get_pretrained_cfg(architecture).to_dict(), **overlay}
     else:
@@ -115,17 +146,24 @@ def model_defaults(name: str, *, image_size: int | None = None) -> dict[str, Any
     return timm.data.resolve_data_config(pretrained_cfg=cfg)
 
 
-def _surveyed(name, pretrained, num_classes, image_size, model_args) -> tuple[nn.Module, Survey]:
-    """A model and its activations; where a size of one's own must be known when it is built (`img_size`), it is."""
-    model = _timm_model(name, pretrained, num_classes, image_size, model_args)
+def _surveyed(name, pretrained, num_classes, image_size, model_args) -> tuple[nn.Module, dict[str, Any], Survey]:
+    """A model, what it was built with, and its activations; where a size of one's own must be known then, it is."""
+    make = partial(_made, name, pretrained, num_classes, image_size)
+    model, built_with = make(model_args)
     try:
-        return model, survey(model)
+        return model, built_with, survey(model)
     except (AssertionError, RuntimeError) as refused:
+        if is_function(name):
+            raise ValueError(
+                f"Expected the network of {name!r} to take pictures of {list(model.pretrained_cfg['input_size'])}, as "
+                f"it says, but got: {refused}"
+            ) from refused
         if image_size is None:
             raise
+        size = "image_size" if is_elsewhere(name) else "img_size"
         try:
-            model = _timm_model(name, pretrained, num_classes, image_size, {"img_size": image_size, **model_args})
-            return model, survey(model)
+            model, built_with = make({size: image_size, **model_args})
+            return model, built_with, survey(model)
         except (AssertionError, RuntimeError, TypeError):
             raise ValueError(
                 f"Expected an image_size that {name!r} can be built for but got {image_size} ({refused}); left out, it "
@@ -133,8 +171,38 @@ def _surveyed(name, pretrained, num_classes, image_size, model_args) -> tuple[nn
             ) from refused
 
 
-def _timm_model(name, pretrained, num_classes, image_size, model_args) -> nn.Module:
-    """timm's network; `model_args` of a person's own may hold timm's `pretrained_cfg_overlay` too."""
+def _made(name, pretrained, num_classes, image_size, model_args) -> tuple[nn.Module, dict[str, Any]]:
+    """A network from where its name says, with `pretrained_cfg`, and the arguments that it was built with."""
+    if is_elsewhere(name):
+        return _from_elsewhere(name, pretrained, image_size, model_args), dict(model_args)
+    return _timm_model(name, pretrained, num_classes, image_size, model_args)
+
+
+def _from_elsewhere(name, pretrained, image_size, model_args) -> nn.Module:
+    model: Any = open_elsewhere(name, pretrained=pretrained, **model_args)
+    if hasattr(model, "lwta"):
+        raise ValueError(
+            f"Expected {name!r} to make a network anew at each call but got one that competes, or that it returned "
+            "before"
+        )
+    own = getattr(model, "image_transform", None)
+    if callable(own):
+        if image_size is not None:
+            raise ValueError(f"Expected no image_size for {name!r}, whose transform has one, but got {image_size}")
+        model.pretrained_cfg = {"input_size": input_size_of(name, own)}
+    elif not hasattr(model, "pretrained_cfg"):
+        raise ValueError(
+            f"Expected {name!r} to return its network's transform too, or timm's words for one, but got a network "
+            'alone: return network, {"input_size": (3, 224, 224), "mean": (...), "std": (...)}'
+        )
+    model.pretrained_cfg = {**model.pretrained_cfg, **_overlay(image_size)}
+    if is_function(name):
+        model.pretrained_cfg["architecture"] = name
+    return model
+
+
+def _timm_model(name, pretrained, num_classes, image_size, model_args) -> tuple[nn.Module, dict[str, Any]]:
+    """timm's network, and what it was built with; one's own `model_args` may hold its `pretrained_cfg_overlay` too."""
     if model_args.get("features_only"):
         raise ValueError(
             f"Expected a classifier but got features_only={model_args['features_only']} for {name!r}, which gives maps "
@@ -157,8 +225,7 @@ def _timm_model(name, pretrained, num_classes, image_size, model_args) -> nn.Mod
     overlay |= _overlay(image_size) | dict(options.pop("pretrained_cfg_overlay", {}))
     with _reaching(name):
         model = timm.create_model(name, pretrained=pretrained, pretrained_cfg_overlay=overlay, **options)
-    model.lwta_built_with = {k: v for k, v in options.items() if k != "num_classes"}
-    return model
+    return model, {k: v for k, v in options.items() if k != "num_classes"}
 
 
 def _entry(name: str, *, weights: bool) -> tuple[str, dict[str, Any], dict[str, Any]]:
@@ -240,8 +307,8 @@ def _overlay(image_size: int | None) -> dict[str, Any]:
 def _known(name: str) -> str:
     if not timm.is_model(name.split(".")[0]):
         raise ValueError(
-            f"Expected a folder, 'hf-hub:...', 'local-dir:...' or a timm model name but got {name!r}"
-            f"{nearest(name, timm.list_models())}"
+            f"Expected a folder, 'hf-hub:...', 'local-dir:...', 'torchvision:...', package.module:function or a timm "
+            f"model name but got {name!r}{nearest(name, timm.list_models())}"
         )
     base, _, tag = name.partition(".")
     tags = timm.list_models(f"{base}.*", pretrained=True)
@@ -250,12 +317,13 @@ def _known(name: str) -> str:
     return name
 
 
-def _label_names(model: nn.Module) -> list[str]:
-    """Class names that the weights bring along (timm's hub field), or ImageNet's where timm knows the subset."""
+def _label_names(model: nn.Module, classes: int) -> list[str]:
+    """Class names that a network or its weights bring along, or ImageNet's where timm knows the subset."""
     cfg = dict(model.pretrained_cfg)
-    if cfg.get("label_names") and len(cfg["label_names"]) == model.num_classes:
-        return list(cfg["label_names"])
-    subset = infer_imagenet_subset(model)
+    for said in (cfg.get("label_names"), getattr(model, "label_names", None)):
+        if said and len(said) == classes:
+            return list(said)
+    subset = infer_imagenet_subset(model) if hasattr(model, "reset_classifier") else None
     if subset is None:
         return []
     info = ImageNetInfo(subset)

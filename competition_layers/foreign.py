@@ -65,6 +65,9 @@ _OF_THE_FACTORY = frozenset(
         "url",
         "file",
         "state_dict",
+        "weights",  # torchvision's
+        "weights_backbone",
+        "progress",
         "hf_hub_id",
         "hf_hub_filename",
         "source",
@@ -92,6 +95,15 @@ def plain_architecture(name: object) -> str:
     if not isinstance(name, str) or not _PLAIN_WORD.fullmatch(name):
         raise ValueError(f"Expected config.json to name one of timm's architectures but got {name!r}")
     return name
+
+
+def plain_backbone(name: object) -> str:
+    """The name of one of timm's architectures, of `torchvision:NAME`, or of a function `package.module:function`.
+
+    It is a name: whether a function is called is for whoever reads it to ask a person.
+    """
+    origin, _, own = name.rpartition(":") if isinstance(name, str) else ("", "", "")
+    return f"{plain_architecture(origin)}:{plain_architecture(own)}" if origin else plain_architecture(name)
 
 
 def plain_pretrained_cfg(cfg: object) -> dict[str, Any]:

@@ -69,22 +69,45 @@ def take_classifier_out(
     """
     before = {module: {store: dict(vars(module)[store]) for store in _STORES[:2]} | {"__dict__": _plain(module)}
               for module in model.modules()}  # fmt: skip
-    kind, is_timm = type(model).__name__, hasattr(model, "reset_classifier") and hasattr(model, "forward_head")
-    classes = getattr(model, "num_classes", 0) if is_timm else 0
+    kind, classes = type(model).__name__, getattr(model, "num_classes", 0) if _is_timm(model) else 0
     try:
-        if is_timm:
+        if _is_timm(model):
             if not classes:
                 raise ValueError(f"Expected a backbone with a classifier but {kind} was built with num_classes=0")
             _reset(model, at)
             model.num_classes = classes
             features = _uncut(model, at, inputs)
         else:
-            features, classes = _cut(model, at, classifier or _answering(model, inputs))
+            features, classes = _cut(model, at, classifier or _classifier(model, inputs), inputs)
     except ValueError:
         _restore(_changed(before))
         raise
     vars(model)[CLASSIFIER] = _changed(before)
     return features, classes
+
+
+def give_classes(model: Any, classes: int | None) -> int:
+    """Change `model` in place: its classifier has so many classes, with fresh weights where that is another number.
+
+    Returns:
+        Their number.
+
+    Raises:
+        ValueError: no classifier.
+    """
+    if _is_timm(model):
+        if classes not in (None, model.num_classes):
+            model.reset_classifier(classes)
+        return int(model.num_classes)
+    name = _classifier(model)
+    old = _head(model, name)
+    if classes not in (None, len(old.weight)):
+        sizes, bias = (old.weight.shape[1], classes), old.bias is not None
+        new = nn.Linear(*sizes, bias=bias) if isinstance(old, nn.Linear) else nn.Conv2d(*sizes, 1, bias=bias)
+        model.set_submodule(name, new.to(device=old.weight.device, dtype=old.weight.dtype).train(old.training))
+        model.label_names = ()  # were of other classes
+    model.pretrained_cfg = {**getattr(model, "pretrained_cfg", {}), "classifier": name}
+    return classes or len(old.weight)
 
 
 def put_classifier_back(model: nn.Module) -> None:
@@ -114,6 +137,16 @@ def _reset(model: Any, at: At) -> None:
         raise ValueError(_no_places(model, str(refused) or "its pooling cannot be taken out")) from refused
 
 
+def _is_timm(model: nn.Module) -> bool:
+    return hasattr(model, "reset_classifier") and hasattr(model, "forward_head")
+
+
+def _classifier(model: Any, inputs: Tensor | None = None) -> str:
+    """The classifier's name, as the network says it (`classifier_name`, or timm's words), or as a pass shows it."""
+    said = getattr(model, "classifier_name", None) or getattr(model, "pretrained_cfg", {}).get("classifier")
+    return said if isinstance(said, str) else _answering(model, inputs)
+
+
 def _answering(model: nn.Module, inputs: Tensor | None) -> str:
     """The layer that gives the network's answer, nothing but sums and reshapes after it, in the graph of a pass."""
     answer = trace(model, inputs).output.reads
@@ -126,14 +159,23 @@ def _answering(model: nn.Module, inputs: Tensor | None) -> str:
     return found[0]
 
 
-def _cut(model: nn.Module, at: At, classifier: str) -> tuple[Features, int]:
-    known = [name for name, m in model.named_modules() if isinstance(m, nn.Linear | nn.Conv2d)]
-    if classifier not in known:
+def _head(model: nn.Module, classifier: str) -> Any:
+    """The module of that name.
+
+    Raises:
+        ValueError: no Linear or 1 x 1 convolution; the nearest is offered.
+    """
+    known = {name: m for name, m in model.named_modules() if isinstance(m, nn.Linear | nn.Conv2d)}
+    if classifier not in known or known[classifier].weight.shape[2:].numel() > 1:
         raise ValueError(
             f"Expected the name of the classifier of {type(model).__name__}, a Linear or a 1 x 1 convolution, but got "
             f"{classifier!r}{nearest(classifier, known)}"
         )
-    head = model.get_submodule(classifier)
+    return known[classifier]
+
+
+def _cut(model: nn.Module, at: At, classifier: str, inputs: Tensor | None) -> tuple[Features, int]:
+    head = _head(model, classifier)
     features, classes = head.weight.shape[1], head.weight.shape[0]
     model.set_submodule(classifier, nn.Identity())
     if at == "pooled":
@@ -144,6 +186,14 @@ def _cut(model: nn.Module, at: At, classifier: str) -> tuple[Features, int]:
     if len(pools) != 1:
         raise ValueError(_no_places(model, f"it has {len(pools)} modules AdaptiveAvgPool2d(1), not one"))
     model.set_submodule(pools[0], nn.Identity())
+    try:
+        given = trace(model, inputs, of=partial(features_of, model)).output.reads
+    except RuntimeError as error:
+        raise ValueError(_no_places(model, f"without pooling it fails ({error})")) from error
+    if len(given) != 1 or len(given[0].shape) != 2 or given[0].shape[1] % features:
+        raise ValueError(
+            _no_places(model, f"without pooling it gives {' and '.join(str(list(x.shape)) for x in given)}")
+        )
     return Features(features, channel_dim=None), classes
 
 

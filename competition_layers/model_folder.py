@@ -16,8 +16,9 @@ from .claimed_sizes import no_larger_than
 from .competition import Competition
 from .decision import DecisionLayer, add_decision
 from .files import write_folder
-from .foreign import plain_architecture, plain_model_args, plain_pretrained_cfg, read_config
+from .foreign import plain_backbone, plain_model_args, plain_pretrained_cfg, read_config
 from .gates import add_gate, gates
+from .origins import is_function, split_word
 from .spec import ModelSpec, model_card, site_config, spec_of
 from .surgery import swap_activations
 from .wiring.sites import Site
@@ -58,7 +59,7 @@ def save_model(
     weights = own if state_dict is None else with_known_names(state_dict, own)
     config = {
         "format": FORMAT,
-        "architecture": _PREFIX + plain_architecture(spec.architecture),
+        "architecture": _PREFIX + plain_backbone(spec.architecture),
         "num_classes": spec.num_classes,
         "label_names": list(spec.label_names),
         "model_args": plain_model_args(spec.model_args),
@@ -82,7 +83,8 @@ def save_model(
             (temporary / EDITS).write_text(json.dumps(edited, indent=1) + "\n", encoding="utf-8")
         try:
             with torch.random.fork_rng(devices=[]):  # building draws weights, which training must not notice
-                load_model(temporary)
+                word = f"{spec.architecture}=" if is_function(spec.architecture) else ""
+                load_model(f"{word}{temporary}")
         except (RuntimeError, ValueError, TypeError) as error:
             raise ValueError(
                 f"Expected a network that lwta can rebuild from {spec.architecture!r} and its sites but got another: "
@@ -95,15 +97,16 @@ def save_model(
 def load_model(source: str | Path, *, random_weights: bool = False) -> nn.Module:
     """The model of a run folder, a model folder, `hf-hub:OWNER/NAME` or `local-dir:PATH`; in evaluation mode.
 
-    A folder or hub entry in timm's own format, and a bare timm name (its pretrained weights; none with
-    `random_weights`), give the dense network. Weights are read from safetensors only, and of config.json only what
-    describes the network: it makes nothing else be read, fetched or called.
+    A folder or hub entry in timm's own format, a bare name of timm's or torchvision's (its pretrained weights; none
+    with `random_weights`), and `package.module:function`, give the dense network. Weights are read from safetensors
+    only, and of config.json only what describes the network: it makes nothing else be read, fetched or called. A folder
+    whose backbone is a function is opened by your word for it alone: `package.module:function=FOLDER`.
 
     Raises:
         FileNotFoundError: a folder without a model. ValueError: an unknown name, a newer format, a config.json that
-            asks for more, or for a network larger than the weights beside it.
+            asks for more, for a function without your word, or for a network larger than the weights beside it.
     """
-    source = str(source)
+    word, source = split_word(str(source))
     if not source.startswith("hf-hub:") and find_folder(source) is None:
         return create_model(source, competitors=1, pretrained=not random_weights).eval()
     place = entry_of(source)
@@ -116,11 +119,24 @@ def load_model(source: str | Path, *, random_weights: bool = False) -> nn.Module
         raise ValueError(
             f"Expected a model of format {FORMAT} or older but got {config['format']}; update lwta to read {source}"
         )
+    _check_word(word, plain_backbone(str(config["architecture"]).removeprefix(_PREFIX)), source)
     with nullcontext() if random_weights else no_larger_than(place("model.safetensors"), config):
         model = _build(config)
     if not random_weights:
         model.load_state_dict(with_known_names(load_file(place("model.safetensors")), model.state_dict()))
     return model.eval()
+
+
+def _check_word(word: str, backbone: str, source: str) -> None:
+    """A function that a config.json names is called where a person says the same name, and never else."""
+    if is_function(backbone) and backbone != word:
+        raise ValueError(
+            f"Expected your word that {backbone!r}, the backbone of {source!r}, may be called but got "
+            f"{repr(word) if word else 'none'}: a folder runs no code because it says so; if you know that function, "
+            f"give {f'{backbone}={source}'!r} (to test and predict: --model.backbone {backbone})"
+        )
+    if word and backbone != word:
+        raise ValueError(f"Expected {source!r} to be of the backbone {word!r} but got {backbone!r}; give {source!r}")
 
 
 def unwrapped(model: nn.Module) -> nn.Module:
@@ -152,7 +168,7 @@ def with_known_names(weights: Mapping[str, Tensor], known: Collection[str]) -> d
 def _as_it_is(model: nn.Module) -> ModelSpec:
     """Its spec, with the number of classes that timm's `reset_classifier` gave it since."""
     spec = spec_of(model)
-    classes = getattr(model, "num_classes", spec.num_classes)
+    classes = model.num_classes if hasattr(model, "reset_classifier") else spec.num_classes
     return spec if classes == spec.num_classes else replace(spec, num_classes=classes, label_names=())
 
 

@@ -8,6 +8,7 @@ from torch import nn
 
 from .decision import DecisionLayer
 from .layers import StochasticLWTA
+from .origins import is_function
 from .wiring.sites import Site
 
 
@@ -57,9 +58,10 @@ def model_card(spec: ModelSpec, config: Mapping[str, Any]) -> str:
     """README.md of a model folder, for people and for a hub."""
     sites = config["competition"]["sites"]
     counts = sorted({entry["competitors"] for entry in sites})
+    word = f"{spec.architecture}=" if is_function(spec.architecture) else ""
     return (
         "---\nlibrary_name: lwta\ntags: [image-classification, lwta, sparse]\n---\n"
-        f"# {spec.architecture}, {'dense' if counts == [1] else f'{counts} competitors'}\n\n"
+        f"# {spec.architecture}, {'dense' if counts in ([], [1]) else f'{counts} competitors'}\n\n"
         f"{spec.num_classes} classes; {len(sites)} activation sites. Load it with "
-        "`competition_layers.load_model(FOLDER)`; plain timm refuses it, because its activations compete.\n"
+        f'`competition_layers.load_model("{word}FOLDER")`; plain timm refuses it, because its activations compete.\n'
     )

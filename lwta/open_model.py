@@ -1,42 +1,39 @@
 """What a person names on the command line: a network from anywhere, or a dissection that remembers its network."""
 
-import importlib
 import json
 import os
 import re
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
-from competition_layers.names import nearest
+from competition_layers.origins import is_elsewhere, is_function, split_word
 
 # names of plans alone: with random weights nothing is fetched by them
 _PLAN = re.compile(r"torchvision:[\w/]+|[\w.]+")
 
 
 def open_model(source: str, *, random_weights: bool = False) -> Any:
-    """A network in evaluation mode; what is not timm's carries its own transform as `image_transform`.
+    """A network in evaluation mode.
 
     A run or model folder, `hf-hub:OWNER/NAME`, `local-dir:PATH`, or a timm name: see `load_model`.
-    `torchvision:NAME` or `torchvision:NAME/WEIGHTS`: with its default or the named weights, and their transforms.
-    `package.module:function`: called without arguments (the current folder is searched too), it returns a network, or
-    a network and its transform from a picture to the network's input. With `random_weights` a named network is always
-    the same one.
+    `torchvision:NAME[/WEIGHTS]` or `package.module:function`: as it is made, see `open_elsewhere`. With
+    `random_weights` a named network is always the same one.
 
     Raises:
         ValueError: an unknown name (the nearest is offered), a function that returns something else, damaged weights.
         FileNotFoundError: no model there; weights that are neither in the cache nor on the Hub.
     """
-    module, _, function = source.partition(":")
-    if is_made_by_code(source):
-        return _from_entry(source, module, function)
-    with _seeded() if random_weights else nullcontext(), _fetched(source):
-        if source.startswith("torchvision:"):
-            return _from_torchvision(function, random_weights)
-        from competition_layers import load_model
+    from competition_layers import load_model
+    from competition_layers.elsewhere import open_elsewhere
 
+    word, _ = split_word(source)
+    if not word and is_function(source):
+        return open_elsewhere(source).eval()
+    with _seeded() if random_weights else nullcontext(), _fetched(source):
+        if not word and is_elsewhere(source):
+            return open_elsewhere(source, pretrained=not random_weights).eval()
         return load_model(source, random_weights=random_weights)
 
 
@@ -45,12 +42,6 @@ def open_backbone(source: str) -> Any:
     from dissect.milan.backbone import backbone_of
 
     return backbone_of(open_model(source))
-
-
-def is_made_by_code(source: str) -> bool:
-    """Whether `source` is a function that makes the network."""
-    named = source.startswith(("hf-hub:", "local-dir:", "torchvision:"))
-    return not named and bool(source.partition(":")[2]) and not Path(source).exists()
 
 
 def class_names(model: Any) -> tuple[str, ...]:
@@ -174,55 +165,3 @@ def _seeded() -> Iterator[None]:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         yield
-
-
-def _from_torchvision(name: str, random_weights: bool) -> Any:
-    from torchvision import models
-
-    name, _, weights_name = name.partition("/")
-    known = models.list_models()
-    if name not in known:
-        raise ValueError(f"Expected a torchvision network but got {name!r}{nearest(name, known)}")
-    choices = models.get_model_weights(name)
-    listed = [choice.name for choice in choices]
-    if weights_name and weights_name not in listed:
-        raise ValueError(
-            f"Expected weights of torchvision's {name} ({', '.join(listed)}) but got {weights_name!r}"
-            f"{nearest(weights_name, listed)}"
-        )
-    weights = choices[weights_name] if weights_name else choices.DEFAULT
-    model = models.get_model(name, weights=None if random_weights else weights).eval()
-    model.image_transform = weights.transforms()
-    model.label_names = tuple(weights.meta.get("categories", ()))
-    return model
-
-
-def _from_entry(source: str, module_name: str, function_name: str) -> Any:
-    from torch.nn import Module
-
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.insert(0, here)
-    try:
-        module = importlib.import_module(module_name)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{module_name}.".startswith(f"{error.name}."):
-            raise  # the module is there; what it imports is not
-        raise ValueError(
-            f"Expected package.module:function but found no module {error.name!r} for {source!r}"
-        ) from error
-    functions = [name for name, value in vars(module).items() if callable(value)]
-    if function_name not in functions:
-        raise ValueError(
-            f"Expected a function of module {module_name!r} but got {function_name!r}"
-            f"{nearest(function_name, functions)}"
-        )
-    made = getattr(module, function_name)()
-    model, transform = made if isinstance(made, tuple) and len(made) == 2 else (made, None)
-    if not isinstance(model, Module) or not (transform is None or callable(transform)):
-        raise ValueError(
-            f"Expected {source!r} to return a torch.nn.Module, or one and its transform, but got {type(made).__name__}"
-        )
-    if transform is not None:
-        model.image_transform = transform
-    return model.eval()

@@ -16,6 +16,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from competition_layers import load_model
 from competition_layers.cells import inert
 from competition_layers.files import write_file
+from competition_layers.origins import is_function
 from competition_layers.terminal import plain
 from pictures import print_skipped
 from training import Classifier, ImageData, Run
@@ -98,7 +99,7 @@ def sweep(cli: "TrainingCLI", run: Run) -> None:
 
 def evaluate(cli: "TrainingCLI") -> None:
     """Print a run's accuracies, by each rule, on its validation or test images; `RUN/test.json` has them too."""
-    classifier = with_model(cli.model, load_model(cli.run_folder))
+    classifier = with_model(cli.model, load_model(cli.trained))
     trainer = cli.reading_trainer()
     ask = trainer.validate if cli.command == "validate" else trainer.test
     found = ask(classifier, datamodule=cli.datamodule, verbose=False)
@@ -116,7 +117,7 @@ def predict(cli: "TrainingCLI") -> None:
     """Write a table: the likeliest class of every image in a folder, and its probability."""
     if cli.config.images is None:
         raise ValueError("Expected a folder of images to predict but got none: --images DIR")
-    model = load_model(cli.run_folder)
+    model = load_model(cli.trained)
     cli.datamodule.data_dir = str(cli.config.images)
     likeliest = _Likeliest()
     trainer = cli.reading_trainer(likeliest)
@@ -152,6 +153,7 @@ class TrainingCLI(LightningCLI):
     def __init__(self, command: str, args: Sequence[str]):
         self.command = command
         self.changes: dict[str, tuple[Any, Any]] = {}
+        self.typed_backbone = ""
         super().__init__(
             Classifier,
             ImageData,
@@ -171,6 +173,11 @@ class TrainingCLI(LightningCLI):
         if self.config.run is None:
             raise ValueError("Expected a name for the run but got none: --run NAME")
         return Path(self.config.runs_dir) / self.config.run
+
+    @property
+    def trained(self) -> str:
+        """The run's network as `load_model` takes it: a function makes its backbone where that was typed."""
+        return f"{self.typed_backbone}={self.run_folder}" if is_function(self.typed_backbone) else str(self.run_folder)
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_argument("--run", type=str | None, help="name of the run: its folder is RUNS_DIR/NAME")
@@ -199,6 +206,8 @@ class TrainingCLI(LightningCLI):
         self.config = parser.parse_args(args)
         if self.command == "fit" and not self.config.resume:
             return
+        if any(arg.partition("=")[0] == "--model.backbone" for arg in args):
+            self.typed_backbone = self.config.model.backbone
         folder = self.run_folder
         saved = [saved_configuration(folder / "config.yaml")]
         if (folder / _GONE_ON).is_file():

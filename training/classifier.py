@@ -1,6 +1,5 @@
-"""A timm backbone, dense or competing, as a LightningModule."""
+"""A backbone, dense or competing, as a LightningModule."""
 
-from collections.abc import Mapping
 from typing import Any, Literal
 
 import torch
@@ -20,7 +19,6 @@ from competition_layers import (
     noise_state,
     seed_noise,
 )
-from competition_layers.backbones import data_config
 from competition_layers.checks import check_number
 from competition_layers.competition import Competition
 from competition_layers.decision import SITE as DECISION
@@ -45,7 +43,8 @@ class Classifier(LightningModule):
     In a `conversion` a share of the cross-entropy gives way to the answers of the dense network it starts from.
 
     Args:
-        backbone: a timm name, `hf-hub:` or `local-dir:`; for a conversion any dense network that `load_model` reads.
+        backbone: a timm name, `hf-hub:`, `local-dir:`, `torchvision:NAME[/WEIGHTS]` or `package.module:function`, see
+            `create_model`; for a conversion any dense network that `load_model` reads.
         competitors: U, or globs on activations with a U each, of which the first that fits counts; 1 is the dense twin.
         image_size: pixels of a side; by default the backbone's.
         include, exclude: globs on activations, see `activation_sites`.
@@ -114,10 +113,6 @@ class Classifier(LightningModule):
         self.head: DecisionHead | None = None  # the model's decision layer, where batches are features
         self.mix: Mixup | None = None
 
-    def data_config(self) -> Mapping[str, Any]:
-        """timm's data configuration of the network."""
-        return self.network.data_config() if self.model is None else data_config(self.model)
-
     def configure_model(self) -> None:
         """Build the network, once the data are open and their classes known."""
         data = self.trainer.datamodule
@@ -133,12 +128,19 @@ class Classifier(LightningModule):
         if self.converting and self.trainer.state.fn == TrainerFn.FITTING:
             self.converting.begin(self.model.to(self.trainer.strategy.root_device), data)
         if self.readings is None:
-            self.readings = Readings(self.model.num_classes, samples=self.execution.samples)
-            self.train_accuracy = MulticlassAccuracy(self.model.num_classes, average="micro")
+            self.readings = Readings(self.model.lwta.num_classes, samples=self.execution.samples)
+            self.train_accuracy = MulticlassAccuracy(self.model.lwta.num_classes, average="micro")
 
-    def open_dense(self) -> None:
-        """Load the dense network of a conversion: its classes keep their numbers, so it comes before the data."""
-        if self.conversion and self.model is None:
+    def prepare(self) -> None:
+        """What comes before the data are opened: a backbone that cannot be is refused, a conversion's is loaded.
+
+        The classes of a conversion keep their numbers, so the data ask for them.
+        """
+        if self.model is not None:
+            return
+        if not self.conversion:
+            self.network.check()
+        else:
             self.model = self._laid_out(load_model(self.network.backbone).train())
             self.converting = Converting(self.conversion, self.model, self.network)
 
@@ -276,5 +278,5 @@ class Classifier(LightningModule):
             cutmix_alpha=a.cutmix,
             prob=a.mix_probability,
             label_smoothing=0.0,  # the loss smooths
-            num_classes=self.model.num_classes,
+            num_classes=self.model.lwta.num_classes,
         )

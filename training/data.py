@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from lightning import LightningDataModule
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
-from timm.data import create_transform
 from torch.utils.data import DataLoader
 
+from competition_layers.transforms import plain_transform, training_transform
 from pictures import Pictures, Place, open_pictures, print_skipped
 from pictures.sources.listing import Reasons
 
@@ -102,10 +102,9 @@ class ImageData(LightningDataModule):
     def train_transform(self) -> Any:
         """timm's training transform for the network, as `augmentation` says."""
         a = self.augmentation
-        config = self._data_config()
-        return create_transform(
-            **{**config, "interpolation": a.interpolation or config["interpolation"]},
-            is_training=True,
+        return training_transform(
+            self.trainer.lightning_module.model,
+            interpolation=a.interpolation,
             scale=a.scale,
             ratio=a.ratio,
             hflip=a.flip,
@@ -128,12 +127,8 @@ class ImageData(LightningDataModule):
         return DataLoader(images, batch_size=self.loading.batch_size)
 
     def plain_transform(self) -> Any:
-        """timm's evaluation transform for the network."""
-        return create_transform(**self._data_config(), is_training=False)
-
-    def _data_config(self) -> dict[str, Any]:
-        config = self.trainer.lightning_module.data_config()
-        return {key: config[key] for key in ("input_size", "mean", "std", "crop_pct", "crop_mode", "interpolation")}
+        """The network's transform in evaluation."""
+        return plain_transform(self.trainer.lightning_module.model)
 
     def _open_training(self) -> None:
         splits = self.splits

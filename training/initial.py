@@ -1,6 +1,7 @@
 """The weights a network starts from."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
@@ -10,6 +11,7 @@ from competition_layers import competitions
 from competition_layers.decision import SITE as DECISION
 from competition_layers.foreign import read_config
 from competition_layers.model_folder import with_known_names
+from competition_layers.origins import is_function
 from competition_layers.wiring.sites import survey
 
 from .options import Start
@@ -25,7 +27,7 @@ def load_initial_weights(model: nn.Module, source: str) -> None:
         FileNotFoundError: no weights there.
         ValueError: tensors of the network are missing or have another shape, or it is not a safetensors file.
     """
-    path = _find(source)
+    path = find_weights(source)
     own = model.state_dict()
     weights = with_known_names(load_file(path), own)
     fitting = {name: value for name, value in weights.items() if name in own and own[name].shape == value.shape}
@@ -43,12 +45,14 @@ def load_initial_weights(model: nn.Module, source: str) -> None:
         print_once(f"  fresh: {name} {_shape(own, name)}, there {_shape(weights, name)}")
 
 
-def check_frozen(model: nn.Module, start: Start) -> None:
+def check_frozen(model: Any, start: Start) -> None:
     """Refuse a frozen backbone that competes otherwise than when its weights were trained; warn of random weights.
 
     Raises:
         ValueError: other competitions; says which would do.
     """
+    if is_function(model.lwta.architecture) and not start.weights:
+        return  # it has the weights that it was given
     if not start.pretrained and not start.weights:
         print_once(
             "WARNING: the frozen backbone has random weights; --model.start.pretrained true, or --model.start.weights "
@@ -67,7 +71,7 @@ def check_frozen(model: nn.Module, start: Start) -> None:
 
 def _competing(source: str) -> dict[str, int] | None:
     """The competitors of each competition that weights were trained with; None where no config.json says them."""
-    config = _find(source).parent / "config.json"
+    config = find_weights(source).parent / "config.json"
     if not config.is_file():
         return None
     sites = read_config(config).get("competition", {}).get("sites", [])
@@ -78,6 +82,20 @@ def _in_words(competing: dict[str, int]) -> str:
     if not competing:
         return "nowhere"
     return f"{', '.join(map(str, sorted(set(competing.values()))))} competitors at {len(competing)} activations"
+
+
+def find_weights(source: str) -> Path:
+    """The safetensors file of that name, or of a model or run folder.
+
+    Raises:
+        FileNotFoundError: none there. ValueError: another kind of file.
+    """
+    for path in (Path(source), Path(source) / "model.safetensors", Path(source) / "model" / "model.safetensors"):
+        if path.is_file():
+            if path.suffix != ".safetensors":
+                raise ValueError(f"Expected a safetensors file but got {str(path)!r}; nothing is unpickled from files")
+            return path
+    raise FileNotFoundError(f"Expected weights (a safetensors file, a model or run folder) but got {source!r}")
 
 
 @torch.no_grad()
@@ -105,15 +123,6 @@ def _scale_of(model: nn.Module, layer: str) -> nn.Parameter:
             f"Expected weights in what feeds a competition but found none in {layer!r} ({type(module).__name__})"
         )
     return scale
-
-
-def _find(source: str) -> Path:
-    for path in (Path(source), Path(source) / "model.safetensors", Path(source) / "model" / "model.safetensors"):
-        if path.is_file():
-            if path.suffix != ".safetensors":
-                raise ValueError(f"Expected a safetensors file but got {str(path)!r}; nothing is unpickled from files")
-            return path
-    raise FileNotFoundError(f"Expected weights (a safetensors file, a model or run folder) but got {source!r}")
 
 
 def _heads(model: nn.Module) -> tuple[str, ...]:

@@ -3,17 +3,18 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any
 
 from torch import nn
 
-from competition_layers import DecisionLayer, create_model, model_defaults
+from competition_layers import DecisionLayer, create_model
+from competition_layers.backbones import check_name
 from competition_layers.competition import Competition
 from competition_layers.names import nearest
+from competition_layers.origins import is_function
 from competition_layers.spec import with_labels
 from competition_layers.wiring.sites import in_words
 
-from .initial import load_initial_weights, scale_initial_weights
+from .initial import find_weights, load_initial_weights, scale_initial_weights
 from .options import Start
 from .quiet import print_once
 
@@ -33,9 +34,15 @@ class Network:
     start: Start
     decision: DecisionLayer | None = None
 
-    def data_config(self) -> Mapping[str, Any]:
-        """timm's data configuration, known before the network is built: the data need it first."""
-        return model_defaults(self.backbone, image_size=self.image_size)
+    def check(self) -> None:
+        """Refuse what can be told before the pictures are opened; a function is called once.
+
+        Raises:
+            ValueError: see `check_name`. FileNotFoundError: no such weights.
+        """
+        check_name(self.backbone, image_size=self.image_size, **self.start.model_args)
+        if self.start.weights:
+            find_weights(self.start.weights)
 
     def build(self, label_names: Sequence[str], num_classes: int) -> nn.Module:
         """The network, at its start.
@@ -57,6 +64,8 @@ class Network:
                 **self.start.model_args,
             )
         except TypeError as error:
+            if is_function(self.backbone):
+                raise  # whose arguments were looked at
             raise ValueError(
                 f"Expected start.model_args that {self.backbone!r} takes but got {self.start.model_args}: {error}"
             ) from error

@@ -19,7 +19,7 @@ class Start:
         pretrained: it has the weights that belong to the backbone's name.
         weights: a safetensors file, a model or run folder; a head of other size is left out.
         gain: multiplies, once, the weights that feed a competition.
-        model_args: go to timm (`embed_dim`, `drop_path_rate`, ...).
+        model_args: go to timm (`embed_dim`, `drop_path_rate`, ...), torchvision or the function that makes the network.
     """
 
     pretrained: bool = False

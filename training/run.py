@@ -99,7 +99,7 @@ def train(trainer: Trainer, classifier: Classifier, data: LightningDataModule, r
             raise ValueError("Expected no reestimate_batch_norm for train='decision': the backbone stays as it is")
         data = FeatureData(data, run.path.parent / ".features", views=classifier.views)
     with claimed(run):
-        classifier.open_dense()
+        classifier.prepare()
         checkpoint = str(run.checkpoint) if run.resume else None
         trainer.fit(classifier, datamodule=data, ckpt_path=checkpoint, weights_only=True)
         found = trainer.validate(classifier, datamodule=data, verbose=False)

@@ -1,13 +1,11 @@
 """Projected gradient descent on pictures, against the network's argmax and against the average of its draws."""
 
-from typing import Any
-
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from competition_layers import data_config, seed_noise
+from competition_layers import seed_noise
 from competition_layers.inference import inference_rule, logits_of
 from competition_layers.modes import evaluating
 
@@ -47,18 +45,3 @@ def pgd(
             found = moved.detach() + slope.sign() * 2.5 * epsilon / steps
             found = (pixels + (found - pixels).clamp(-epsilon, epsilon)).clamp(0, 1)
     return (found - mean) / std
-
-
-def pixel_scale(model: Any) -> Scale | None:
-    """Mean and deviation by which a network's transform makes inputs of pixels; None where it does not say them."""
-    if hasattr(model, "pretrained_cfg"):
-        said = data_config(model)
-        mean, std = said["mean"], said["std"]
-    else:
-        transform = getattr(model, "image_transform", None)
-        parts = [transform, *getattr(transform, "transforms", ())]
-        found = [part for part in parts if hasattr(part, "mean") and hasattr(part, "std")]
-        if not found:
-            return None
-        mean, std = found[-1].mean, found[-1].std
-    return tuple(torch.as_tensor(each, dtype=torch.float32).view(-1, 1, 1) for each in (mean, std))  # type: ignore[return-value]

@@ -9,10 +9,11 @@ from PIL import Image
 from torch import Tensor, nn
 
 from competition_layers import competitions, predict
+from competition_layers.transforms import pixel_scale
 
 from ..probe.probe_images import ProbeImages
 from ..recording.subject import default_transform
-from .attack import pgd, pixel_scale
+from .attack import pgd
 from .corruptions import CORRUPTIONS, STRENGTHS, corrupt
 from .figures import Attack, Robustness
 from .measuring import inputs_of

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from PIL import Image
 from torch import Tensor, nn
 
-from competition_layers import data_config
+from competition_layers.transforms import pixel_scale
 from pictures import decode
 
 from ..recording.subject import default_transform
@@ -32,9 +32,9 @@ def network_input(model: nn.Module, image: str | Path | Image.Image) -> Float[Te
 
 def as_seen(model: nn.Module, x: Float[Tensor, "channels height width"]) -> bytes:
     """The network's input as a PNG; at full contrast where its mean and standard deviation are not known."""
-    if hasattr(model, "pretrained_cfg"):
-        config = data_config(model)
-        mean, std = (x.new_tensor(config[key])[:, None, None] for key in ("mean", "std"))
+    scale = pixel_scale(model)
+    if scale is not None:
+        mean, std = (each.to(x) for each in scale)
         pixels = (x * std + mean).clamp(0, 1)
     else:
         pixels = (x - x.min()) / (x.max() - x.min()).clamp(min=1e-6)

@@ -2,7 +2,8 @@
 
 from torch import Tensor, nn
 
-from competition_layers import StochasticLWTA, activation_sites, data_config
+from competition_layers import StochasticLWTA, activation_sites
+from competition_layers.transforms import plain_transform
 from competition_layers.wiring.trace import trace
 
 from ..probe.passes import Transform
@@ -25,22 +26,8 @@ def given_name(model: nn.Module, layer: str, unit: int) -> str:
 
 
 def default_transform(model: nn.Module) -> Transform:
-    """The transform that the model carries (`image_transform`), else timm's from its own data configuration.
-
-    Raises:
-        ValueError: it has neither.
-    """
-    if callable(getattr(model, "image_transform", None)):
-        return model.image_transform
-    if not hasattr(model, "pretrained_cfg"):
-        raise ValueError(
-            f"Expected a network that says how a picture becomes its input but {type(model).__name__} does not: set "
-            "model.image_transform, or let the function that makes it return the network and its transform (for "
-            "torchvision's, the weights' transforms())"
-        )
-    from timm.data import create_transform  # seconds to import: only where a transform is needed
-
-    return create_transform(**data_config(model), is_training=False)
+    """The transform of a picture by which the model is evaluated, see `plain_transform`."""
+    return plain_transform(model)
 
 
 def class_tokens(model: nn.Module) -> int:

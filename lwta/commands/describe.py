@@ -6,9 +6,10 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from competition_layers.origins import is_function
 from competition_layers.terminal import plain
 
-from ..open_model import class_names, is_made_by_code, open_backbone, open_model
+from ..open_model import class_names, open_backbone, open_model
 from ..parsing import parse_call
 from ..processes import first_after_all, own_device, own_share
 from .units import write_units
@@ -113,7 +114,7 @@ def describe(
             "Expected --beside-random where units are named but got --shard, which only records: give it to the "
             "command without --shard, afterwards"
         )
-    if beside_random and is_made_by_code(model):
+    if beside_random and is_function(model):
         raise ValueError(
             f"Expected a network for --beside-random that can be made without its weights but got {model!r}, which "
             "code makes; describe a second function that gives it random weights"

@@ -90,6 +90,8 @@ def metadata(network: "nn.Module", image_size: int | None = None) -> dict[str, A
 
     spec = spec_of(network)
     preprocessing = data_config(network)
+    if callable(getattr(network, "image_transform", None)):  # whose mean and deviation are its own affair
+        preprocessing = {"input_size": preprocessing["input_size"]}
     if image_size is not None:
         preprocessing |= {"input_size": (3, image_size, image_size), "crop_pct": 1.0, "crop_mode": "center"}
     sites = [{**site_config(network, site), "inference": "argmax"} for site in spec.sites]

@@ -15,9 +15,10 @@ from made_pictures import paint
 from PIL import Image
 
 from competition_layers import DecisionLayer
+from competition_layers.transforms import pixel_scale
 from dissect import Dissection, compare, describe, load_concepts, load_encoder, open_probe, render_report
 from dissect.comparing import robustness
-from dissect.comparing.attack import pgd, pixel_scale
+from dissect.comparing.attack import pgd
 from dissect.comparing.calibration import calibration_error, fit_temperature, measure_calibration
 from dissect.comparing.comparing import Compared, Extras
 from dissect.comparing.corruptions import CORRUPTIONS, corrupt

@@ -293,3 +293,18 @@ def test_a_sweep_without_a_frozen_backbone_is_refused(home):
     with pytest.raises(ValueError, match=r"Expected a decision layer to sweep: --model\.train decision"):
         fit(home, "--run", "none", "--sweep")
     assert not (home / "none").exists()
+
+
+def test_a_function_makes_the_backbone_where_that_is_typed(home, capsys):
+    typed = "--model.backbone=own_networks:in_words"
+    own = {"competitors": 1, "decision": {"units": 12, "competitors": 4}, "train": "decision"}
+    config = {**yaml.safe_load((home / "small.yaml").read_text()), "model": {**own, "execution": {"samples": 1}}}
+    (home / "own.yaml").write_text(yaml.safe_dump(config))
+    main(["fit", "-c", str(home / "own.yaml"), "--run=own", f"--runs_dir={home}", "--trainer.max_epochs=1", typed])
+    read = ["--run=own", f"--runs_dir={home}"]
+    assert lwta(["test", *read]) == 2
+    assert "--model.backbone own_networks:in_words)" in capsys.readouterr().err
+    main(["test", *read, typed])
+    main(["predict", *read, typed, f"--images={home / 'pictures' / 'test'}"])
+    said = capsys.readouterr().out
+    assert "test_accuracy" in said and "20 predictions" in said

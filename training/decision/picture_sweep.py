@@ -63,6 +63,7 @@ def sweep_pictures(
         raise ValueError(
             "Expected --model.train decision with --sweep: settings share the features of a frozen backbone"
         )
+    classifier.prepare()
     fitting = Fitting(
         epochs=epochs,
         batch_size=data.loading.batch_size,

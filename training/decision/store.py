@@ -6,6 +6,7 @@ again, whatever the decision layer is.
 
 import hashlib
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +20,10 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from competition_layers import decision_features
+from competition_layers import decision_features, spec_of
 from competition_layers.files import write_file
+from competition_layers.fingerprints import transform_fingerprint
+from competition_layers.origins import is_function
 
 from ..labelled import LabelledPictures
 from ..quiet import print_once
@@ -81,10 +84,10 @@ def stored_features(model: Any, images: Any, transform: Any, root: Path, how: Pa
         root: holds a folder for each backbone, pictures and transform.
     """
     facts = {
-        "format": 1,
+        "format": 2,
         "backbone": _hash_of_weights(model),
         "at": model.lwta.decision.at,
-        "transform": repr(transform),
+        "transform": transform_fingerprint(transform),
         "images": _hash_of_images(images),
         "views": how.views,
         "seed": how.seed if how.views > 1 else None,
@@ -149,8 +152,13 @@ def _shards(model: nn.Module, loader: DataLoader, images: Any) -> Iterator[tuple
 
 
 def _hash_of_weights(model: nn.Module) -> str:
-    """Of the backbone: weights and buffers outside the decision layer, and how it was built."""
-    digest = hashlib.sha256(json.dumps([model.lwta.architecture, repr(model.lwta.model_args)]).encode())  # type: ignore[union-attr]
+    """Of the backbone: weights and buffers outside the decision layer, how it was built, the code of one's own."""
+    spec = spec_of(model)
+    digest = hashlib.sha256(json.dumps([spec.architecture, repr(spec.model_args)]).encode())
+    if is_function(spec.architecture):  # whose code may change under the same name
+        modules = {spec.architecture.partition(":")[0], *(type(module).__module__ for module in model.modules())}
+        for file in (getattr(sys.modules.get(name), "__file__", None) for name in sorted(modules)):
+            digest.update(Path(file).read_bytes() if file else b"")
     for name, value in model.state_dict().items():
         if not name.startswith("decision"):
             digest.update(name.encode())

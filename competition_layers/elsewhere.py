@@ -103,6 +103,8 @@ def _torchvision(source: str, pretrained: bool, args: Mapping[str, Any]) -> nn.M
         "architecture": TORCHVISION + name,
         "tag": weights.name,
     }
+    if name.startswith("squeezenet"):
+        model.classifier_name = "classifier.1"  # something bends behind it
     model.label_names = tuple(weights.meta.get("categories", ()))
     return model
 

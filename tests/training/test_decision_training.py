@@ -195,25 +195,26 @@ def test_layers_side_by_side_have_each_its_own_loss(places):
 @pytest.mark.parametrize(("scale", "temperature"), [(1.0, 1.0), (0.5, 0.7)])
 def test_layers_side_by_side_learn_as_the_competition_does(scale, temperature):
     x, target = torch.randn(30, 6), torch.randn(30, 3).softmax(1)
-    options = DecisionLayer(12, 4, noise_scale=scale, temperature=temperature, balance=0.0)
+    options = DecisionLayer(12, 4, noise_scale=scale, temperature=temperature, balance=0.5)
     head, how = DecisionHead(6, 3, options), {"noise_scale": scale, "temperature": temperature, "estimator": "softmax"}
     assert head.decision.competition.estimator == "softmax"
     stack = Stack([head], seed=3)
-    found = torch.autograd.grad(stack.loss(x, target), [stack.weight, head.decision_votes.weight])
+    found = torch.autograd.grad(stack.loss(x, target), [stack.weight, stack.votes[0]])
 
     h = head.decision_units(x).view(30, 4, 3)
     y = lwta(h, Groups(4, channel_dim=1), noise=key_of(3, 0), **how)
     expected = F.cross_entropy(head.decision_votes(y.flatten(1)), target)
+    expected = expected + 0.5 * balance_loss(h, Groups(4, channel_dim=1))
     of_units, of_votes = torch.autograd.grad(expected, [head.decision_units.weight, head.decision_votes.weight])
-    assert torch.allclose(found[0].flatten(0, 1), of_units, atol=1e-6)
-    assert torch.allclose(found[1], of_votes, atol=1e-6)
+    assert torch.allclose(found[0].transpose(0, 1).flatten(0, 1), of_units, atol=1e-6)  # kept group by group
+    assert torch.allclose(found[1].unflatten(1, (3, 4)).transpose(1, 2).flatten(1), of_votes, atol=1e-6)
 
 
 def test_layers_side_by_side_meet_noise_of_their_own_scale():
     x = torch.randn(200, 6)
     heads = [DecisionHead(6, 3, DecisionLayer(8, 8, noise_scale=scale)) for scale in (0.0, 30.0)]
     logits, _ = Stack(heads, seed=0)(x)
-    apart = [(found - head(x)).abs().amax(1) for found, head in zip(logits, heads, strict=True)]
+    apart = [(found.t() - head(x)).abs().amax(1) for found, head in zip(logits, heads, strict=True)]
     assert apart[0].max() < 1e-4
     assert (apart[1] > 1e-4).float().mean() > 0.5  # other units win
 

@@ -1,9 +1,9 @@
 """Decision layers of one number of competitors side by side: one map, one competition and one noise for all of them."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -12,7 +12,9 @@ from competition_layers.noise import key_of, uniform_noise
 
 
 class Stack(nn.Module):
-    """`heads` with their groups in one row, as training sees them; `write_back` hands their units back.
+    """`heads` with their groups in one row, as training sees them; `write_back` hands their weights back.
+
+    Images come last, so that what is done to a unit runs along them in memory, however few groups there are.
 
     Args:
         heads: of one number of competitors U and one temperature.
@@ -22,63 +24,98 @@ class Stack(nn.Module):
     def __init__(self, heads: Sequence[DecisionHead], seed: int):
         super().__init__()
         self.heads = tuple(heads)
-        self.say = nn.ModuleList(head.decision_votes for head in heads)
         self._seed, self._passes = seed, 0
         options = [head.options for head in heads]
         self._competitors, self._temperature = options[0].competitors, options[0].temperature
         self._groups = [each.groups for each in options]
-        maps = [head.decision_units for head in heads]
-        self.weight = nn.Parameter(torch.cat([self._by_competitor(m.weight) for m in maps], 1))
-        self.bias = nn.Parameter(torch.cat([self._by_competitor(m.bias) for m in maps], 1))
-        self._scale = self._of_groups([each.noise_scale for each in options]).clamp_min(1e-6)  # 0: argmax
+        self.weight = nn.Parameter(torch.cat([self._by_group(head.decision_units.weight) for head in heads]))
+        self.bias = nn.Parameter(torch.cat([self._by_group(head.decision_units.bias) for head in heads]))
+        votes = (self._by_group(head.decision_votes.weight.t()).flatten(0, 1) for head in heads)
+        self.votes = nn.ParameterList(each.t().contiguous() for each in votes)
+        self.votes_bias = nn.Parameter(torch.stack([head.decision_votes.bias.detach() for head in heads]))
+        scales = [each.noise_scale for each in options]
+        self._scale = None if set(scales) == {1.0} else self._of_groups(scales).clamp_min(1e-6)  # 0: argmax
         self._balance = self._of_groups([each.balance / each.groups for each in options])
-        # with noise as Gumbel's and a temperature of 1, who may win and whose gradient passes are one softmax
-        self._one_softmax = self._temperature == 1 and bool((self._scale == 1).all())
 
     def loss(
         self, x: Float[Tensor, "images *places features"], target: Float[Tensor, "images classes"]
     ) -> Float[Tensor, ""]:
         """The sum of every head's cross-entropy to `target`, shares of classes, and its balance times its weight."""
-        logits, chances = self(x)
-        loss = -(logits.log_softmax(-1) * target).sum() / len(target)
-        use = chances.mean(0).clamp_min(1e-9) * self._competitors
-        return loss - use.log().mean(0) @ self._balance  # `balance_loss` of every group
+        logits, use = self(x)
+        loss = -(logits.log_softmax(1) * target.t()).sum() / len(target)
+        return loss - (use.clamp_min(1e-9) * self._competitors).log().mean(1) @ self._balance  # `balance_loss`
 
     def forward(
         self, x: Float[Tensor, "images *places features"]
-    ) -> tuple[Float[Tensor, "heads images classes"], Float[Tensor, "rows competitors groups"]]:
-        """Logits in training, with noise, and softmax(h) in every group; rows are images, or images and places.
-
-        The competition of `functional` by the estimator `softmax`, written out since balance meets the same softmax.
-        """
-        h = F.linear(x.flatten(0, -2), self.weight.flatten(0, 1), self.bias.flatten()).unflatten(1, self.bias.shape)
-        chances = h.softmax(1)
-        soft = chances if self._temperature == 1 else (h / self._temperature).softmax(1)
-        with torch.no_grad():
-            drawn = chances if self._one_softmax else (h / self._scale).softmax(1)
-            uniform = uniform_noise([len(h), 1, h.shape[2]], key_of(self._seed, self._passes), h.device)
-            self._passes += 1
-            reached = drawn.cumsum(1).gt_(uniform)  # from the winner on
-            reached[:, -1] = 1.0  # a sum that rounding left below 1
-            straight = reached - soft
-            straight[:, 1:] -= reached[:, :-1]
-        y = h * (soft + straight)
-        y = y.unflatten(0, (len(x), -1)).mean(1)  # the mean of votes is the votes of the mean
-        parts = y.split(self._groups, -1)
-        return torch.stack([say(part.flatten(1)) for say, part in zip(self.say, parts, strict=True)]), chances
+    ) -> tuple[Float[Tensor, "heads classes images"], Float[Tensor, "groups competitors"]]:
+        """Logits in training, with noise, and each unit's mean of softmax(h) in its group, over images and places."""
+        rows = x.flatten(0, -2)
+        h = torch.addmm(self.bias.flatten()[:, None], self.weight.flatten(0, 1), rows.t())
+        uniform = uniform_noise([len(rows), 1, len(self.bias)], key_of(self._seed, self._passes), h.device)
+        self._passes += 1
+        how = uniform.permute(2, 1, 0), self._scale, self._temperature
+        y, use = _Competition.apply(h.unflatten(0, self.bias.shape), *how)
+        if x.ndim > 2:  # the mean of votes is the votes of the mean
+            y = y.unflatten(2, (len(x), -1)).mean(3)
+        parts = y.flatten(0, 1).split([groups * self._competitors for groups in self._groups])
+        logits = torch.stack([votes @ part for votes, part in zip(self.votes, parts, strict=True)])
+        return logits + self.votes_bias[:, :, None], use
 
     @torch.no_grad()
     def write_back(self) -> None:
-        """Give every head its map to units."""
-        parts = zip(self.heads, self.weight.split(self._groups, 1), self.bias.split(self._groups, 1), strict=True)
-        for head, weight, bias in parts:
-            head.decision_units.weight.copy_(weight.flatten(0, 1))
-            head.decision_units.bias.copy_(bias.flatten())
+        """Give every head its maps to units and to classes."""
+        parts = zip(self.heads, self.weight.split(self._groups), self.bias.split(self._groups), strict=True)
+        for (head, weight, bias), votes, votes_bias in zip(parts, self.votes, self.votes_bias, strict=True):
+            head.decision_units.weight.copy_(weight.transpose(0, 1).flatten(0, 1))
+            head.decision_units.bias.copy_(bias.t().flatten())
+            of_units = votes.t().unflatten(0, (-1, self._competitors))
+            head.decision_votes.weight.copy_(of_units.transpose(0, 1).flatten(0, 1).t())
+            head.decision_votes.bias.copy_(votes_bias)
 
-    def _by_competitor(self, of_units: Tensor) -> Tensor:
-        """[units, ...] as [competitors, groups, ...]: the strided layout."""
-        return of_units.detach().unflatten(0, (self._competitors, -1))
+    def _by_group(self, of_units: Tensor) -> Tensor:
+        """[units, ...] of the strided layout as [groups, competitors, ...]."""
+        return of_units.detach().unflatten(0, (self._competitors, -1)).transpose(0, 1)
 
     def _of_groups(self, of_heads: Sequence[float]) -> Float[Tensor, "groups"]:
         device = self.weight.device
         return torch.tensor(of_heads, device=device).repeat_interleave(torch.tensor(self._groups, device=device))
+
+
+class _Competition(torch.autograd.Function):
+    """The competition of `functional` by the estimator `softmax` along axis 1, and the mean of softmax(h) along axis 2.
+
+    Written out, since the balance of units meets the same softmax: with m = softmax(h / tau), p = softmax(h), G and c
+    the gradients of what was given,
+
+        dL/dh_u = G_u hard_u + m_u / tau (G_u h_u - sum_v m_v G_v h_v) + p_u / N (c_u - sum_v p_v c_v)
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, h: Tensor, uniform: Tensor, scale: Tensor | None, temperature: float
+    ) -> tuple[Tensor, Tensor]:
+        p = h.softmax(1)
+        drawn = p if scale is None else (h / scale[:, None, None]).softmax(1)
+        # sums over the units so far; the winner is the first whose sum exceeds what was drawn
+        reached = torch.ones(h.shape[1], h.shape[1], device=h.device).tril() @ drawn
+        won = reached.le_(uniform).sum(1, keepdim=True).clamp_max_(h.shape[1] - 1).long()  # rounding: a sum below 1
+        y = torch.zeros_like(h).scatter_(1, won, h.gather(1, won))
+        ctx.save_for_backward(h, p, won)
+        ctx.temperature = temperature
+        return y, p.mean(2)
+
+    @staticmethod
+    def backward(ctx: Any, *given: Tensor) -> tuple[Tensor | None, ...]:
+        (G, c), (h, p, won), tau = given, ctx.saved_tensors, ctx.temperature
+        c = c[:, :, None] / h.shape[2]
+        moved = G * h
+        if tau == 1:
+            moved.add_(c).mul_(p)
+            found = moved.addcmul_(p, moved.sum(1, keepdim=True), value=-1)
+        else:
+            m = (h / tau).softmax(1)
+            moved.mul_(m)
+            found = moved.addcmul_(m, moved.sum(1, keepdim=True), value=-1).div_(tau)
+            moved = p * c
+            found += moved.addcmul_(p, moved.sum(1, keepdim=True), value=-1)
+        return found.scatter_add_(1, won, G.gather(1, won)), None, None, None

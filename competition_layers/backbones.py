@@ -68,7 +68,8 @@ def create_model(
     classes = give_classes(model, num_classes) if is_elsewhere(name) else model.num_classes
     dense = competitors == 1 and include is None and not any(each.site for each in found.activations)
     sites = [] if dense else found.sites(include=include, exclude=exclude)  # one that calls functions has no sites
-    sites = swap_activations(model, competitors, sites=sites, competition=competition)
+    if sites:
+        swap_activations(model, competitors, sites=sites, competition=competition)
     # timm fills model.pretrained_cfg; what describes pictures and classes travels with the model
     cfg = plain_pretrained_cfg(dict(model.pretrained_cfg))
     if label_names and len(label_names) != classes:

@@ -59,7 +59,7 @@ def take_classifier_out(
 
     timm's networks are asked by `reset_classifier` (for `positions` without pooling: their own norm then works at each
     position, where their head may pool first). Of others the module `classifier` goes, a Linear or a 1 x 1 convolution,
-    by default the one that gives the network's answer, and for `positions` their one `nn.AdaptiveAvgPool2d(1)`.
+    by default the one that gives the network's answer, and for `positions` the `nn.AdaptiveAvgPool2d(1)` that runs last.
 
     Returns:
         How to lay the features out, and the number of classes.
@@ -178,23 +178,25 @@ def _cut(model: nn.Module, at: At, classifier: str, inputs: Tensor | None) -> tu
     head = _head(model, classifier)
     features, classes = head.weight.shape[1], head.weight.shape[0]
     model.set_submodule(classifier, nn.Identity())
-    if at == "pooled":
-        return Features(features), classes
-    pools = [
-        n for n, m in model.named_modules() if isinstance(m, nn.AdaptiveAvgPool2d) and m.output_size in (1, (1, 1))
-    ]
-    if len(pools) != 1:
-        raise ValueError(_no_places(model, f"it has {len(pools)} modules AdaptiveAvgPool2d(1), not one"))
-    model.set_submodule(pools[0], nn.Identity())
+    pooled = at == "pooled"
+    if not pooled:
+        ran = [name for name in trace(model, inputs).calls if _pools(model.get_submodule(name))]
+        if not ran:
+            raise ValueError(_no_places(model, "it has no module AdaptiveAvgPool2d(1)"))
+        model.set_submodule(ran[-1], nn.Identity())  # those before it open gates
+    wrong = partial(_no_places, model) if not pooled else partial(_no_features, model, classifier)
     try:
         given = trace(model, inputs, of=partial(features_of, model)).output.reads
     except RuntimeError as error:
-        raise ValueError(_no_places(model, f"without pooling it fails ({error})")) from error
-    if len(given) != 1 or len(given[0].shape) != 2 or given[0].shape[1] % features:
-        raise ValueError(
-            _no_places(model, f"without pooling it gives {' and '.join(str(list(x.shape)) for x in given)}")
-        )
-    return Features(features, channel_dim=None), classes
+        raise ValueError(wrong(f"without {'its classifier' if pooled else 'pooling'} it fails ({error})")) from error
+    shapes = [value.shape for value in given]
+    if len(shapes) != 1 or len(shapes[0]) != 2 or (shapes[0][1] != features if pooled else shapes[0][1] % features):
+        raise ValueError(wrong(f"what is left gives {' and '.join(str(list(shape)) for shape in shapes)}"))
+    return Features(features, channel_dim=-1 if pooled else None), classes
+
+
+def _pools(module: nn.Module) -> bool:
+    return isinstance(module, nn.AdaptiveAvgPool2d) and module.output_size in (1, (1, 1))
 
 
 def _uncut(model: nn.Module, at: At, inputs: Tensor | None) -> Features:
@@ -225,6 +227,13 @@ def _prefix_tokens(model: nn.Module) -> int:
 
 def _no_places(model: nn.Module, reason: str) -> str:
     return f"Expected features with places from {type(model).__name__} but {reason}; at='pooled' would do"
+
+
+def _no_features(model: nn.Module, classifier: str, reason: str) -> str:
+    return (
+        f"Expected features [images, features] from {type(model).__name__} without its classifier {classifier!r} but "
+        f"{reason}; name the layer that gives its answer"
+    )
 
 
 def _plain(module: nn.Module) -> dict[str, Any]:

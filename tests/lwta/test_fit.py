@@ -295,6 +295,7 @@ def test_a_sweep_without_a_frozen_backbone_is_refused(home):
     assert not (home / "none").exists()
 
 
+@pytest.mark.slow
 def test_a_function_makes_the_backbone_where_that_is_typed(home, capsys):
     typed = "--model.backbone=own_networks:in_words"
     own = {"competitors": 1, "decision": {"units": 12, "competitors": 4}, "train": "decision"}

@@ -12,6 +12,7 @@ from urllib.error import URLError
 import pytest
 import torch
 from made_pictures import paint
+from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
 from torchvision import models
@@ -139,7 +140,8 @@ def test_damaged_weights_are_said_in_one_line(tmp_path):
 def test_torchvisions_networks_bring_their_weights_transform_and_classes():
     model = open_model("torchvision:resnet18", random_weights=True)
     assert isinstance(model, models.ResNet) and class_names(model)[0] == "tench"
-    assert repr(default_transform(model)) == repr(models.ResNet18_Weights.DEFAULT.transforms())
+    picture = Image.effect_mandelbrot((300, 260), (-2, -1, 1, 1), 20).convert("RGB")
+    assert torch.equal(default_transform(model)(picture), models.ResNet18_Weights.DEFAULT.transforms()(picture))
 
 
 def test_by_default_an_activation_that_runs_several_times_is_read_where_its_block_returns_it(command, own):

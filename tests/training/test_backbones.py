@@ -33,6 +33,7 @@ def test_a_network_of_ones_own_is_trained(train, images, name, options, capsys):
     assert 0 <= found["test_accuracy"] <= 1
 
 
+@pytest.mark.slow
 def test_torchvisions_network_is_trained_behind_its_own_weights(train, images, tmp_path):
     options = {"image_size": 32, "decision": DECISION, "train": "decision"}
     run = train(classifier=classifier("torchvision:squeezenet1_1", **options), epochs=1)

@@ -204,7 +204,7 @@ def test_layers_side_by_side_learn_as_the_competition_does(scale, temperature):
     h = head.decision_units(x).view(30, 4, 3)
     y = lwta(h, Groups(4, channel_dim=1), noise=key_of(3, 0), **how)
     expected = F.cross_entropy(head.decision_votes(y.flatten(1)), target)
-    expected = expected + 0.5 * balance_loss(h, Groups(4, channel_dim=1))
+    expected = expected + 0.5 * balance_loss(h.flatten(1), head.decision.groups)
     of_units, of_votes = torch.autograd.grad(expected, [head.decision_units.weight, head.decision_votes.weight])
     assert torch.allclose(found[0].transpose(0, 1).flatten(0, 1), of_units, atol=1e-6)  # kept group by group
     assert torch.allclose(found[1].unflatten(1, (3, 4)).transpose(1, 2).flatten(1), of_votes, atol=1e-6)

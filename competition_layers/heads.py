@@ -59,7 +59,7 @@ def take_classifier_out(
 
     timm's networks are asked by `reset_classifier` (for `positions` without pooling: their own norm then works at each
     position, where their head may pool first). Of others the module `classifier` goes, a Linear or a 1 x 1 convolution,
-    by default the one that gives the network's answer, and for `positions` the `nn.AdaptiveAvgPool2d(1)` that runs last.
+    by default the one that gives its answer, and for `positions` the `nn.AdaptiveAvgPool2d(1)` that runs last.
 
     Returns:
         How to lay the features out, and the number of classes.

@@ -1,21 +1,17 @@
 """Any backbone with competitions in it: timm's, torchvision's, one's own. The only file that imports timm's factory."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import timm
-from huggingface_hub import hf_hub_download
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from timm.data import ImageNetInfo, infer_imagenet_subset, resolve_model_data_config
 from torch import nn
 
 from .competition import Competition
 from .decision import DecisionLayer, add_decision
-from .elsewhere import check_elsewhere, input_size_of, open_elsewhere, torchvision_defaults
-from .files import recover_folder
+from .elsewhere import check_elsewhere, open_backbone, torchvision_defaults
+from .entries import entry_of, reaching
 from .foreign import plain_architecture, plain_model_args, plain_pretrained_cfg, read_config
 from .heads import give_classes
 from .names import nearest
@@ -101,7 +97,7 @@ def check_name(name: str, *, image_size: int | None = None, **model_args: Any) -
             without classifier. FileNotFoundError: `local-dir:` of no model.
     """
     if is_function(name):
-        give_classes(_from_elsewhere(name, True, image_size, model_args), None)
+        give_classes(open_backbone(name, overlay=_overlay(image_size), **model_args), None)
     elif is_elsewhere(name):
         check_elsewhere(name)
     elif name.startswith("local-dir:"):
@@ -116,7 +112,7 @@ def build(spec: ModelSpec) -> nn.Module:
     Where the spec names a function, it is called: whoever calls this has a person's word for it.
     """
     if is_elsewhere(spec.architecture):
-        model = _from_elsewhere(spec.architecture, False, None, plain_model_args(spec.model_args))
+        model = open_backbone(spec.architecture, pretrained=False, **plain_model_args(spec.model_args))
         model.pretrained_cfg = dict(spec.pretrained_cfg)
         give_classes(model, spec.num_classes)
         return model
@@ -175,31 +171,8 @@ def _surveyed(name, pretrained, num_classes, image_size, model_args) -> tuple[nn
 def _made(name, pretrained, num_classes, image_size, model_args) -> tuple[nn.Module, dict[str, Any]]:
     """A network from where its name says, with `pretrained_cfg`, and the arguments that it was built with."""
     if is_elsewhere(name):
-        return _from_elsewhere(name, pretrained, image_size, model_args), dict(model_args)
+        return open_backbone(name, pretrained=pretrained, overlay=_overlay(image_size), **model_args), dict(model_args)
     return _timm_model(name, pretrained, num_classes, image_size, model_args)
-
-
-def _from_elsewhere(name, pretrained, image_size, model_args) -> nn.Module:
-    model: Any = open_elsewhere(name, pretrained=pretrained, **model_args)
-    if hasattr(model, "lwta"):
-        raise ValueError(
-            f"Expected {name!r} to make a network anew at each call but got one that competes, or that it returned "
-            "before"
-        )
-    own = getattr(model, "image_transform", None)
-    if callable(own):
-        if image_size is not None:
-            raise ValueError(f"Expected no image_size for {name!r}, whose transform has one, but got {image_size}")
-        model.pretrained_cfg = {"input_size": input_size_of(name, own)}
-    elif not hasattr(model, "pretrained_cfg"):
-        raise ValueError(
-            f"Expected {name!r} to return its network's transform too, or timm's words for one, but got a network "
-            'alone: return network, {"input_size": (3, 224, 224), "mean": (...), "std": (...)}'
-        )
-    model.pretrained_cfg = {**model.pretrained_cfg, **_overlay(image_size)}
-    if is_function(name):
-        model.pretrained_cfg["architecture"] = name
-    return model
 
 
 def _timm_model(name, pretrained, num_classes, image_size, model_args) -> tuple[nn.Module, dict[str, Any]]:
@@ -224,7 +197,7 @@ def _timm_model(name, pretrained, num_classes, image_size, model_args) -> tuple[
     if num_classes is not None:
         options["num_classes"] = num_classes
     overlay |= _overlay(image_size) | dict(options.pop("pretrained_cfg_overlay", {}))
-    with _reaching(name):
+    with reaching(name):
         model = timm.create_model(name, pretrained=pretrained, pretrained_cfg_overlay=overlay, **options)
     return model, {k: v for k, v in options.items() if k != "num_classes"}
 
@@ -243,57 +216,6 @@ def _entry(name: str, *, weights: bool) -> tuple[str, dict[str, Any], dict[str, 
     overlay = {**cfg, **nowhere, "file": str(place("model.safetensors")) if weights else None}
     args = plain_model_args(config.get("model_args") or {})
     return architecture, overlay, {**({"num_classes": cfg["num_classes"]} if "num_classes" in cfg else {}), **args}
-
-
-def entry_of(name: str) -> Callable[[str], Path]:
-    """Where the files of a run folder, a model folder, `local-dir:PATH` or `hf-hub:OWNER/NAME` are, by their names.
-
-    Raises:
-        FileNotFoundError: no model there, or a file of it is missing.
-    """
-    if name.startswith("hf-hub:"):
-        repository, _, revision = name.removeprefix("hf-hub:").partition("@")
-
-        def fetched(file: str) -> Path:
-            with _reaching(name):
-                return Path(hf_hub_download(repository, file, revision=revision or None))
-
-        return fetched
-    folder = find_folder(name)
-    if folder is None:
-        raise FileNotFoundError(f"Expected a run or model folder with config.json but got {name!r}")
-
-    def place(file: str) -> Path:
-        if not (folder / file).is_file():
-            raise FileNotFoundError(f"Expected {file} in {str(folder)!r} but it is not there; copy the whole folder")
-        return folder / file
-
-    return place
-
-
-@contextmanager
-def _reaching(name: str) -> Iterator[None]:
-    """A hub that cannot be reached or has no such entry, in one line."""
-    try:
-        yield
-    except (HfHubHTTPError, LocalEntryNotFoundError) as error:
-        first = str(error).strip().partition("\n")[0]
-        raise FileNotFoundError(
-            f"Expected the files of {name!r} from its hub but got none ({first}): check the name and the network, or "
-            "fetch it where there is one and give its folder"
-        ) from error
-
-
-def find_folder(source: str) -> Path | None:
-    """The folder that holds config.json, for a run folder or a model folder; None when `source` is no folder."""
-    path = Path(source.removeprefix("local-dir:"))
-    for folder in (path / "model", path):
-        recover_folder(folder)
-        if (folder / "config.json").is_file():
-            return folder
-    if source.startswith("local-dir:") or path.exists():
-        raise FileNotFoundError(f"Expected a run or model folder with config.json but got {str(path)!r}")
-    return None
 
 
 def _overlay(image_size: int | None) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from .foreign import plain_pretrained_cfg
 from .names import nearest
-from .origins import TORCHVISION
+from .origins import TORCHVISION, is_function
 
 _PREPARATION = ("input_size", "mean", "std", "interpolation", "crop_pct", "crop_mode")  # keys of timm's, of a picture
 
@@ -47,6 +47,41 @@ def open_elsewhere(name: str, *, pretrained: bool = True, **args: Any) -> nn.Mod
         ValueError: an unknown name (the nearest is offered), other arguments, a function that returns something else.
     """
     return _torchvision(name, pretrained, args) if name.startswith(TORCHVISION) else _called(name, args)
+
+
+def open_backbone(
+    name: str, *, pretrained: bool = True, overlay: Mapping[str, Any] | None = None, **args: Any
+) -> nn.Module:
+    """A network of `open_elsewhere` whose `pretrained_cfg` says what its input is, to be changed in place.
+
+    Args:
+        overlay: of `pretrained_cfg`.
+
+    Raises:
+        ValueError: it says nothing of pictures, or of another size than its transform; a function's network of before.
+    """
+    model: Any = open_elsewhere(name, pretrained=pretrained, **args)
+    if hasattr(model, "lwta"):
+        raise ValueError(
+            f"Expected {name!r} to make a network anew at each call but got one that competes, or that it returned "
+            "before"
+        )
+    own = getattr(model, "image_transform", None)
+    if callable(own):
+        if overlay:
+            raise ValueError(
+                f"Expected no image_size for {name!r}, whose transform has one, but got {overlay['input_size'][-1]}"
+            )
+        model.pretrained_cfg = {"input_size": _input_size_of(name, own)}
+    elif not hasattr(model, "pretrained_cfg"):
+        raise ValueError(
+            f"Expected {name!r} to return its network's transform too, or timm's words for one, but got a network "
+            'alone: return network, {"input_size": (3, 224, 224), "mean": (...), "std": (...)}'
+        )
+    model.pretrained_cfg = {**model.pretrained_cfg, **(overlay or {})}
+    if is_function(name):
+        model.pretrained_cfg["architecture"] = name
+    return model
 
 
 def torchvision_defaults(name: str) -> dict[str, Any]:
@@ -187,7 +222,7 @@ def _checked(source: str, said: Mapping[str, Any]) -> dict[str, Any]:
     return plain_pretrained_cfg({key: list(v) if isinstance(v, tuple) else v for key, v in said.items()})
 
 
-def input_size_of(source: str, transform: Callable[[Any], Any]) -> tuple[int, int, int]:
+def _input_size_of(source: str, transform: Callable[[Any], Any]) -> tuple[int, int, int]:
     """The size of what a transform of one's own makes of pictures of any size.
 
     Raises:

@@ -11,10 +11,11 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from .backbones import build, create_model, entry_of, find_folder
+from .backbones import build, create_model
 from .claimed_sizes import no_larger_than
 from .competition import Competition
 from .decision import DecisionLayer, add_decision
+from .entries import entry_of, find_folder
 from .files import write_folder
 from .foreign import plain_backbone, plain_model_args, plain_pretrained_cfg, read_config
 from .gates import add_gate, gates

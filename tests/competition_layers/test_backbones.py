@@ -196,7 +196,7 @@ def test_a_hub_that_is_not_reached_is_one_line(monkeypatch):
     def unreachable(*_, **__):
         raise LocalEntryNotFoundError("no connection\nand many more lines")
 
-    monkeypatch.setattr("competition_layers.backbones.hf_hub_download", unreachable)
+    monkeypatch.setattr("competition_layers.entries.hf_hub_download", unreachable)
     monkeypatch.setattr("timm.models._hub.hf_hub_download", unreachable)
     for make in (lambda: load_model("hf-hub:owner/name"), lambda: create_model("resnet10t", pretrained=True)):
         with pytest.raises(FileNotFoundError, match=r"\(no connection\): check the name and the network, or fetch it"):

@@ -15,7 +15,7 @@ from browser import open_browser
 from firefox import open_firefox
 from PIL import Image
 
-from competition_layers import create_model, inference_rule, save_model
+from competition_layers import create_model, inference_rule, observe, save_model
 from competition_layers.attribution import logits_without
 from competition_layers.decision import DecisionLayer, votes
 from dissect.explaining.explanation import Alternative
@@ -129,29 +129,63 @@ def test_chromium_says_what_python_says_and_asks_for_nothing(at, page, runtime, 
     assert tab.console == []
 
 
+def without_decision(kind):
+    """A network without a decision layer, whose units a page measures."""
+    torch.manual_seed(0)
+    small = {"competitors": 4 if kind == "ResNet" else 1, "num_classes": 4, "image_size": 32, "label_names": LABELS}
+    if kind == "ResNet":
+        small |= {"layers": (1, 1, 1, 1), "channels": (8, 8, 16, 16), "output_stride": 8}
+        return create_model("resnet18", **small).eval()
+    return create_model("vit_tiny_patch16_224", depth=2, embed_dim=24, num_heads=2, patch_size=8, **small).eval()
+
+
+def check_measured(window, model):
+    """The open page's logits, with all units and without each of those it measures, are Python's."""
+    layer = default_layer(model)
+    pictures = [photo(seed, 40 + seed, 44) for seed in range(3)]
+    content = json.dumps([base64.b64encode(png(picture)).decode() for picture in pictures])
+    ask = ASK.replace("units: found.units", "units: found.units, without: found.without") % content
+    for picture, found in zip(pictures, window.evaluate(ask), strict=True):
+        x = network_input(model, picture)
+        with torch.no_grad(), inference_rule(model, "argmax"):
+            torch.testing.assert_close(torch.tensor(found["logits"]), model(x)[0], atol=1e-3, rtol=0)
+            with observe(model, layer) as seen:
+                model(x)
+            width = seen[layer].shape[1 if seen[layer].ndim == 4 else -1]
+            off = torch.nn.functional.one_hot(torch.tensor(found["units"]), width).bool()
+            expected = logits_without(model, x, layer, off)
+        torch.testing.assert_close(torch.tensor(found["without"]), expected, atol=1e-3, rtol=0)
+
+
+SAID = "[...document.querySelectorAll('.explained .term')].map((word) => word.textContent).join()"
+MEANINGS = """[...document.querySelectorAll('.explained .term')].every(
+    (word) => document.getElementById(word.getAttribute('aria-describedby')).textContent)"""
+
+
 @needs_onnx
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", ["ResNet", "ViT"])
 def test_without_a_decision_layer_units_are_measured_as_in_python(kind, runtime, tab, tmp_path):
-    torch.manual_seed(0)
-    small = {"competitors": 4 if kind == "ResNet" else 1, "num_classes": 4, "image_size": 32, "label_names": LABELS}
-    if kind == "ResNet":
-        model = create_model("resnet18", layers=(1, 1, 1, 1), channels=(8, 8, 16, 16), output_stride=8, **small)
-    else:
-        model = create_model("vit_tiny_patch16_224", depth=2, embed_dim=24, num_heads=2, patch_size=8, **small)
-    layer = default_layer(model.eval())
-    tab.open(write_live(tmp_path / "live.html", model, runtime).as_uri())
-    pictures = [photo(seed, 40 + seed, 44) for seed in range(3)]
-    content = json.dumps([base64.b64encode(png(picture)).decode() for picture in pictures])
-    ask = ASK.replace("units: found.units", "units: found.units, without: found.without") % content
-    for picture, found in zip(pictures, tab.evaluate(ask), strict=True):
-        x = network_input(model, picture)
-        with torch.no_grad(), inference_rule(model, "argmax"):
-            torch.testing.assert_close(torch.tensor(found["logits"]), model(x)[0], atol=1e-3, rtol=0)
-            off = torch.nn.functional.one_hot(torch.tensor(found["units"]), 16 if kind == "ResNet" else 96)
-            expected = logits_without(model, x, layer, off.bool())
-        torch.testing.assert_close(torch.tensor(found["without"]), expected, atol=1e-3, rtol=0)
+    model = without_decision(kind)
+    (tmp_path / "mine.png").write_bytes(png(photo(3)))
+    page = write_live(tmp_path / "live.html", model, runtime, pictures=[tmp_path / "mine.png"])
+    tab.open(page.as_uri())
+    check_measured(tab, model)
+    words = tab.evaluate(SAID).split(",")
+    assert words[:4] == ["lead", "measured", "value", "won" if kind == "ResNet" else "active at"]
+    assert tab.evaluate(MEANINGS)
     assert tab.console == []
+
+
+@needs_onnx
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["ResNet", "ViT"])
+def test_firefox_measures_what_python_measures(kind, runtime, firefox, tmp_path):
+    model = without_decision(kind)
+    page = write_live(tmp_path / "live.html", model, runtime)
+    with open_firefox(firefox, tmp_path / "browser") as window:
+        window.open(page.as_uri())
+        check_measured(window, model)
 
 
 @needs_onnx
@@ -162,6 +196,9 @@ def test_a_photo_is_answered_and_its_switches_are_arithmetic(page, tab, tmp_path
     tab.evaluate("lwta.ready.then(() => null)")
     tab.evaluate("globalThis.say = (what) => [...document.querySelectorAll(what)].map(one => one.textContent)")
     assert tab.evaluate("document.querySelector('.example').getAttribute('aria-pressed')") == "true"
+    assert set(tab.evaluate(SAID).split(",")) == {"lead", "vote", "value", "won", "fixed part"} and tab.evaluate(
+        MEANINGS
+    )
     document = tab.call("DOM.getDocument")["root"]["nodeId"]
     (tmp_path / "other.png").write_bytes(png(photo(8)))
     control = tab.call("DOM.querySelector", nodeId=document, selector=".drop input")["nodeId"]

@@ -36,8 +36,8 @@ def _switched_off(explanation: Explanation) -> list[str]:
     found = []
     if abs(stated - measured) > APART * abs(stated):
         found.append(
-            f"These units are stated to add {signed(stated)} to the lead, but without them it loses {signed(measured)}"
-            ": the second is what happens"
+            f"Figure by figure these units add {signed(stated)} to the lead, but without them it loses "
+            f"{signed(measured)}: the second is what happens"
         )
     if drawn is not None and abs(drawn) >= abs(measured):
         found.append(
@@ -47,7 +47,7 @@ def _switched_off(explanation: Explanation) -> list[str]:
     wrong = [e for e in explanation.units if e.to_lead * e.off.lead < 0]
     if wrong:
         found.append(
-            f"{wrong[0].label} is stated to add {signed(wrong[0].to_lead)}, but without it the lead loses "
+            f"{wrong[0].label} should add {signed(wrong[0].to_lead)}, but without it the lead loses "
             f"{signed(wrong[0].off.lead)}"
         )
     return found

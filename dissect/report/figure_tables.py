@@ -149,6 +149,6 @@ def _attacked(robust: list[tuple[NetworkFigures, Robustness]]) -> Table:
         ("network", "strongest wins", "winners drawn"),
         tuple(rows),
         f"Each value of each picture moved by at most {epsilon:g} of 255, in ten steps along the gradient (PGD). "
-        f"Winners drawn: gradients averaged over {told.draws if told else 0} draws at every step, and so the answers. "
+        f"Winners drawn: {told.draws if told else 0} times at every step; gradients and answers are averaged. "
         "One attack of one strength: no proof of robustness.",
     )

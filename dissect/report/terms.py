@@ -16,6 +16,8 @@ TERMS: Mapping[str, str] = {
     "chance, with its 95 % interval.",
     "less like it": "The next best words, and by how much each fits the unit less than its name does, on the pictures "
     "that chose the name and by the measure that chose it.",
+    "with the whole layer off": "What the network gives when this layer says nothing: what it adds to every picture "
+    "alike (biases), and what passes beside the layer.",
     "vote": "What a winner adds to the score (logit) of each class: its value times a weight of the class.",
     "fixed part": "What each class gets whatever the picture shows (the bias).",
     "estimate": "What the unit adds to the lead by its slope there: exact if the network were linear behind it.",
@@ -54,7 +56,7 @@ TERMS: Mapping[str, str] = {
     "Accuracy": "Share of pictures whose class is found, with winners picked as the network was saved.",
     "Strongest wins": "Accuracy when the strongest unit of each group always wins.",
     "Winners drawn once": "Accuracy when winners are drawn at random, by their probabilities, once a picture.",
-    "Winners drawn, averaged": "Accuracy of scores that are averaged over several random draws of winners.",
+    "Winners drawn, averaged": "Accuracy of scores that are averaged over winners drawn at random several times.",
     "Layer": "Where units were counted, and how their contributions were found.",
     "Active units": "Share of the layer's units that pass anything on.",
     "Units": "How many the layer has.",
@@ -84,7 +86,7 @@ TERMS: Mapping[str, str] = {
     "The same, scaled": "Calibration error with scores divided by the temperature.",
     # robustness, seeds
     "Corruption": "How the pictures were spoiled, from the weakest to the strongest of five strengths.",
-    "Winners drawn": "Attacked and answered with winners drawn at random, averaged over draws.",
+    "Winners drawn": "Attacked and answered with winners drawn at random, many times, and averaged.",
     "Seeds": "How many networks of this kind were trained, from different beginnings.",
     "Accuracy, corrupted": "The mean over all corruptions and strengths.",
     "Accuracy, attacked": "On pictures changed on purpose, by at most a few levels of 255.",

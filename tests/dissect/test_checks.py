@@ -127,7 +127,7 @@ def test_where_check_and_statement_disagree_that_stands_first(model, tmp_path: P
     assert any("the second is what happens" in each for each in said)
     assert any("drawn at random, change the lead as much" in each for each in said)
     lines = explanation_text(bent).splitlines()
-    assert lines[1].startswith("  Read with care: These units are stated to add")
+    assert lines[1].startswith("  Read with care: Figure by figure these units add")
     page = render_report(tmp_path / "p.html", [bent])
     text = page.read_text("utf-8")
     assert text.index("Read with care") < text.index('class="sentence"')

@@ -243,7 +243,7 @@ def test_a_layer_that_carries_little_is_never_headed_what_decided(tmp_path):
 def test_what_first_order_misses_has_a_line_of_its_own(tmp_path):
     bent = explanation(at=dataclasses.replace(AT, method="gradient x activation"), lead=Sum(1.4, 0.5, 0.6, 0.1, 0.2))
     text = " ".join(re.sub(r"<[^>]*>", " ", render_report(tmp_path / "p.html", [bent]).read_text("utf-8")).split())
-    assert "with the whole layer off: biases, paths around it +0.10 what the estimates miss +0.20 lead" in text
+    assert "with the whole layer off +0.10 what the estimates miss +0.20 lead" in text
     assert "without this layer +0.10, missed by first order +0.20" in explanation_text(bent)
 
 
@@ -374,8 +374,15 @@ def test_every_column_of_the_comparison_says_what_it_means(tmp_path):
     found = [re.search(r'class="term" aria-describedby="(word-\d+)">', header) for header in headers]
     assert [header for header, word in zip(headers, found, strict=True) if word is None] == ["Network", "Network"]
     assert all(explained[word[1]] for word in found if word)
-    words = re.sub(r"<[^>]*>", " ", re.sub(r"<(style|script).*?</\1>", "", text, flags=re.DOTALL)).lower()
-    assert not {"margin", "kept (none)", "stated"} & set(re.findall(r"[a-z() ]+", words))
+
+
+def test_no_word_must_be_looked_up(page, tmp_path):
+    bent = dataclasses.replace(explanation(), lead=Sum(1.4, 2.5, -1.4, 0.3, 0.0), random_lead=2.0)
+    other = render_report(tmp_path / "q.html", [bent]).read_text("utf-8")
+    assert "Read with care" in other
+    for text in (page.read_text("utf-8"), other):
+        seen = re.sub(r"<[^>]*>", " ", re.sub(r"<(style|script).*?</\1>", "", text, flags=re.DOTALL)).lower()
+        assert not {"margin", "stated", "draws"} & set(re.findall(r"[a-z]+", seen))
 
 
 def test_nothing_to_show_and_twins_of_others_are_refused(tmp_path):

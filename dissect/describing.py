@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from competition_layers import competitions
 
+from .backends.budget import CallsSpentError
 from .describers.concept_matching import ConceptMatching, Naming
 from .describers.describer import Describer, Probed, Proposals
 from .encoders.concepts import ConceptSet
@@ -31,7 +32,7 @@ from .folder.shard_store import ShardStore, read_image_embeddings, read_record
 from .folder.strips import STRIPS, StripWriter
 from .folder.tables import write_descriptions
 from .folder.tensors import FORMAT, load_tensors, save_tensors
-from .folder.unit_store import stored_candidates
+from .folder.unit_store import KeptUnits
 from .inputs import Inputs
 from .naming.alikeness import alikeness_warnings
 from .naming.blocks import blocks_by
@@ -110,6 +111,7 @@ def describe(
         strips = StripWriter(layout, probe)
         described: list[Description] = []
         wide = space  # and the phrases that describers found themselves
+        unasked: dict[str, int] = {}
         for layer in store.layers:
             record = read_record(layout, layer)
             summary = next(iter(record.summaries))
@@ -119,14 +121,15 @@ def describe(
             collect = partial(collect_exemplars, reader, probe, record.unit_values(summary), halves)
             looked_at = digest(inputs.fingerprint, inputs.recorded, probe.fingerprint, halves.choosing, layer)
             stored = partial(stored_exemplars, layout, layer, looked_at, collect)
-            kept = partial(stored_candidates, layout, layer, digest(looked_at, encoder.identity, concepts.fingerprint))
+            kept = KeptUnits(layout, layer, digest(looked_at, encoder.identity, concepts.fingerprint))
             probed = Probed(record, summary, probe, space, halves, concepts, encoder, reader, proposed, stored, kept)
             for describer in options.proposing:
-                proposed[describer.method] = describer.propose(probed)
+                proposed[describer.method] = _proposals(describer, probed)
                 _keep(layout, layer, describer.method, proposed[describer.method])
             candidates, wide, unread = _readable(proposed, wide, encoder, concepts)
             described += verified(record, summary, candidates, wide, halves, least_r=options.naming.least_r)
             told += [f"{layer}: the encoder does not read {len(unread)} of the phrases proposed"] if unread else []
+            unasked |= {f"{layer}: {method}": len(of.unasked) for method, of in proposed.items() if of.unasked}
             values = record.summaries[summary]
             alike = alikeness_warnings(values, space.image_embeddings, probe.names, blocks)
             told += [f"{layer}: {warning}" for warning in alike]
@@ -139,7 +142,11 @@ def describe(
         strips.finish()
         write_descriptions(layout, described)
         made["rows"] = {"candidates": sum(len(one.candidates) for one in described), "exemplars": strips.rows}
-        layout.finish({**made, "key": key})
+        told += [
+            f"{who} has nothing yet of {count} units, as the calls are used up (--max_calls); the same command goes on"
+            for who, count in unasked.items()
+        ]
+        layout.finish({**made, "key": "" if unasked else key})  # without its key it is described again
     return Dissection.open(out)
 
 
@@ -259,6 +266,14 @@ def _readable(
     read = set(wide.names)
     kept = [tuple(candidate for candidate in of if candidate.description in read) for of in units]
     return kept, wide, phrases.keys() - read
+
+
+def _proposals(describer: Describer, probed: Probed) -> Proposals:
+    """What it proposes; where the calls were spent before it began, nothing."""
+    try:
+        return describer.propose(probed)
+    except CallsSpentError:
+        return Proposals([()] * probed.units, unasked=tuple(range(probed.units)))
 
 
 def _keep(layout: Layout, layer: str, method: str, proposals: Proposals) -> None:

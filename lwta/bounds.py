@@ -12,6 +12,7 @@ BOUNDS: dict[str, dict[str, float]] = {
     "hidden": _COUNT,
     "image_size": _COUNT,
     "limit": _COUNT,
+    "max_calls": _COUNT,
     "pictures": _COUNT,
     "samples": _COUNT,
     "size": _COUNT,

@@ -8,15 +8,17 @@ import json
 import re
 import unicodedata
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from threading import Lock
 
 from PIL import Image
 
 from competition_layers.files import write_file
 
 from ..fingerprints import digest
-from .protocols import Captioner, LanguageModel, Request, TextToImage
+from .budget import CallBudget, CallsSpentError
+from .protocols import Captioner, LanguageModel, Request, TextToImage, parallel
 
 FORMAT = 1
 LONGEST = 400  # characters of an answer
@@ -25,29 +27,50 @@ _PIXELS = 2**24  # of a stored picture
 
 @dataclass(frozen=True)
 class AnswerStore:
-    """A folder of answers; it is made when the first one is written."""
+    """A folder of answers, made when the first one is written, and how many more may be asked for.
+
+    A question that several threads have at the same time is asked once.
+    """
 
     folder: Path
+    budget: CallBudget = field(default_factory=CallBudget, compare=False)
+    _locks: dict[str, Lock] = field(default_factory=dict, init=False, repr=False, compare=False)
 
     def known(self, key: str) -> list[str] | None:
         """The texts under a key; None where it was not asked, or the file is damaged."""
         return _texts_in(self._path(key, "json"))
 
     def texts(self, key: str, make: Callable[[], list[str]]) -> list[str]:
-        """The texts under a key; those that `make` gives, cleaned, where there are none."""
-        found = self.known(key)
-        if found is None:
-            found = [cleaned(text) for text in make()]
-            self._write(key, found)
+        """The texts under a key; those that `make` gives, cleaned, where there are none.
+
+        Raises:
+            CallsSpentError: there are none, and no more may be asked for.
+        """
+        with self._locks.setdefault(key, Lock()):
+            found = self.known(key)
+            if found is None:
+                self.budget.grant(1)
+                found = self.keep(key, make())
+            return found
+
+    def keep(self, key: str, texts: Sequence[str]) -> list[str]:
+        """Write texts under a key, cleaned."""
+        found = [cleaned(text) for text in texts]
+        self._write(key, found)
         return found
 
     def pictures(self, key: str, make: Callable[[], list[Image.Image]]) -> list[Image.Image]:
-        """The pictures under a key, side by side in one file a picture; those that `make` gives where they are not."""
+        """The pictures under a key, side by side in one file a picture; those that `make` gives where they are not.
+
+        Raises:
+            CallsSpentError: they are not, and no more may be asked for.
+        """
         names = self.known(key)
         if names is not None:
             found = [_picture_in(self._path(name, "png")) for name in names if re.fullmatch(r"[0-9a-f]{32}", name)]
             if len(found) == len(names) and None not in found:
                 return [picture for picture in found if picture is not None]
+        self.budget.grant(1)
         made = [picture.convert("RGB") for picture in make()]
         names = [digest(key, i) for i in range(len(made))]
         for name, picture in zip(names, made, strict=True):
@@ -77,16 +100,26 @@ class RememberedCaptioner:
     def identity(self) -> str:
         return self.captioner.identity
 
+    @property
+    def parallel(self) -> int:
+        return parallel(self.captioner)
+
     def caption(self, pictures: Sequence[Image.Image]) -> list[str]:
+        """One caption a picture.
+
+        Raises:
+            CallsSpentError: some are new, and no more may be asked for; those that were are kept.
+        """
         keys = [digest("caption", self.identity, picture_hash(picture)) for picture in pictures]
-        known = [self.store.known(key) for key in keys]
-        new = [i for i, texts in enumerate(known) if texts is None]
-        said = self.captioner.caption([pictures[i] for i in new]) if new else []
-        fresh = dict(zip(new, said, strict=True))
-        return [
-            self.store.texts(key, lambda i=i: [fresh[i]])[0]  # type: ignore[misc]
-            for i, key in enumerate(keys)
-        ]
+        said = {key: self.store.known(key) for key in keys}
+        new = {key: picture for key, picture in zip(keys, pictures, strict=True) if said[key] is None}
+        granted = list(new.items())[: self.store.budget.grant(len(new))]
+        captions = self.captioner.caption([picture for _, picture in granted]) if granted else []
+        for (key, _), caption in zip(granted, captions, strict=True):
+            said[key] = self.store.keep(key, [caption])
+        if any(texts is None for texts in said.values()):
+            raise CallsSpentError(f"Expected at most {self.store.budget.most} calls of models and they are used up")
+        return [texts[0] for key in keys if (texts := said[key])]
 
 
 @dataclass(frozen=True)
@@ -99,6 +132,10 @@ class RememberedModel:
     @property
     def identity(self) -> str:
         return self.model.identity
+
+    @property
+    def parallel(self) -> int:
+        return parallel(self.model)
 
     def answer(self, request: Request, *, temperature: float = 0.0, draw: int = 0) -> str:
         key = digest("answer", self.identity, json.dumps(asdict(request)), temperature, draw)

@@ -6,18 +6,17 @@ The ablation "CLIP captioning" of Describe-and-Dissect, with a few concepts inst
 from collections.abc import Sequence
 from functools import cached_property
 
-import torch
 from jaxtyping import Float
 from PIL import Image
 from torch import Tensor
 
 from ..encoders.concepts import ConceptSet
+from ..encoders.pictures import encode_pictures
 from ..encoders.protocol import PixelEncoder
 from ..naming.synonyms import distinct_names
 
 NEAREST = 3  # concepts in a caption
 _LOOKED_AT = 12
-_BATCH = 64
 
 
 class ConceptCaptioner:
@@ -33,11 +32,11 @@ class ConceptCaptioner:
 
     def caption(self, pictures: Sequence[Image.Image]) -> list[str]:
         said: list[str] = []
-        for at in range(0, len(pictures), _BATCH):
-            x = torch.stack([self.encoder.preprocess(picture) for picture in pictures[at : at + _BATCH]])
-            scores = self.encoder.encode_batch(x) @ self._phrases.T
-            best = scores.topk(min(_LOOKED_AT, len(self.concepts)), dim=1).indices
-            kept = distinct_names(best, self.concepts.names, self._phrases, keep=NEAREST)
-            for row, ranks in zip(best.tolist(), kept, strict=True):
-                said.append(", ".join(self.concepts.names[row[rank]] for rank in ranks))
+        if not pictures:
+            return said
+        scores = encode_pictures(self.encoder, pictures) @ self._phrases.T
+        best = scores.topk(min(_LOOKED_AT, len(self.concepts)), dim=1).indices
+        kept = distinct_names(best, self.concepts.names, self._phrases, keep=NEAREST)
+        for row, ranks in zip(best.tolist(), kept, strict=True):
+            said.append(", ".join(self.concepts.names[row[rank]] for rank in ranks))
         return said

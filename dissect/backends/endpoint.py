@@ -10,13 +10,14 @@ import os
 import random
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from huggingface_hub import InferenceClient
 from huggingface_hub.errors import HfHubHTTPError, InferenceTimeoutError, OfflineModeIsEnabled
 from PIL import Image
 
+from .in_order import in_order
 from .protocols import Request
 
 KEY = "LWTA_API_KEY"
@@ -37,16 +38,15 @@ class ChatEndpoint:
     Args:
         timeout: seconds for one call. retries: further tries after 429, 5xx, a cut or silent connection, an answer that
             is none; they wait 1, 2, 4, ... seconds (with jitter), or what the server asks for, at most a minute.
-        most_calls: calls in all; then it stops with an error instead of spending more.
+        parallel: so many calls at a time.
     """
 
     url: str
     model: str
     timeout: float = 60.0
     retries: int = 4
-    most_calls: int = 10_000
+    parallel: int = 4
     wait: Callable[[float], None] = time.sleep
-    calls: int = field(default=0, init=False)
 
     def __post_init__(self) -> None:
         self._client = InferenceClient(base_url=self.url, api_key=os.environ.get(KEY, "-"), timeout=self.timeout)
@@ -60,21 +60,22 @@ class ChatEndpoint:
         """The answer to a request; `draw` is the seed.
 
         Raises:
-            BackendError: no usable answer after all retries, a refusal, or too many calls.
+            BackendError: no usable answer after all retries, or a refusal.
         """
         messages = chat_messages(request)
         return self._asked(messages, temperature=temperature, seed=draw)
 
     def caption(self, pictures: Sequence[Image.Image]) -> list[str]:
         """One caption a picture, greedily."""
-        return [self._asked([_with_picture(picture)], temperature=0.0, seed=0) for picture in pictures]
+
+        def said(picture: Image.Image) -> str:
+            return self._asked([_with_picture(picture)], temperature=0.0, seed=0)
+
+        return list(in_order(said, pictures, workers=self.parallel))
 
     def _asked(self, messages: list[dict[str, Any]], **options: Any) -> str:
         said = "nothing"
         for attempt in range(self.retries + 1):
-            if self.calls >= self.most_calls:
-                raise BackendError(f"Expected at most {self.most_calls} calls of {self.url} and they are used up")
-            self.calls += 1
             pause = 2.0**attempt * (0.75 + self._jitter.random() / 2)
             try:
                 found = self._client.chat_completion(messages, model=self.model, max_tokens=_TOKENS, **options)

@@ -22,6 +22,12 @@ class Request:
     examples: tuple[tuple[tuple[str, ...], str], ...] = ()
 
 
+def parallel(backend: object) -> int:
+    """How many questions a backend takes at a time: its `parallel`, which endpoints have; 1 of models in this process,
+    which are asked from one thread."""
+    return int(getattr(backend, "parallel", 1))
+
+
 class Captioner(Protocol):
     """Says what pictures show. `identity` changes whenever the captions would."""
 

@@ -73,8 +73,9 @@ class Diffusion:
             said = str(error).strip().partition("\n")[0]
             raise FileNotFoundError(f"Expected a pipeline of diffusers but got {name!r}: {said}") from error
         self.pipeline.set_progress_bar_config(disable=True)
-        weights = next(part for part in self.pipeline.components.values() if isinstance(part, torch.nn.Module))
-        self.identity = f"diffusers {name} {digest(sorted(weights.state_dict())[:1], str(self.pipeline.config))}"
+        parts = [part for part in self.pipeline.components.values() if isinstance(part, torch.nn.Module)]
+        firsts = [next(part.parameters()).float() for part in parts]  # whole ones take minutes to hash
+        self.identity = f"diffusers {name} {digest(str(self.pipeline.config), firsts)}"
 
     def draw(self, phrase: str, count: int) -> list[Image.Image]:
         """Seeds 0 to count - 1, whatever was drawn before."""

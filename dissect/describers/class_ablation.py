@@ -1,5 +1,6 @@
 """What switching a unit off costs each class: accuracy with the unit and without (Zhao et al. 2024, zero-ablation)."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -16,6 +17,16 @@ IMAGES = 128  # evenly spread over the choosing half: a pass for each unit and 6
 
 
 @dataclass(frozen=True)
+class ClassLoss:
+    """What a class loses when a unit is switched off: of its `images` the share answered rightly, and without it."""
+
+    label: str
+    images: int
+    accuracy: float
+    without: float
+
+
+@dataclass(frozen=True)
 class ClassAblation:
     """Of each class the images looked at and the share that is answered rightly, and that share without each unit (NaN
     for classes without an image)."""
@@ -27,6 +38,20 @@ class ClassAblation:
     def tensors(self) -> dict[str, Tensor]:
         """As a dissection keeps them."""
         return {"class_images": self.images, "class_accuracy": self.accuracy, "class_accuracy_without": self.without}
+
+    @classmethod
+    def from_tensors(cls, kept: Mapping[str, Tensor], *, units: int, classes: int) -> "ClassAblation | None":
+        """What `tensors` gave; None where nobody looked, or at something else."""
+        shapes = {"class_images": (classes,), "class_accuracy": (classes,), "class_accuracy_without": (units, classes)}
+        found = [kept[name] for name, shape in shapes.items() if name in kept and kept[name].shape == shape]
+        return cls(*found) if len(found) == len(shapes) else None
+
+    def losses(self, unit: int, labels: Sequence[str]) -> list[ClassLoss]:
+        """The classes that lose images without a unit, the largest loss first; `labels` are the classes' names."""
+        lost = (self.accuracy - self.without[unit]).nan_to_num(nan=0.0) * self.images
+        order = [c for c in lost.argsort(descending=True, stable=True).tolist() if lost[c] > 0.5]
+        rows = (labels, self.images.tolist(), self.accuracy.tolist(), self.without[unit].tolist())
+        return [ClassLoss(*(row[c] for row in rows)) for c in order]
 
 
 @torch.no_grad()

@@ -6,9 +6,9 @@ and the three best labels come out with their scores.
 """
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,7 +17,9 @@ from PIL import Image
 from torch import Tensor
 from torch.nn.functional import interpolate
 
-from ..backends.protocols import Captioner, LanguageModel, Request, TextToImage
+from ..backends.in_order import in_order
+from ..backends.protocols import Captioner, LanguageModel, Request, TextToImage, parallel
+from ..encoders.pictures import encode_pictures
 from ..encoders.protocol import PixelEncoder
 from ..exemplars.regions import attended_boxes, crops
 from ..naming.description import Candidate
@@ -94,15 +96,13 @@ class DescribeAndDissect:
                 f"Expected an encoder that sees pictures for {self.method}, which compares made ones with the unit's "
                 "own, but got precomputed embeddings; take --clip bundled, MODEL/TAG or MODEL/FILE"
             )
-        strongest = lru_cache(maxsize=1)(partial(self._strongest, probed))  # a run asks unit after unit
-        return Proposals(
-            probed.unit_by_unit(self, lambda unit: self._of(probed, unit, strongest(unit // _UNITS)[unit]))
-        )
+        return probed.unit_by_unit(self, partial(self._of, probed, probed.encoder), together=_UNITS)
 
-    def _of(self, probed: Probed, unit: int, pictures: Sequence[Image.Image]) -> Described:
-        """Steps 2 and 3 of one unit."""
-        assert isinstance(probed.encoder, PixelEncoder)
-        return self._ranked(probed, probed.encoder, unit, pictures, self._labels(pictures, unit))
+    def _of(self, probed: Probed, encoder: PixelEncoder, units: Sequence[int]) -> Iterator[Described]:
+        """The three steps: the first of all units from one pass, the third of each unit in a batch of its own."""
+        pictures = self._strongest(probed, units)
+        for unit, own, labels in zip(units, pictures, self._labels(units, pictures), strict=True):
+            yield self._ranked(probed, encoder, unit, own, labels)
 
     def _values(self, probed: Probed, pictures: Sequence[Image.Image]) -> Float[Tensor, "pictures units"]:
         """What the units say; where they lost, less than anything."""
@@ -110,19 +110,14 @@ class DescribeAndDissect:
         values = (replace(probed.reader, summary="mean") if by_mean else probed.reader).values(pictures)
         return values.values if values.won is None else values.values.masked_fill(~values.won, -torch.inf)
 
-    def _strongest(self, probed: Probed, part: int) -> dict[int, list[Image.Image]]:
-        """Step 1: of each unit of a part of the layer the ten pictures that it answers to most, of its top images and
-        crops of them."""
-        those = range(part * _UNITS, min((part + 1) * _UNITS, probed.units))
-        units = [unit for unit in those if probed.exemplars.places(unit)]
+    def _strongest(self, probed: Probed, units: Sequence[int]) -> list[list[Image.Image]]:
+        """Step 1: of each unit the ten pictures that it answers to most, of its top images and crops of them."""
         of = [self._with_crops(probed, unit) for unit in units]
-        flat = [picture for pictures in of for picture in pictures]
-        values, start, kept = self._values(probed, flat), 0, {}
-        for unit, pictures in zip(units, of, strict=True):
-            own = values[start : start + len(pictures), unit]
-            start += len(pictures)
-            best = own.sort(descending=True, stable=True).indices[:IMAGES]
-            kept[unit] = [pictures[i] for i in best.tolist()]
+        values = self._values(probed, [picture for pictures in of for picture in pictures])
+        kept = []
+        for unit, pictures, said in zip(units, of, values.split([len(pictures) for pictures in of]), strict=True):
+            best = said[:, unit].sort(descending=True, stable=True).indices[:IMAGES]
+            kept.append([pictures[i] for i in best.tolist()])
         return kept
 
     def _with_crops(self, probed: Probed, unit: int) -> list[Image.Image]:
@@ -141,9 +136,15 @@ class DescribeAndDissect:
     def _stretched(self, picture: Image.Image) -> Image.Image:
         return picture.resize((CODED_SIDE, CODED_SIDE), Image.Resampling.BICUBIC) if self.coded else picture
 
-    def _labels(self, pictures: Sequence[Image.Image], unit: int) -> list[str]:
-        """Step 2: up to five labels (in an order that the seed, not a set's hashing, decides)."""
-        captions = [caption for caption in self.captioner.caption(pictures) if caption]
+    def _labels(self, units: Sequence[int], pictures: Sequence[Sequence[Image.Image]]) -> Iterator[list[str]]:
+        """Step 2: up to five labels a unit; of endpoints several units are asked about at a time."""
+        captioned = in_order(self.captioner.caption, pictures, workers=parallel(self.captioner))
+        asked = ((unit, [caption for caption in said if caption]) for unit, said in zip(units, captioned, strict=True))
+        yield from in_order(lambda one: self._summed_up(*one), asked, workers=parallel(self.language_model))
+
+    def _summed_up(self, unit: int, captions: Sequence[str]) -> list[str]:
+        """Its captions, each simplified, summarised five times (in an order that the seed, not a set's hashing,
+        decides)."""
         simple = [self._asked(Request(SIMPLIFY, (caption,), SIMPLIFIED)) for caption in captions]
         texts, shuffled, labels = [text for text in simple if text], random.Random(unit), []
         for draw in range(CANDIDATES if texts else 0):
@@ -164,11 +165,11 @@ class DescribeAndDissect:
     ) -> Described:
         """Step 3: the best labels by the pictures made of them."""
         made = [self._made(label) for label in labels]
-        flat = [picture for of in made for picture in of]
+        flat, sizes = [picture for of in made for picture in of], [len(of) for of in made]
         if not flat:
             return ()
-        ranks = joint_ranks(self._values(probed, flat)[:, unit]).split([len(of) for of in made])
-        own, shown = _embedded(encoder, pictures), _embedded(encoder, flat).split([len(of) for of in made])
+        ranks = joint_ranks(self._values(probed, flat)[:, unit]).split(sizes)
+        own, shown = encode_pictures(encoder, pictures), encode_pictures(encoder, flat).split(sizes)
         products = [image_products(own, of, rank) for of, rank in zip(shown, ranks, strict=True)]
         scores = label_scores(ranks, products, scoring=self.scoring)
         best = sorted(range(len(labels)), key=lambda j: -scores[j])[:LABELS]
@@ -188,7 +189,3 @@ def tidy(answer: str) -> str:
     """
     label = answer.partition(":")[2].strip() or answer
     return label.strip().strip("\"'`*").rstrip(".").strip("\"'`*").strip().lower()
-
-
-def _embedded(encoder: PixelEncoder, pictures: Sequence[Image.Image]) -> Float[Tensor, "pictures dim"]:
-    return encoder.encode_batch(torch.stack([encoder.preprocess(picture) for picture in pictures]))

@@ -1,13 +1,14 @@
 """What a describer is: a system that looks at one layer and proposes names for its units."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any, Protocol
 
 from torch import Tensor
 from tqdm import tqdm
 
+from ..backends.budget import CallsSpentError
 from ..encoders.concepts import ConceptSet
 from ..encoders.protocol import ImageTextEncoder
 from ..exemplars.collecting import collect_exemplars
@@ -27,11 +28,21 @@ Described = tuple[Candidate, ...]  # of one unit, best first
 class Proposals:
     """What a describer says of a layer: of each unit the candidates, best first, () where it has nothing to say.
 
-    `tensors` are kept in the dissection beside the names (a prior, weights), by name.
+    `tensors` are kept in the dissection beside the names (a prior, weights), by name. `unasked`: units of which models
+    were not asked, since the calls were spent; the same command goes on with them.
     """
 
     candidates: Sequence[Described]
     tensors: Mapping[str, Tensor] = field(default_factory=dict)
+    unasked: tuple[int, ...] = ()
+
+
+class Kept(Protocol):
+    """What was said of units in an earlier run that did not end, or was ended by its budget."""
+
+    def said(self, describer: "Describer", unit: int) -> Described | None: ...
+
+    def keep(self, describer: "Describer", unit: int, said: Described) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -41,7 +52,7 @@ class Probed:
     A describer looks at the choosing half of the images alone (`halves.choosing`): on the other half its names are
     judged. `earlier` are the proposals of the describers before it, by method. `reader` asks the layer about other
     pictures, `encoder` embeds other phrases, with the prompts of `concepts`; `collect` gives the `exemplars` (None:
-    they are computed), `kept` what a killed run has already said of a unit (None: nothing).
+    they are computed), `kept` what an unfinished run has already said of units (None: nothing).
     """
 
     record: LayerRecord
@@ -54,7 +65,7 @@ class Probed:
     reader: LayerReader
     earlier: Mapping[str, Proposals] = field(default_factory=dict)
     collect: Callable[[], ExemplarSet] | None = None
-    kept: Callable[["Describer", int, Callable[[], Described]], Described] | None = None
+    kept: Kept | None = None
 
     @cached_property
     def exemplars(self) -> ExemplarSet:
@@ -63,18 +74,35 @@ class Probed:
             return self.collect()
         return collect_exemplars(self.reader, self.probe, self.values, self.halves)
 
-    def unit_by_unit(self, describer: "Describer", of: Callable[[int], Described]) -> list[Described]:
-        """What `of` says of every unit that has exemplars, shown on a bar and kept at once: after a kill the next run
-        goes on behind the last unit."""
-        found: list[Described] = []
-        shown_as = f"{describer.method} {self.layer}"
-        for unit in tqdm(range(self.units), desc=shown_as, unit="unit", disable=None, leave=False):
-            make = partial(of, unit)
-            if not self.exemplars.places(unit):
-                found.append(())
+    def unit_by_unit(
+        self, describer: "Describer", of: Callable[[Sequence[int]], Iterable[Described]], *, together: int = 1
+    ) -> Proposals:
+        """What `of` says of every unit that has exemplars, some `together`, shown on a bar and kept as soon as it is
+        said: after a kill the next run goes on behind the last unit. Where `of` raises `CallsSpentError` the rest is
+        `unasked`."""
+        found: list[Described] = [()] * self.units
+        asked = [unit for unit in range(self.units) if self.exemplars.places(unit)]
+        new = []
+        for unit in asked:
+            said = None if self.kept is None else self.kept.said(describer, unit)
+            if said is None:
+                new.append(unit)
             else:
-                found.append(make() if self.kept is None else self.kept(describer, unit, make))
-        return found
+                found[unit] = said
+        done = 0
+        shown_as = f"{describer.method} {self.layer}"
+        with tqdm(total=len(new), desc=shown_as, unit="unit", disable=None, leave=False) as bar:
+            try:
+                for at in range(0, len(new), together):
+                    for said in of(new[at : at + together]):
+                        found[new[done]] = said
+                        if self.kept is not None:
+                            self.kept.keep(describer, new[done], said)
+                        done += 1
+                        bar.update(1)
+            except CallsSpentError:
+                pass
+        return Proposals(found, unasked=tuple(new[done:]))
 
     @property
     def layer(self) -> str:

@@ -6,7 +6,6 @@ finds under p(d | E).
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from ..milan.backbone import Backbone
@@ -40,7 +39,7 @@ class Milan:
 
     def propose(self, probed: Probed) -> Proposals:
         """The five best descriptions a unit and their weighted mutual information with its exemplars, in nats."""
-        return Proposals(probed.unit_by_unit(self, partial(self._of, probed)))
+        return probed.unit_by_unit(self, lambda units: (self._of(probed, unit) for unit in units))
 
     def _of(self, probed: Probed, unit: int) -> Described:
         places = probed.exemplars.places(unit)

@@ -10,7 +10,6 @@ candidates (what captions of the exemplars' regions share) are ours.
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any
 
 from jaxtyping import Float
@@ -47,7 +46,7 @@ class MilanFree:
 
     def propose(self, probed: Probed) -> Proposals:
         """The five best phrases a unit and their weighted mutual information with its exemplars, in nats a word."""
-        return Proposals(probed.unit_by_unit(self, partial(self._of, probed)))
+        return probed.unit_by_unit(self, lambda units: (self._of(probed, unit) for unit in units))
 
     def _of(self, probed: Probed, unit: int) -> Described:
         places = probed.exemplars.places(unit)

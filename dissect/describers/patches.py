@@ -10,11 +10,11 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
-from PIL import Image
 from torch import Tensor
 
 from ..backends.protocols import LanguageModel, Request
 from ..encoders.phrases import with_phrases
+from ..encoders.pictures import encode_pictures
 from ..encoders.protocol import PixelEncoder
 from ..exemplars.regions import Box, connected_boxes
 from ..naming.description import Candidate
@@ -28,7 +28,6 @@ CANDIDATES = 5
 CONTROLS = 128  # random patches of a layer: what every phrase gets from any patch
 LEAST_SIDE = 1 / 7  # of the picture: 32 of 224 pixels
 _LOOKED_AT = 25
-_BATCH = 64
 
 KINDS = ("colours", "textures", "materials", "parts of things", "objects", "scenes", "actions", "attributes")
 ASK = (
@@ -82,7 +81,7 @@ class Patches:
                 continue
             cut = [probed.probe[place].crop(box) for place, box in zip(places, boxes[unit], strict=True)]
             size = exemplars.values[unit, : len(places)].abs().double() + 1e-12
-            scores = (size / size.sum()).float() @ _embedded(encoder, cut) @ phrases.T - baseline
+            scores = (size / size.sum()).float() @ encode_pictures(encoder, cut) @ phrases.T - baseline
             best = scores.topk(min(_LOOKED_AT, len(space.names))).indices
             (kept,) = distinct_names(best[None], space.names, phrases, keep=CANDIDATES)
             chosen = [int(best[rank]) for rank in kept]
@@ -161,9 +160,4 @@ def _controls(probed: Probed, encoder: PixelEncoder, boxes: Sequence[Box]) -> Fl
         left = int(torch.randint(picture.width - width + 1, (), generator=generator))
         top = int(torch.randint(picture.height - height + 1, (), generator=generator))
         cut.append(picture.crop((left, top, left + width, top + height)))
-    return _embedded(encoder, cut) if cut else probed.space.image_embeddings[:1] * 0
-
-
-def _embedded(encoder: PixelEncoder, pictures: Sequence[Image.Image]) -> Float[Tensor, "pictures dim"]:
-    parts = [pictures[at : at + _BATCH] for at in range(0, len(pictures), _BATCH)]
-    return torch.cat([encoder.encode_batch(torch.stack([encoder.preprocess(p) for p in part])) for part in parts])
+    return encode_pictures(encoder, cut) if cut else probed.space.image_embeddings[:1] * 0

@@ -28,8 +28,10 @@ class ClipEncoder:
     """An open_clip model with its own preprocessing and tokenizer.
 
     `words` are those the text tower was trained on (`None`: all). A phrase with another word, or longer than the
-    tower's context, is refused by name.
+    tower's context, is refused by name. `centres`: unit vectors where its training pictures lie (`None`: anywhere).
     """
+
+    centres: Float[Tensor, "centres dim"] | None = None
 
     def __init__(
         self,

@@ -3,7 +3,6 @@
 from jaxtyping import Float
 from torch import Tensor
 
-from .clip import ClipEncoder
 from .protocol import ImageTextEncoder
 
 FAMILIAR = 0.55  # median cosine with the nearest centre: painted scenes .64 (.57 for one kind alone), photographs .45
@@ -11,11 +10,9 @@ FAMILIAR = 0.55  # median cosine with the nearest centre: painted scenes .64 (.5
 
 def encoder_warnings(encoder: ImageTextEncoder, image_embeddings: Float[Tensor, "images dim"]) -> list[str]:
     """What to tell of a probe that the encoder does not know; nothing of encoders that know no bounds of their own."""
-    if not isinstance(encoder, ClipEncoder) or encoder.words is None:
+    if (centres := getattr(encoder, "centres", None)) is None:
         return []
-    from .bundled_clip import centres
-
-    found = familiarity(image_embeddings, centres())
+    found = familiarity(image_embeddings, centres)
     if found >= FAMILIAR:
         return []
     return [

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import torch
 
+from . import bundled_clip
 from .clip import ClipEncoder, is_open_clip, open_clip_model
 from .precomputed import PrecomputedEncoder
 from .protocol import ImageTextEncoder
@@ -12,7 +13,8 @@ from .protocol import ImageTextEncoder
 def load_encoder(name: str | Path, *, batch_size: int = 64, device: torch.device | str = "cpu") -> ImageTextEncoder:
     """An encoder by name.
 
-    `bundled`: the small CLIP of the scenes. `MODEL/TAG`: an open_clip model and its pretrained tag ("ViT-B-32/openai").
+    `bundled`: the small CLIP of the scenes; a folder: another of its kind, which `python -m lwta.bundled_clip.train
+    --out FOLDER` writes. `MODEL/TAG`: an open_clip model and its pretrained tag ("ViT-B-32/openai").
     `MODEL/FILE`, `MODEL/TAG=FILE`: its weights in a file. `hf-hub:OWNER/NAME`, `local-dir:PATH`: as in open_clip. A
     `.safetensors` file: precomputed image `embeddings`.
 
@@ -23,9 +25,10 @@ def load_encoder(name: str | Path, *, batch_size: int = 64, device: torch.device
     name = str(name)
     if name.endswith(".safetensors") and (Path(name).is_file() or not is_open_clip(name)):
         return PrecomputedEncoder(name)
-    if name == "bundled":
-        from . import bundled_clip
-
-        model, preprocess, tokenizer = bundled_clip.load()
-        return ClipEncoder(model, preprocess, tokenizer, bundled_clip.words(), batch_size=batch_size, device=device)
+    folder = bundled_clip.HERE if name == "bundled" else Path(name)
+    if bundled_clip.is_bundle(folder):
+        parts = bundled_clip.load(folder)
+        encoder = ClipEncoder(*parts, bundled_clip.words(folder), batch_size=batch_size, device=device)
+        encoder.centres = bundled_clip.centres(folder)
+        return encoder
     return ClipEncoder(*open_clip_model(name), batch_size=batch_size, device=device)

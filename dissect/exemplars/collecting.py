@@ -1,5 +1,9 @@
 """Collect a layer's exemplars: who they are from the record, where the units spoke from one more pass."""
 
+from tempfile import TemporaryFile
+from typing import Any
+
+import numpy as np
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
@@ -42,8 +46,8 @@ def _maps(
         for part in reader.maps(probe, chosen.tolist()):
             count, (height, width) = len(part.values), part.values.shape[2:]
             if maps is None:
-                maps = torch.zeros(units, kept, height, width, dtype=torch.float16)
-                won = None if part.won is None else torch.zeros_like(maps, dtype=torch.bool)
+                maps = torch.from_numpy(_on_disk((units, kept, height, width), np.float16))
+                won = None if part.won is None else torch.from_numpy(_on_disk(tuple(maps.shape), np.bool_))
                 quantile = UpperQuantile(len(chosen) * height * width, units, QUANTILE)
             assert quantile is not None
             quantile.add(part.values.flatten(2), done)
@@ -56,3 +60,9 @@ def _maps(
             bar.update(count)
     assert maps is not None and quantile is not None
     return maps, won, quantile.compute()
+
+
+def _on_disk(shape: tuple[int, ...], kind: Any) -> np.ndarray:
+    """Zeros that are written in any order, in a file without a name: maps of a wide layer are gigabytes."""
+    with TemporaryFile() as file:  # the mapping outlives it
+        return np.memmap(file, dtype=kind, mode="w+", shape=shape)

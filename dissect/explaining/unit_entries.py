@@ -12,6 +12,8 @@ from competition_layers.decision import SITE, has_decision
 from competition_layers.groups import winner_units
 
 from ..comparing.monosemanticity import ms_scores
+from ..describers.class_ablation import ClassAblation, ClassLoss
+from ..describers.patches import METHOD as PATCHES
 from ..folder.dissection import Dissection
 from ..naming.description import Description
 from ..naming.predictability import prediction_targets
@@ -39,7 +41,8 @@ class UnitEntry:
 
     `alike` is the MS score: how alike are the images that it answers to (the mean cosine of two images, weighted by how
     strongly it answers to both). `votes` are the classes that it speaks for and against most, with its weight in the
-    logit; () but at a decision layer of a network that is at hand.
+    logit; () but at a decision layer of a network that is at hand. `losses` are the classes that lose most right
+    answers without it; () where `patches` did not look.
     """
 
     description: Description
@@ -48,6 +51,7 @@ class UnitEntry:
     rivals: tuple[tuple[int, str], ...] = ()  # others of its group with their names, the surest names first
     group_size: int = 1
     votes: tuple[tuple[str, float], ...] = ()
+    losses: tuple[ClassLoss, ...] = ()
     exemplars: bytes = field(default=b"", repr=False)  # a strip of its top probe images, JPEG
     masks: tuple[Grid, ...] = field(default=(), repr=False)  # where it spoke on each of them
     given: str = ""  # the name that a person gave it (`lwta edit`), in the place of the one that was found
@@ -75,6 +79,8 @@ def _layer_entries(dissection: Dissection, layer: str, model: nn.Module | None) 
     active, count = said.active, dissection.units(layer)
     groups = _groups(model, layer, count)
     votes = _votes(model, layer)
+    labels = dissection.manifest["model"].get("label_names") or ()
+    ablation = ClassAblation.from_tensors(dissection.kept(layer, PATCHES), units=count, classes=len(labels))
     entries = []
     for unit in range(count):
         values = said.values[active[:, unit], unit]
@@ -88,6 +94,7 @@ def _layer_entries(dissection: Dissection, layer: str, model: nn.Module | None) 
                 rivals=_surest(dissection, layer, rivals, model),
                 group_size=len(rivals) + 1,
                 votes=votes[unit] if votes else (),
+                losses=tuple(ablation.losses(unit, labels)[:CLASSES]) if ablation else (),
                 exemplars=strip.read_bytes() if strip.is_file() else b"",
                 masks=exemplar_masks(dissection, layer, unit) if strip.is_file() else (),
                 given="" if model is None else given_name(model, layer, unit),

@@ -8,10 +8,12 @@ from .tensors import load_tensors, save_tensors
 
 
 def stored_exemplars(layout: Layout, layer: str, key: str, make: Callable[[], ExemplarSet]) -> ExemplarSet:
-    """The exemplars under `key`, what they are made from; what `make` gives where there are none."""
-    flat = load_tensors(layout.exemplar_set(layer), key=key)
-    if flat is not None:
-        return ExemplarSet.from_tensors(flat)
-    made = make()
-    save_tensors(layout.exemplar_set(layer), made.tensors(), key=key)
-    return made
+    """The exemplars under `key`, what they are made from; what `make` gives where there are none. Read from the file
+    either way: its pages are mapped, and come into memory as they are looked at."""
+    path = layout.exemplar_set(layer)
+    flat = load_tensors(path, key=key)
+    if flat is None:
+        save_tensors(path, make().tensors(), key=key)
+        flat = load_tensors(path, key=key)
+        assert flat is not None
+    return ExemplarSet.from_tensors(flat)

@@ -1,5 +1,6 @@
 """Which methods describe the units of a layer, and which units all of them describe."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -22,7 +23,7 @@ def field_of(dissections: Mapping[str, Dissection], layer: str) -> Field:
     """Every method of every dissection of the same network, by the candidates that it proposes, named or not.
 
     The first candidate of a unit is what it would be called if each had to have a name. A row is called by the method;
-    where two dissections have the same one, by the dissection, or by both.
+    one that two dissections have by the dissection, or by both.
     """
     proposed: dict[tuple[str, str], dict[int, tuple[str, ...]]] = {}
     width = 0
@@ -39,10 +40,14 @@ def field_of(dissections: Mapping[str, Dissection], layer: str) -> Field:
 
 
 def _short(pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], str]:
-    """What each (dissection, method) is called: the method where it says enough, or the dissection where that does."""
-    dissections, methods = ([pair[side] for pair in pairs] for side in (0, 1))
-    if len(set(methods)) == len(methods):
-        return dict(zip(pairs, methods, strict=True))
-    if len(set(dissections)) == len(dissections):
-        return dict(zip(pairs, dissections, strict=True))
-    return {pair: ": ".join(pair) for pair in pairs}
+    """What each (dissection, method) is called: the method where no other dissection has it, the dissection where it
+    has no other method, else both."""
+    counts = [Counter(pair[side] for pair in pairs) for side in (0, 1)]
+
+    def name(dissection: str, method: str) -> str:
+        if counts[1][method] == 1:
+            return method
+        return dissection if counts[0][dissection] == 1 else f"{dissection}: {method}"
+
+    short = {pair: name(*pair) for pair in pairs}
+    return short if len(set(short.values())) == len(pairs) else {pair: ": ".join(pair) for pair in pairs}

@@ -47,6 +47,8 @@ TERMS: Mapping[str, str] = {
     "other words": "The next best words, by the pictures that chose the name; the best first.",
     "best words": "The words that fit best on the pictures that choose, the best first; none was good enough.",
     "votes": "What one unit of its value adds to the score of a class.",
+    "without it": "The classes that lose most when it is switched off: share of their pictures answered right before, "
+    "and after.",
     "competes with": "Units of its group: at each place one of them wins, the others are silent.",
     "wins": "Share of all places of all pictures where it was the largest of its group.",
     "alike": "How alike are the pictures it answers to, as the encoder sees them (the MS score); 1: all the same.",

@@ -27,17 +27,18 @@ from .tokenizer import trained_words, write_merges
 
 BUNDLE = Path(__file__).parents[2] / "dissect" / "encoders" / "bundled_clip"
 CONTEXT = 24
+WIDTH = 24  # of the image tower
 CAPTIONS = 64  # whole captions a step, beside the phrases
 MEAN, STD = 0.5, 0.25
 GROUPS = ("scene", "weather", "time", "ground")
 ALWAYS = ("scene", "object", "pair", "weather", "time", "ground")
 
 
-def model_config(tokens: int) -> dict:
-    """open_clip's configuration: 64 px, ResNet (1, 1, 1, 1) of width 24, text 96 wide and 2 deep, embeddings of 128."""
+def model_config(tokens: int, width: int = WIDTH) -> dict:
+    """open_clip's configuration: 64 px, ResNet (1, 1, 1, 1) of a width, text 96 wide and 2 deep, embeddings of 128."""
     return {
         "embed_dim": 128,
-        "vision_cfg": {"image_size": 64, "layers": [1, 1, 1, 1], "width": 24, "head_width": 32},
+        "vision_cfg": {"image_size": 64, "layers": [1, 1, 1, 1], "width": width, "head_width": 32},
         "text_cfg": {"context_length": CONTEXT, "vocab_size": tokens, "width": 96, "heads": 4, "layers": 2},
     }
 
@@ -57,7 +58,9 @@ class AuxiliaryHeads(nn.Module):
         self.cells = nn.Conv2d(channels, len(CELL_NAMES), 1)
 
 
-def train(pool: Pool, tokenizer, *, config: dict, steps: int, batch_size: int, lr: float, seed: int) -> nn.Module:
+def train(
+    pool: Pool, tokenizer, *, config: dict, steps: int, batch_size: int, lr: float, seed: int, bf16: bool = True
+) -> nn.Module:
     """A model trained on the pool for so many steps. The same arguments give the same model on the same machine."""
     torch.manual_seed(seed)
     statements = all_statements()
@@ -77,7 +80,7 @@ def train(pool: Pool, tokenizer, *, config: dict, steps: int, batch_size: int, l
         said = torch.stack([_any(phrases[n]) for n in picked])
         told = tokenizer([_any(pool.captions[n]) for n in chosen[:CAPTIONS]])
         image, cells = _augment(pool.images[chosen], pool.cells[chosen])
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast("cpu", torch.bfloat16, enabled=bf16):
             embedded, fine = _forward(visual, image)
             guessed = heads.cells(fine)
             texts = torch.cat([_encode(model, said), _encode(model, told)])
@@ -131,8 +134,10 @@ def main(argv: list[str] | None = None) -> None:
     parser.add_argument("--steps", type=int, default=7000)
     parser.add_argument("--batch-size", type=int, default=192)
     parser.add_argument("--lr", type=float, default=2e-3)
+    parser.add_argument("--width", type=int, default=WIDTH, help="of the image tower")
     parser.add_argument("--pictures", type=int, default=96000, help="painted once, then seen again and again")
     parser.add_argument("--test", type=int, default=4000, help="held-out pictures for the figures")
+    parser.add_argument("--fp32", action="store_true", help="ten times faster where the processor lacks bf16")
     parser.add_argument("--eval-only", action="store_true", help="only print the figures of the bundle in --out")
     options = parser.parse_args(argv)
     torch.set_num_threads(1)
@@ -140,14 +145,14 @@ def main(argv: list[str] | None = None) -> None:
         words = trained_words()
         options.out.mkdir(parents=True, exist_ok=True)
         merges = options.out / "merges.txt.gz"
-        config = model_config(write_merges(merges, words))
+        config = model_config(write_merges(merges, words), options.width)
         tokenizer = open_clip.tokenizer.SimpleTokenizer(str(merges), context_length=CONTEXT)
         started = time.time()
         pool = paint_pool("clip", options.pictures, seed=options.seed)
         print(f"painted {options.pictures} pictures in {time.time() - started:.0f} s")
         started, used = time.time(), time.process_time()
-        settings = {"steps": options.steps, "batch_size": options.batch_size, "lr": options.lr, "seed": options.seed}
-        model = train(pool, tokenizer, config=config, **settings)
+        settings = {name: getattr(options, name) for name in ("steps", "batch_size", "lr", "seed")}
+        model = train(pool, tokenizer, config=config, bf16=not options.fp32, **settings)
         took, used = time.time() - started, time.process_time() - used
         print(f"trained with seed {options.seed} in {took:.0f} s ({used:.0f} s of one core)")
         save_bundle(model, config, options.out, words, options.seed)

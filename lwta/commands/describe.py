@@ -36,6 +36,7 @@ def describe(
     text_to_image: str | None = None,
     scoring: str = "topk-compare",
     domain: str = "",
+    max_calls: int | None = None,
     milan: str | None = None,
     backbone: str | None = None,
     similarity: str | None = None,
@@ -64,8 +65,8 @@ def describe(
         layers: a name or glob of modules, or a list of them; by default the last place where units compete.
         concepts: a built-in set (scenes, imagenet1k, imagenet21k), classes for the network's own, or a text file, one
             phrase a line.
-        clip: bundled, MODEL/TAG of open_clip, MODEL/FILE or MODEL/TAG=FILE with its weights, hf-hub:...,
-            local-dir:..., or a safetensors file of image `embeddings`.
+        clip: bundled, or a folder of another of its kind, MODEL/TAG of open_clip, MODEL/FILE or MODEL/TAG=FILE with
+            its weights, hf-hub:..., local-dir:..., or a safetensors file of image `embeddings`.
         root: where wds/, torch/ and hfds/ sources lie.
         split: a folder in the probe's folder, a word in the names of shards, a split of a torch/ or hfds/ source (by
             default validation).
@@ -82,6 +83,8 @@ def describe(
             pictures by the encoder), or a diffusers model.
         scoring: of dnd: topk-compare, topk-sq-mean, mean, image-products.
         domain: of patches: the language model is asked for phrases of this domain; without it the concepts are matched.
+        max_calls: ask captioner, language model and text-to-image model so many new questions; then the dissection is
+            written with what was said, and the same command goes on. By default as many as it takes.
         milan: the folder that `lwta describe-train milan` wrote.
         backbone: the network that it was trained with, as --model; by default the bundled one.
         similarity: how activations are compared with concepts: claims (default), soft_wpmi, wpmi, cosine,
@@ -132,6 +135,7 @@ def describe(
     )
     from dissect import describe as dissect_units
     from dissect.backends.answers import AnswerStore
+    from dissect.backends.budget import CallBudget
     from dissect.backends.loading import Backends
     from dissect.describers import describer_names, load_describers
     from dissect.describing import usable
@@ -159,7 +163,7 @@ def describe(
     asked = text_to_image or ("painter" if clip == "bundled" else "")
     captioner = captioner or ("bundled" if clip == "bundled" else "concepts")
     held_out = partial(open_probe, on_bad=on_bad, root=root, split=split)
-    store = AnswerStore(Layout(out).answers)
+    store = AnswerStore(Layout(out).answers, CallBudget(max_calls))
     backends = Backends(captioner, language_model, asked, store, encoder, words, held_out, where)
     seeing = partial(open_backbone, backbone) if backbone else None
     tools = Tools(naming, backends, scoring, domain, milan, seeing)
@@ -185,6 +189,7 @@ def describe(
 def summarise(dissection, rules: dict[str, str]) -> list[str]:
     """A short table: of each layer how many units have a name, why the others have none, and the five surest names."""
     from dissect.naming.description import OUTCOMES
+    from dissect.report.losses_text import losses_text
 
     width = max(map(len, ("layer", *dissection.layers)))
     lines = [f"{'layer':{width}}  units  {'  '.join(f'{outcome:>5}' for outcome in OUTCOMES)}  rule"]
@@ -205,6 +210,7 @@ def summarise(dissection, rules: dict[str, str]) -> list[str]:
         ]
     return [
         *lines,
+        *(line for layer in dissection.layers for line in losses_text(dissection, layer)),
         *(f"WARNING: {warning}" for warning in dissection.manifest.get("warnings", ())),
         "r: how well a name predicts its unit on images that did not choose it, under the same encoder.",
         f"The dissection is in {dissection.folder}",

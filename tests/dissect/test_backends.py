@@ -12,10 +12,12 @@ from PIL import Image
 
 from dissect import open_probe
 from dissect.backends.answers import AnswerStore, RememberedCaptioner, RememberedModel, RememberedPictures, cleaned
+from dissect.backends.budget import CallBudget, CallsSpentError
 from dissect.backends.endpoint import KEY, BackendError, ChatEndpoint
+from dissect.backends.in_order import in_order
 from dissect.backends.loading import endpoint_of
 from dissect.backends.optional import needed
-from dissect.backends.protocols import Request
+from dissect.backends.protocols import Request, parallel
 from dissect.backends.text_to_image import Painter, Retrieval
 from dissect.backends.word_statistics import WordStatistics
 
@@ -132,12 +134,60 @@ def test_it_gives_up_and_says_so(server, endpoint):
         endpoint.answer(ASKED)
 
 
-def test_calls_are_limited(server, endpoint):
-    endpoint.most_calls = 1
-    server.answers = [(500, b"", 0)] * 3
-    with pytest.raises(BackendError, match=r"Expected at most 1 calls of .* used up"):
-        endpoint.answer(ASKED)
-    assert len(server.seen) == 1
+def test_new_questions_are_limited_and_old_ones_free(tmp_path):
+    class Counting:
+        identity, asked = "counting", 0
+
+        def answer(self, request, *, temperature=0.0, draw=0):
+            self.asked += 1
+            return "a boat"
+
+        def caption(self, pictures):
+            self.asked += len(pictures)
+            return ["a palm"] * len(pictures)
+
+    model, store = Counting(), AnswerStore(tmp_path, CallBudget(4))
+    remembered, captioner = RememberedModel(model, store), RememberedCaptioner(model, store)
+    pictures = [Image.new("RGB", (4, 4), colour) for colour in ("red", "green", "blue", "white")]
+    assert remembered.answer(ASKED) == remembered.answer(ASKED) == "a boat" and model.asked == 1
+    with pytest.raises(CallsSpentError, match="Expected at most 4 calls of models and they are used up"):
+        captioner.caption(pictures)
+    assert model.asked == 4 and captioner.caption(pictures[:3]) == ["a palm"] * 3, "three were answered and kept"
+    with pytest.raises(CallsSpentError):
+        remembered.answer(ASKED, draw=1)
+    more = RememberedCaptioner(model, AnswerStore(tmp_path, CallBudget(1)))
+    assert more.caption(pictures) == ["a palm"] * 4 and model.asked == 5
+
+
+def test_what_is_asked_at_once_comes_in_its_order_and_each_question_is_asked_once(tmp_path):
+    together = threading.Barrier(3, timeout=20)  # all three are asked at the same time, or the test fails
+
+    class Waiting:
+        identity, parallel, asked = "waiting", 3, 0
+
+        def answer(self, request, *, temperature=0.0, draw=0):
+            together.wait()
+            type(self).asked += 1
+            return request.texts[0]
+
+    remembered = RememberedModel(Waiting(), AnswerStore(tmp_path))
+    assert parallel(remembered) == 3 and parallel(WordStatistics()) == 1
+    asked = [Request("say", (text,)) for text in ("b", "a", "b", "c")]
+    assert list(in_order(remembered.answer, asked, workers=4)) == ["b", "a", "b", "c"] and Waiting.asked == 3
+
+
+def test_an_endpoint_is_asked_for_several_captions_at_a_time(endpoint, monkeypatch):
+    together = threading.Barrier(endpoint.parallel, timeout=20)
+
+    def asked(messages, **options):
+        together.wait()
+        return messages[0]["content"][1]["image_url"]["url"]
+
+    monkeypatch.setattr(endpoint, "_asked", asked)
+    pictures = [Image.new("RGB", (4, 4), (i, 0, 0)) for i in range(endpoint.parallel)]
+    said = endpoint.caption(pictures)
+    endpoint.parallel, together = 1, threading.Barrier(1)
+    assert said == [endpoint.caption([picture])[0] for picture in pictures] and len(set(said)) == len(pictures)
 
 
 def test_no_server_is_told(endpoint, server):

@@ -1,6 +1,7 @@
 """Describe-and-Dissect: its steps on planted units, its scores by hand, and that a killed run goes on."""
 
 import random
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from torch import nn
 
 from dissect import ConceptSet, DescribeOptions, describe, open_probe
 from dissect.backends.answers import AnswerStore, RememberedModel
+from dissect.backends.budget import CallBudget
 from dissect.backends.endpoint import BackendError
 from dissect.backends.word_statistics import WordStatistics
 from dissect.describers import describe_and_dissect
@@ -163,3 +165,31 @@ def test_answers_are_tidied():
         "b: c",
         "",
     ]
+
+
+def test_with_few_calls_the_first_units_are_described_and_the_next_run_goes_on(run, tmp_path):
+    """Three units cost ten simplifications and five summaries each, less what was asked before."""
+    whole = run(WordStatistics())
+    names = [whole.description("1", unit).candidates for unit in range(3)]
+
+    def described(most, folder):
+        (tmp_path / "out").rename(tmp_path / folder) if folder else None
+        return run(RememberedModel(Counted(), AnswerStore(tmp_path / "answers", CallBudget(most))))
+
+    class Counted(WordStatistics):
+        asked: ClassVar = []
+
+        def answer(self, request, **options):
+            self.asked.append(request)
+            return super().answer(request, **options)
+
+    some = described(9, "whole")
+    assert len(Counted.asked) == 9 and some.manifest["key"] == ""
+    found = [some.description("1", unit).candidates for unit in range(3)]
+    left = sum(not of for of in found)
+    assert 0 < left < 3 and found == [*names[: 3 - left], *[()] * left], "in the order of the units"
+    told = f"1: dnd has nothing yet of {left} units, as the calls are used up (--max_calls); the same command goes on"
+    assert told in some.manifest["warnings"]
+    on = described(None, "")
+    assert [on.description("1", unit).candidates for unit in range(3)] == names
+    assert not on.manifest["warnings"] or told not in on.manifest["warnings"]

@@ -118,11 +118,12 @@ def test_exemplars_are_collected_once_and_read_again(run, monkeypatch):
 def test_what_is_said_of_a_unit_is_kept_until_it_depends_on_something_else(run):
     class Slow(Fixed):
         def propose(self, probed):
-            return Proposals(probed.unit_by_unit(self, self.of))
+            return probed.unit_by_unit(self, self.of)
 
-        def of(self, unit):
-            self.seen.append(unit)
-            return (Candidate("sun", unit / 3, self.method),)
+        def of(self, units):
+            for unit in units:
+                self.seen.append(unit)
+                yield (Candidate("sun", unit / 3, self.method),)
 
     one = Slow("a", ("sun",))
     dissection = run(one)

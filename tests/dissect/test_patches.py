@@ -6,7 +6,11 @@ from coloured_world import COLOURS, Colours, picture, redness_and_others
 from torch import nn
 
 from dissect import ConceptSet, DescribeOptions, Tools, describe, load_describers, open_probe
+from dissect.describers.class_ablation import ClassLoss
 from dissect.describers.patches import Patches, _at_least
+from dissect.explaining.unit_entries import unit_entries
+from dissect.report.losses_text import losses_text
+from dissect.report.units import render_units
 
 CONCEPTS = ConceptSet((*COLOURS, "dark ground"), source="words")
 
@@ -68,6 +72,14 @@ def test_what_a_unit_is_worth_to_each_class_is_kept(tmp_path, to_tensor):
     kept = dissection.kept("1", "patches")
     assert kept["class_accuracy"].tolist() == [1, 1, 1] and int(kept["class_images"].sum()) > 20
     assert kept["class_accuracy_without"].tolist() == (1 - torch.eye(3)).tolist()
+    text, most = losses_text(dissection, "1"), int(kept["class_images"].max())
+    assert text[0].endswith("3 of 3 cost a class answers")
+    assert text[2].split()[-5:] == [str(most), "100", "%", "0", "%"]
+    entries = unit_entries(dissection)
+    assert [entry.losses for entry in entries] == [
+        (ClassLoss(colour, int(n), 1.0, 0.0),) for colour, n in zip(COLOURS, kept["class_images"], strict=True)
+    ]
+    assert f"{next(iter(COLOURS))} 100 % → 0 %" in render_units(tmp_path / "units.html", entries).read_text("utf-8")
 
 
 def test_a_vocabulary_is_asked_for_the_domain(run):

@@ -21,12 +21,18 @@ def load(folder: Path = HERE) -> tuple[nn.Module, Callable, Callable]:
     return model.eval(), preprocess, open_clip.get_tokenizer(place, bpe_path=str(folder / "merges.txt.gz"))
 
 
-def words() -> frozenset[str]:
+def words(folder: Path = HERE) -> frozenset[str]:
     """Every word that the model was trained on, in lower case."""
-    return frozenset((HERE / "words.txt").read_text(encoding="utf-8").split())
+    return frozenset((folder / "words.txt").read_text(encoding="utf-8").split())
 
 
-def centres() -> Tensor:
+def is_bundle(folder: Path) -> bool:
+    """Whether a model of this kind lies in a folder."""
+    return all((folder / name).is_file() for name in ("words.txt", "merges.txt.gz", "open_clip_config.json"))
+
+
+def centres(folder: Path = HERE) -> Tensor | None:
     """16 unit vectors (16, dim): where the embeddings of the pictures that it was trained on lie, written by
-    `python -m lwta.bundled_clip.centres`."""
-    return load_file(HERE / "centres.safetensors")["centres"]
+    `python -m lwta.bundled_clip.centres`; None where nobody did."""
+    path = folder / "centres.safetensors"
+    return load_file(path)["centres"] if path.is_file() else None

@@ -111,7 +111,7 @@ def open_dissected(folder: Path, model: str | None = None) -> tuple[Any, Any]:
 
 def training_seconds(source: str) -> float | None:
     """How long training took, that of the dense network it was converted from included; None where it is not known."""
-    total, seen = 0.0, set[str]()
+    (_, source), total, seen = split_word(source), 0.0, set[str]()
     while source not in seen:
         seen.add(source)
         notes = training_notes(Path(source.removeprefix("local-dir:")))

@@ -9,7 +9,16 @@ import torch
 import torch.nn.functional as F
 from safetensors.torch import load_file
 
-from competition_layers import DecisionHead, DecisionLayer, add_decision, balance_loss, create_model, load_model, votes
+from competition_layers import (
+    DecisionHead,
+    DecisionLayer,
+    add_decision,
+    balance_loss,
+    create_model,
+    decision_features,
+    load_model,
+    votes,
+)
 from competition_layers.functional import lwta
 from competition_layers.groups import Groups
 from competition_layers.noise import key_of
@@ -19,6 +28,7 @@ from training.decision.fitting import logits_of, moments
 from training.decision.picture_sweep import settings_of
 from training.decision.stack import Stack
 from training.decision.sweep import sweep, sweep_plot, sweep_table
+from training.sampling import Draw
 
 DECISION = DecisionLayer(units=12, competitors=4)
 
@@ -111,6 +121,19 @@ def test_a_killed_feature_pass_goes_on_where_it_was(images, tmp_path, monkeypatc
         again = store.stored_features(model, pictures, Named(lambda x: seen.append(x) or x), tmp_path / "killed", how)
     assert len(seen) == 4  # two whole shards were there
     assert torch.equal(torch.cat(again.shards), torch.cat(whole.shards))
+
+
+@pytest.mark.parametrize("seconds", [0, 1000])
+def test_shards_of_any_length_give_each_picture_its_features(tmp_path, monkeypatch, seconds):
+    model = create_model("test_resnet", competitors=1, num_classes=2, image_size=32, decision=DECISION).eval()
+    pictures = [(torch.full((3, 32, 32), i / 10), i % 2) for i in range(7)]
+    monkeypatch.setattr(store, "SHARD_SECONDS", seconds)
+    stored = store.stored_features(model, pictures, lambda x: x, tmp_path, store.Pass(batch_size=2))
+    assert [len(shard) for shard in stored.shards] == ([2, 2, 2, 1] if seconds == 0 else [7])
+    found, labels = stored[[Draw(i, 0) for i in (6, 0, 3)]]
+    with torch.no_grad():
+        expected = decision_features(model, torch.stack([pictures[i][0] for i in (6, 0, 3)])).half().float()
+    assert torch.allclose(found, expected, atol=1e-3) and labels.tolist() == [0, 0, 1]
 
 
 class Named:

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,8 @@ from ..labelled import LabelledPictures
 from ..quiet import print_once
 from ..sampling import NOT_COUNTED, Draw, EpochSampler, SeededDataset
 
-SHARD_BYTES = 2**25
+SHARD_BYTES = 2**25  # a shard is written when it has so many,
+SHARD_SECONDS = 30  # or so much time has gone into it: what a kill costs
 _LOOKED_AT = 64  # pictures whose pixels enter the hash, evenly spread; of files also names, sizes and times
 
 
@@ -59,7 +61,7 @@ class StoredFeatures(Dataset[tuple[Tensor, Tensor]]):
         shards = [safe_open(path, "pt") for path in sorted(folder.glob("*.safetensors"))]
         self.shards = [shard.get_tensor("features") for shard in shards]  # mapped into memory, read when asked for
         self.labels = torch.cat([shard.get_tensor("labels") for shard in shards])
-        self.per_shard = len(self.shards[0])
+        self.ends = np.cumsum([len(shard) for shard in self.shards])
         if len(self.labels) != pictures * views:
             raise ValueError(
                 f"Expected {pictures * views} features in {str(folder)!r} but got {len(self.labels)}: remove it"
@@ -70,7 +72,8 @@ class StoredFeatures(Dataset[tuple[Tensor, Tensor]]):
 
     def __getitem__(self, draws: Sequence[Draw]) -> tuple[Tensor, Tensor]:
         places = [(draw.seed % self.views) * self.pictures + draw.index for draw in draws]
-        rows = [self.shards[place // self.per_shard][place % self.per_shard] for place in places]
+        shards = np.searchsorted(self.ends, places, side="right")
+        rows = [self.shards[s][place - self.ends[s]] for s, place in zip(shards, places, strict=True)]  # from its end
         labels = self.labels[torch.tensor(places)].clone()
         labels[torch.tensor([not draw.counts for draw in draws])] = NOT_COUNTED
         return torch.stack(rows).float(), labels
@@ -129,10 +132,10 @@ def _compute(model: Any, images: Any, transform: Any, folder: Path, how: Pass) -
 
 @torch.inference_mode()
 def _shards(model: nn.Module, loader: DataLoader, images: Any) -> Iterator[tuple[Tensor, Tensor]]:
-    """Features and labels, so many at a time that a shard has about `SHARD_BYTES`."""
+    """Features and labels, so many at a time that a shard has at most `SHARD_BYTES` or took about `SHARD_SECONDS`."""
     training, device = model.training, next(model.parameters()).device
     waiting: list[tuple[Tensor, Tensor]] = []
-    held, most = 0, 0
+    held, most, begun = 0, 0, monotonic()
     model.eval()
     try:
         for pixels, labels in loader:
@@ -144,7 +147,10 @@ def _shards(model: nn.Module, loader: DataLoader, images: Any) -> Iterator[tuple
                 while held >= most:
                     whole = [torch.cat(parts) for parts in zip(*waiting, strict=True)]
                     yield whole[0][:most].contiguous(), whole[1][:most].contiguous()
-                    waiting, held = [(whole[0][most:], whole[1][most:])], held - most
+                    waiting, held, begun = [(whole[0][most:], whole[1][most:])], held - most, monotonic()
+            if held and monotonic() - begun > SHARD_SECONDS:
+                yield torch.cat([f for f, _ in waiting]), torch.cat([label for _, label in waiting])
+                waiting, held, begun = [], 0, monotonic()
         if held:
             yield torch.cat([f for f, _ in waiting]), torch.cat([label for _, label in waiting])
     finally:

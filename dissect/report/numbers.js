@@ -8,7 +8,7 @@ const signed = (value) => {
 
 const percent = (share) => {
   const value = 100 * share, size = Math.abs(value);
-  return (value < 0 ? MINUS : "") + size.toFixed(size >= 9.95 || size === 0 ? 0 : size >= 0.095 ? 1 : 2) + " %";
+  return (value < 0 ? MINUS : "") + size.toFixed(size >= 9.95 || size === 0 ? 0 : size >= 0.095 ? 1 : 2) + "\u00a0%";
 };
 
 const softmax = (logits) => {

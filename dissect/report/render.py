@@ -108,7 +108,7 @@ def render_text(template: str, **values: Any) -> str:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        finalize=lambda value: plain(value) if type(value) is str else value,  # marked-up text has a type of its own
+        finalize=lambda value: _text(value) if type(value) is str else value,  # marked-up text has a type of its own
     )
     environment.filters |= {
         "signed": signed,
@@ -137,6 +137,11 @@ def render_text(template: str, **values: Any) -> str:
     environment.globals |= {"colours": COLOURS, "outcomes": OUTCOMES, "figure_tables": figure_tables}
     environment.globals |= {"unnamed_words": UNNAMED_WORDS, "words": words, "term": words.term}
     return environment.get_template(template).render(**values)
+
+
+def _text(value: str) -> str:
+    """As it is shown: inert, and a number never on another line than its percent sign."""
+    return plain(value).replace(" %", "\N{NO-BREAK SPACE}%")
 
 
 @dataclass(frozen=True)

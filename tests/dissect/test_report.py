@@ -229,7 +229,7 @@ def test_a_layer_that_carries_little_is_never_headed_what_decided(tmp_path):
         together=SwitchOff(-1.0, -1.06, "harbour", 0.9),
         instead=LayerShare("decision", 0.97),
     )
-    text = render_report(tmp_path / "p.html", [little]).read_text("utf-8")
+    text = render_report(tmp_path / "p.html", [little]).read_text("utf-8").replace("\xa0", " ")
     assert "What decided" not in text
     assert "<h1>What the units of layer4.0.act2 did</h1>" in text
     said = explanation_text(little)
@@ -303,10 +303,10 @@ def test_where_the_dense_network_is_ahead_the_page_says_so_first(page, tmp_path)
     assert "is right more often" not in page.read_text("utf-8")
     sparse, dense = comparison().networks
     ahead = comparison(networks=(sparse, dataclasses.replace(dense, accuracy=Accuracy(0.935))))
-    text = render_report(tmp_path / "q.html", [explanation()], comparison=ahead).read_text("utf-8")
+    text = render_report(tmp_path / "q.html", [explanation()], comparison=ahead).read_text("utf-8").replace("\xa0", " ")
     said = "The network without competition, dense, is right more often: 93.5 % of 400 pictures, sparse 91.0 %."
     assert said in text[: text.index("<article")]
-    text = render_report(tmp_path / "r.html", comparison=ahead).read_text("utf-8")
+    text = render_report(tmp_path / "r.html", comparison=ahead).read_text("utf-8").replace("\xa0", " ")
     assert said in text[: text.index("<section")]
 
 

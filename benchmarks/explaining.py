@@ -2,7 +2,7 @@
 
 Wall clock and CPU seconds, random weights; the ratio's three rounds take turns, so that a busy machine hits both.
 
-python benchmarks/explaining.py [--quick] [--threads 2]
+python benchmarks/explaining.py [--quick] [--threads 2] [--part one|many]
 """
 
 import argparse
@@ -22,9 +22,9 @@ from lwta.commands.demo import INCLUDE, MODEL_ARGS
 ONE = (("deit_tiny_patch16_224", None), ("deit_tiny_patch16_224", DecisionLayer()), ("resnet18", DecisionLayer()))
 REGIONS = DecisionLayer(64, 64, at="positions")
 MANY = (  # of a folder: network, pixels, pictures, decision layer
-    ("resnet18", 64, 64, REGIONS),  # the demo's
-    ("resnet18", 64, 64, None),
-    ("deit_tiny_patch16_224", 224, 12, DecisionLayer()),
+    ("resnet18", 64, 32, REGIONS),  # the demo's
+    ("resnet18", 64, 32, None),
+    ("deit_tiny_patch16_224", 224, 6, DecisionLayer()),
 )
 ROUNDS = 3
 
@@ -33,16 +33,18 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--quick", action="store_true", help="tiny networks, few pictures")
+    parser.add_argument("--part", choices=("one", "many"), help="by default both")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     one, side = ((("test_vit", DecisionLayer()),), 64) if options.quick else (ONE, 224)
-    for name, decision in one:
+    for name, decision in () if options.part == "many" else one:
         model, (picture,) = network(name, side, decision), pictures(1, side)
         print(f"{name}, U = 8{', decision layer' if decision else ''}:")
         timed("explained and checked", lambda: explain(model, picture))  # noqa: B023
         graph = timed("attribution graph", lambda: explain_graph(model, picture)).graph  # noqa: B023
         print(f"  {len(graph.nodes)} nodes, {len(graph.edges)} edges; sums miss by {graph.gap:.0e}", flush=True)
-    for name, side, count, decision in (("resnet18", 64, 4, REGIONS),) if options.quick else MANY:
+    many = (("resnet18", 64, 4, REGIONS),) if options.quick else MANY
+    for name, side, count, decision in () if options.part == "one" else many:
         model = network(name, side, decision)
         print(f"{count} pictures of {side} pixels, {name}{', decision layer' if decision else ''}:")
         in_turns(model, pictures(count, side))

@@ -14,7 +14,7 @@ flickr: 1,280 features of MobileNetV2 for 493 photos with its 1,000 logits as te
 scenes: the dense network of a finished `lwta demo --out DIR`; its own training pictures, 2,000 to choose by and 2,000
 to test on, each painted from a seed of its own.
 curve: accuracy on the held-out images of CIFAR-10 (ResNet-20) and of the scenes against the number of groups.
-cost: an epoch of eight settings side by side, times that of one.
+cost: an epoch of eight settings side by side, times that of one; and 20 epochs with the feature pass before them.
 
 Twins, one recipe (AdamW, cosine), paired over seeds: a linear head, the same with few weights a class (L1 with a
 strength chosen on held-out images, then the largest, trained on), ReLU and GELU of the same width, top-k with as many
@@ -33,7 +33,7 @@ from statistics import mean, median
 import torch
 import torch.nn.functional as F
 from class_units import CLASSES
-from frozen_features import DATA, cifar_features, flickr_features, scenes_features
+from frozen_features import DATA, cifar_features, flickr_features, scenes_features, seconds_of_pass
 from runs import interval
 from torch import Tensor, nn
 
@@ -201,7 +201,7 @@ def curve(name: str, split: Mapping[str, Tensor], fitting: Fitting, out: Path) -
 
 
 def cost(split: Mapping[str, Tensor], rounds: int) -> None:
-    """Processor seconds of one epoch: one setting, and those of `CURVE`, in turns; medians."""
+    """Processor seconds of one epoch: one setting, and those of `CURVE`, in turns; medians. And of a whole fit."""
     seconds: dict[int, list[float]] = {1: [], len(CURVE): []}
     for _, count in product(range(rounds), seconds):
         start = time.process_time()
@@ -209,6 +209,12 @@ def cost(split: Mapping[str, Tensor], rounds: int) -> None:
         seconds[count].append(time.process_time() - start)
     one, all_ = (median(each) for each in seconds.values())
     print(f"an epoch: {one:.2f} s for one setting, {all_:.2f} s for {len(CURVE)}: {all_ / one:.1f} times")
+    epochs, first = Fitting().epochs, seconds_of_pass(20, len(split["train"]))
+    whole = [first + epochs * each for each in (one, all_)]
+    print(
+        f"{epochs} epochs and the feature pass ({first:.0f} s): {whole[0]:.0f} s for one, {whole[1]:.0f} s for "
+        f"{len(CURVE)}: {whole[1] / whole[0]:.1f} times"
+    )
 
 
 def _write(path: Path, value: object) -> None:

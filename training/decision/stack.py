@@ -53,7 +53,7 @@ class Stack(nn.Module):
         h = torch.addmm(self.bias.flatten()[:, None], self.weight.flatten(0, 1), rows.t())
         uniform = uniform_noise([len(rows), 1, len(self.bias)], key_of(self._seed, self._passes), h.device)
         self._passes += 1
-        how = uniform.permute(2, 1, 0), self._scale, self._temperature
+        how = uniform.permute(2, 1, 0).contiguous(), self._scale, self._temperature
         y, use = _Competition.apply(h.unflatten(0, self.bias.shape), *how)
         if x.ndim > 2:  # the mean of votes is the votes of the mean
             y = y.unflatten(2, (len(x), -1)).mean(3)
@@ -98,8 +98,12 @@ class _Competition(torch.autograd.Function):
         drawn = p if scale is None else (h / scale[:, None, None]).softmax(1)
         # sums over the units so far; the winner is the first whose sum exceeds what was drawn
         reached = torch.ones(h.shape[1], h.shape[1], device=h.device).tril() @ drawn
-        won = reached.le_(uniform).sum(1, keepdim=True).clamp_max_(h.shape[1] - 1).long()  # rounding: a sum below 1
-        y = torch.zeros_like(h).scatter_(1, won, h.gather(1, won))
+        first = reached.le_(uniform).sum(1).clamp_max_(h.shape[1] - 1).long()  # rounding: a sum below 1
+        groups, competitors, rows = h.shape
+        won = (first + torch.arange(0, groups * competitors, competitors, device=h.device)[:, None]).mul_(rows)
+        won = won.add_(torch.arange(rows, device=h.device)).flatten()  # places in h, flat: four times as fast
+        y = torch.zeros_like(h)
+        y.view(-1).index_copy_(0, won, h.view(-1).index_select(0, won))
         ctx.save_for_backward(h, p, won)
         ctx.temperature = temperature
         return y, p.mean(2)
@@ -118,4 +122,5 @@ class _Competition(torch.autograd.Function):
             found = moved.addcmul_(m, moved.sum(1, keepdim=True), value=-1).div_(tau)
             moved = p * c
             found += moved.addcmul_(p, moved.sum(1, keepdim=True), value=-1)
-        return found.scatter_add_(1, won, G.gather(1, won)), None, None, None
+        found.view(-1).index_add_(0, won, G.reshape(-1).index_select(0, won))
+        return found, None, None, None

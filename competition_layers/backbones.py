@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import timm
@@ -16,7 +17,7 @@ from .foreign import plain_architecture, plain_model_args, plain_pretrained_cfg,
 from .heads import give_classes
 from .names import nearest
 from .origins import TORCHVISION, is_elsewhere, is_function
-from .spec import ModelSpec
+from .spec import OURS, ModelSpec
 from .surgery import swap_activations
 from .wiring.sites import Survey, survey
 
@@ -210,6 +211,11 @@ def _entry(name: str, *, weights: bool) -> tuple[str, dict[str, Any], dict[str, 
     for key in ("num_classes", "label_names", "label_descriptions"):
         if config.get(key) is not None:
             cfg |= plain_pretrained_cfg({key: config[key]})
+    if str(config.get("architecture", "")).startswith(OURS):
+        raise ValueError(
+            f"Expected a network in timm's format but {name!r} is one of lwta's ({config['architecture']}): load_model "
+            "opens it, and --model.start.weights trains on from its weights, with the backbone that it names"
+        )
     architecture = _known(plain_architecture(config.get("architecture")))
     # the weights lie beside the file, whatever it says of them
     nowhere = {"url": None, "hf_hub_id": None, "source": None, "state_dict": None, "custom_load": False}
@@ -229,6 +235,11 @@ def _overlay(image_size: int | None) -> dict[str, Any]:
 
 def _known(name: str) -> str:
     if not timm.is_model(name.split(".")[0]):
+        if Path(name).is_dir():
+            raise ValueError(
+                f"Expected the name of a backbone but got the folder {name!r}: local-dir:{name} where it is in timm's "
+                f"format; to train on from a run's weights --model.start.weights {name}"
+            )
         raise ValueError(
             f"Expected a folder, 'hf-hub:...', 'local-dir:...', 'torchvision:...', package.module:function or a timm "
             f"model name but got {name!r}{nearest(name, timm.list_models())}"

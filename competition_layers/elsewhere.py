@@ -134,6 +134,12 @@ def _torchvision(source: str, pretrained: bool, args: Mapping[str, Any]) -> nn.M
         model = models.get_model(name, weights=weights if pretrained else None, **args)
     except (TypeError, ValueError) as error:
         raise ValueError(f"Expected arguments that {source!r} takes but got {dict(args)}: {error}") from error
+    except OSError as error:  # urllib's
+        said = str(error).strip().partition("\n")[0]
+        raise FileNotFoundError(
+            f"Expected the weights of {source!r} in the cache or on the Hub but got: {said}; without a network give a "
+            "run or model folder, and train from --model.start.weights FILE with --model.start.pretrained false"
+        ) from error
     model.pretrained_cfg = said_of_pictures(weights.transforms()) | {
         "architecture": TORCHVISION + name,
         "tag": weights.name,

@@ -20,12 +20,11 @@ from .files import write_folder
 from .foreign import plain_backbone, plain_model_args, plain_pretrained_cfg, read_config
 from .gates import add_gate, gates
 from .origins import is_function, split_word
-from .spec import ModelSpec, model_card, site_config, spec_of
+from .spec import OURS, ModelSpec, model_card, site_config, spec_of
 from .surgery import swap_activations
 from .wiring.sites import Site
 
 FORMAT = 2  # of config.json; a newer one is refused by name
-_PREFIX = "lwta/"  # of `architecture`: plain timm then refuses the file instead of building the dense network
 EDITS = "edits.json"  # what `lwta edit` did, in a model that it wrote
 _FILES = ("model.safetensors", "config.json", "README.md", EDITS)
 
@@ -60,7 +59,7 @@ def save_model(
     weights = own if state_dict is None else with_known_names(state_dict, own)
     config = {
         "format": FORMAT,
-        "architecture": _PREFIX + plain_backbone(spec.architecture),
+        "architecture": OURS + plain_backbone(spec.architecture),
         "num_classes": spec.num_classes,
         "label_names": list(spec.label_names),
         "model_args": plain_model_args(spec.model_args),
@@ -112,7 +111,7 @@ def load_model(source: str | Path, *, random_weights: bool = False) -> nn.Module
         return create_model(source, competitors=1, pretrained=not random_weights).eval()
     place = entry_of(source)
     config = read_config(place("config.json"))
-    if not str(config.get("architecture", "")).startswith(_PREFIX):
+    if not str(config.get("architecture", "")).startswith(OURS):
         name = source if source.startswith("hf-hub:") else f"local-dir:{find_folder(source)}"
         with nullcontext() if random_weights else no_larger_than(place("model.safetensors"), config):
             return create_model(name, competitors=1, pretrained=not random_weights).eval()
@@ -120,7 +119,7 @@ def load_model(source: str | Path, *, random_weights: bool = False) -> nn.Module
         raise ValueError(
             f"Expected a model of format {FORMAT} or older but got {config['format']}; update lwta to read {source}"
         )
-    _check_word(word, plain_backbone(str(config["architecture"]).removeprefix(_PREFIX)), source)
+    _check_word(word, plain_backbone(str(config["architecture"]).removeprefix(OURS)), source)
     with nullcontext() if random_weights else no_larger_than(place("model.safetensors"), config):
         model = _build(config)
     if not random_weights:
@@ -175,7 +174,7 @@ def _as_it_is(model: nn.Module) -> ModelSpec:
 
 def _is_ours(folder: Path) -> bool:
     try:
-        return str(read_config(folder / "config.json").get("architecture", "")).startswith(_PREFIX)
+        return str(read_config(folder / "config.json").get("architecture", "")).startswith(OURS)
     except (OSError, ValueError):
         return False
 
@@ -185,7 +184,7 @@ def _build(config: Mapping[str, Any]) -> nn.Module:
     decision = DecisionLayer(**config["decision"]) if "decision" in config else None
     entries = config["competition"]["sites"]
     spec = ModelSpec(
-        architecture=config["architecture"].removeprefix(_PREFIX),
+        architecture=config["architecture"].removeprefix(OURS),
         num_classes=config["num_classes"],
         model_args=config["model_args"],
         label_names=tuple(config["label_names"]),

@@ -11,6 +11,8 @@ from .layers import StochasticLWTA
 from .origins import is_function
 from .wiring.sites import Site
 
+OURS = "lwta/"  # of `architecture`: plain timm then refuses the file instead of building the dense network
+
 
 @dataclass(frozen=True)
 class ModelSpec:

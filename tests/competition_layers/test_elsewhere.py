@@ -160,6 +160,14 @@ def gift(tmp_path, monkeypatch):
     return naming
 
 
+def test_a_folder_that_is_no_backbone_says_what_it_would_be(gift):
+    folder = gift()
+    with pytest.raises(ValueError, match=r"got the folder '.*gift': local-dir:.*--model\.start\.weights"):
+        check_name(str(folder))
+    with pytest.raises(ValueError, match=r"in timm's format but .* is one of lwta's \(lwta/own_networks:in_words\)"):
+        create_model(f"local-dir:{folder}")
+
+
 @pytest.mark.parametrize("name", ["payload:run", "os:abort", "own_networks:in_words"])
 def test_no_function_is_called_because_a_folder_says_so(gift, tmp_path, name):
     folder = gift(architecture=f"lwta/{name}")

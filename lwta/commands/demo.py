@@ -125,7 +125,7 @@ def make_demo(out: Path, settings: Settings) -> None:
     """Paint, train, name, explain, compare; everything into `out`."""
     started = time.perf_counter()
     from competition_layers import load_model
-    from dissect import compare, explain, open_probe, render_report
+    from dissect import compare, explain_many, open_probe, render_report
     from dissect.comparing.comparing import Compared
     from dissect.folder.sources import ModelSource
     from dissect.report import comparison_text, explanation_text
@@ -145,11 +145,11 @@ def make_demo(out: Path, settings: Settings) -> None:
         dissections[name] = name_units(out / f"names-{name}", scenes / "probe", network, random)
         ModelSource.of(out / f"names-{name}", str(out / name)).write(out / f"names-{name}")
     step(4, f"explaining {settings.explained} pictures, comparing on {settings.test}")
-    explanations: dict[str, list] = {name: [] for name in networks}
-    for picture in to_explain(scenes / "test", settings.explained):
-        for name, network in networks.items():
-            explanation = explain(network, picture, dissection=dissections[name])
-            explanations[name].append(replace(explanation, truth=picture.parent.name))
+    shown = to_explain(scenes / "test", settings.explained)
+    explanations = {}
+    for name, network in networks.items():
+        found = explain_many(network, shown, dissection=dissections[name])
+        explanations[name] = [replace(each, truth=file.parent.name) for each, file in zip(found, shown, strict=True)]
     known = {
         name: Compared(networks[name], training_seconds(str(out / name)), dissections[name])
         for name in ("sparse", "dense")

@@ -18,7 +18,8 @@ cost: an epoch of eight settings side by side, times that of one; and 20 epochs 
 
 Twins, one recipe (AdamW, cosine), paired over seeds: a linear head, the same with few weights a class (L1 with a
 strength chosen on held-out images, then the largest, trained on), ReLU and GELU of the same width, top-k with as many
-active units. Every seed is a JSON file: a run that was stopped goes on where it was.
+active units; ReLU and top-k also with the decision layer's focus in their loss. Every seed is a JSON file: a run that
+was stopped goes on where it was.
 """
 
 import argparse
@@ -37,16 +38,16 @@ from frozen_features import DATA, cifar_features, flickr_features, scenes_featur
 from runs import interval
 from torch import Tensor, nn
 
-from competition_layers import DecisionHead, DecisionLayer, votes
+from competition_layers import DecisionHead, DecisionLayer, focus_loss, votes
 from competition_layers.decision_figures import classes_served, necessary_units, sufficient_units, units_for_lead
 from competition_layers.files import write_file
 from training.decision.fitting import Fitting, fit_decision, fit_decisions, logits_of, minimise
 from training.decision.sweep import sweep, sweep_table
 
-WEIGHTS_A_CLASS = 5  # of the sparse linear head: as many as the decision layer's groups
+WEIGHTS_A_CLASS = 5  # of the sparse linear head: as many as units may decide
 PENALTIES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)  # of its absolute weights
-LAYER = DecisionLayer(160, 32)  # one setting everywhere; `curve` tells what others do
-CURVE = [DecisionLayer(32 * groups, 32) for groups in (1, 2, 3, 4, 5, 6, 8, 10)]
+LAYER = DecisionLayer()  # one setting everywhere; `curve` tells what others do
+CURVE = [DecisionLayer(16 * groups, 16) for groups in (2, 4, 5, 6, 8, 10, 12, 16)]
 
 
 class TopK(nn.Module):
@@ -89,9 +90,13 @@ class _Itself(nn.Linear):
 
 
 def fit_twins(
-    heads: Sequence[DecisionHead], split: Mapping[str, Tensor], fitting: Fitting, penalties: Sequence[float] = ()
+    heads: Sequence[DecisionHead],
+    split: Mapping[str, Tensor],
+    fitting: Fitting,
+    penalties: Sequence[float] = (),
+    focus: Sequence[float] = (),
 ) -> None:
-    """Train heads without competition side by side on the same batches, each with its L1 penalty."""
+    """Train heads without competition side by side on the same batches, each with its L1 penalty or its focus."""
 
     def loss(x: Tensor, batch: Tensor) -> Tensor:
         target = split["train_labels"][batch]
@@ -99,8 +104,11 @@ def fit_twins(
         for i, head in enumerate(heads):
             weights = head.decision_votes.weight.abs().sum() * penalties[i] if penalties else 0.0
             said = head.decision(head.decision_units(x))
-            answers = head.decision_votes(said if said.ndim == 2 else said.flatten(1, -2).mean(1))
+            said = said if said.ndim == 2 else said.flatten(1, -2).mean(1)
+            answers = head.decision_votes(said)
             total = total + F.cross_entropy(answers, target) + weights
+            if focus:
+                total = total + focus[i] * focus_loss(said, answers, head.decision_votes.weight)
         return total
 
     learnt = [p for head in heads for p in head.parameters() if p.requires_grad]
@@ -137,12 +145,14 @@ def fitted(
         f"ReLU, {LAYER.units} units": lambda: dense_head(features, classes, LAYER, nn.ReLU()),
         f"GELU, {LAYER.units} units": lambda: dense_head(features, classes, LAYER, nn.GELU()),
         f"top-{LAYER.groups} of {LAYER.units}": lambda: dense_head(features, classes, LAYER, TopK(LAYER.groups)),
+        f"top-{LAYER.groups}, focus": lambda: dense_head(features, classes, LAYER, TopK(LAYER.groups)),
+        "ReLU, focus": lambda: dense_head(features, classes, LAYER, nn.ReLU()),
     }
     twins = {}
     for name, make in makers.items():
         torch.manual_seed(fitting.seed)
         twins[name] = make()
-    fit_twins(list(twins.values()), split, fitting)
+    fit_twins(list(twins.values()), split, fitting, focus=[LAYER.focus * ("focus" in name) for name in twins])
     sparse = sparse_heads(split, classes, penalties, fitting)
     own = fit_decision(split["train"], split["train_labels"], LAYER, classes=classes, fitting=fitting)
     return {

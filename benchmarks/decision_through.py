@@ -52,7 +52,7 @@ from competition_layers import (
 from competition_layers.files import write_file
 from competition_layers.metrics import deciding_units
 from pictures.scenes import SCENES, paint
-from training.decision.balance import Balance
+from training.decision.terms import Terms
 
 SIZES = {"train": 45_000, "val": 5_000, "test": 10_000}
 SCENE_SIZES = {"train": 6_000, "val": 1_000, "test": 2_000}
@@ -90,7 +90,7 @@ NETWORKS = {
 def in_words(layer: DecisionLayer) -> str:
     return (
         f"decision layer, {layer.at}, {layer.units} / {layer.competitors}, "
-        f"noise {layer.noise_scale:g}, balance {layer.balance:g}"
+        f"noise {layer.noise_scale:g}, balance {layer.balance:g}, focus {layer.focus:g}"
     )
 
 
@@ -124,7 +124,7 @@ def train(network: Network, head: DecisionLayer | Callable, split: dict[str, Ten
     """AdamW, one cycle, batches of 128, mirrored at random and moved by up to an eighth, a batch at a time."""
     x, y = split["train"], split["train_labels"]
     model = build(network, head, seed).to(x.device, memory_format=torch.channels_last).train()
-    balance = Balance(model) if isinstance(head, DecisionLayer) else None
+    terms = Terms(model, head) if isinstance(head, DecisionLayer) else None
     optimizer = torch.optim.AdamW(model.parameters(), lr=network.lr, weight_decay=0.05, fused=True)
     steps = epochs * math.ceil(len(x) / 128)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, network.lr, total_steps=steps, pct_start=0.2)
@@ -134,8 +134,8 @@ def train(network: Network, head: DecisionLayer | Callable, split: dict[str, Ten
         down, right = torch.randint(-far, far + 1, (2,), generator=generator).tolist()
         moved = F.pad(pictures, (right, -right, down, -down))
         loss = F.cross_entropy(model(_resized(moved, network.side)), labels)
-        if balance:
-            loss = loss + head.balance * balance.loss()
+        if terms:
+            loss = loss + terms.loss()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

@@ -7,18 +7,17 @@ It stands in the place of a network's classifier, in three parts by name: `decis
 competition, a site like any other) and `decision_votes` (V, bias). Nothing runs beside it and nothing after it.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from types import MethodType
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from .checks import check_number
 from .competition import Competition
-from .groups import Groups, grouped, winner_units
+from .groups import winner_units
 from .heads import At, Features, features_of, put_classifier_back, remember_added, take_classifier_out
 from .layers import StochasticLWTA
 from .surgery import swap_activations
@@ -40,17 +39,21 @@ class DecisionLayer:
         noise_scale: of the Gumbel noise in training; evaluation is by `argmax`.
         temperature: tau of the straight-through gradient.
         balance: weight of `balance_loss` in training; 0 leaves it out.
+        focus: weight of `focus_loss` in training; 0 leaves it out.
+
+    The numbers that stand here by default were chosen on held-out images (docs/results.md, "The decision layer").
 
     Raises:
         ValueError: numbers that do not go together; says which would.
     """
 
-    units: int = 128
-    competitors: int = 32
+    units: int = 160
+    competitors: int = 16
     at: At = "pooled"
-    noise_scale: float = 1.0
+    noise_scale: float = 0.0
     temperature: float = 1.0
     balance: float = 1.0
+    focus: float = 0.1
 
     def __post_init__(self):
         if self.at not in ("pooled", "positions"):
@@ -71,6 +74,7 @@ class DecisionLayer:
                 f"{', '.join(map(str, would_do))} but got {self.competitors}: {problem}"
             )
         check_number("balance", self.balance, least=0)
+        check_number("focus", self.focus, least=0)
         _ = self.competition  # checks the rest
 
     @property
@@ -245,44 +249,28 @@ def votes(model: Any, x: Tensor) -> Votes:
     )
 
 
-def balance_loss(h: Float[Tensor, "*shape"], groups: Groups) -> Float[Tensor, ""]:
-    """KL of the uniform distribution to the mean use of units, over images, positions and processes; mean over groups.
-
-        sum_u (1/U) log( (1/U) / p_u ),    p = mean of softmax_u(h_b)
-
-    It is 0 when all units of a group are used equally often, and grows without bound for a unit that is never used;
-    each image may still have one clear winner (unlike `competition_kl`, which is the mean of each image's own KL).
-    """
-    z, axis = grouped(h.movedim(groups.channel_dim, -1).flatten(0, -2), replace(groups, channel_dim=-1))
-    mean = z.float().softmax(axis).mean(0)
-    if dist.is_available() and dist.is_initialized():
-        mean = _MeanOverProcesses.apply(mean)
-    return -(mean.clamp_min(1e-9) * groups.competitors).log().mean()
-
-
-class _MeanOverProcesses(torch.autograd.Function):
-    """The mean over processes; each hands its own share of the gradient back (DDP averages over processes again)."""
-
-    @staticmethod
-    def forward(ctx: Any, mean: Tensor) -> Tensor:
-        mean = mean.clone()
-        dist.all_reduce(mean)
-        return mean / dist.get_world_size()
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        return gradient
-
-
 def _parts(features: Features, classes: int, decision: DecisionLayer) -> dict[str, nn.Module]:
     votes = nn.Linear(decision.units, classes)
-    # only K/U of the units speak: as if the map had that many inputs
-    nn.init.normal_(votes.weight, std=decision.groups**-0.5)
+    with torch.no_grad():
+        votes.weight.copy_(_first_votes(classes, decision))
     nn.init.zeros_(votes.bias)
     units = nn.Linear(len(features.mean), decision.units)
     nn.init.normal_(units.weight, std=len(features.mean) ** -0.5)
     nn.init.zeros_(units.bias)
     return dict(zip(_PARTS, (features, units, nn.Identity(), votes), strict=True))
+
+
+def _first_votes(classes: int, decision: DecisionLayer) -> Float[Tensor, "classes units"]:
+    """V at the start: the units of a group say the same, and groups differ as much as they can.
+
+    So the logits begin as sums of maxima, continuous in the features, and training sets the units of a group apart.
+    With few groups for the classes every unit says its own from the start: too few sums would tell the classes apart.
+    """
+    groups = decision.groups
+    if 2 * groups < classes:
+        return torch.randn(classes, decision.units) * groups**-0.5
+    start = nn.init.orthogonal_(torch.empty(classes, groups), gain=max(1.0, classes / groups) ** 0.5)
+    return start.repeat(1, decision.competitors)  # strided: group b holds b, b + groups, ...
 
 
 def _site(decision: DecisionLayer) -> Site:

@@ -73,7 +73,7 @@ def fit(cli: "TrainingCLI") -> None:
 def sweep(cli: "TrainingCLI", run: Run) -> None:
     """Print accuracy against active units for several decision layers; RUN-sweep.csv and RUN-sweep.svg have it too."""
     if cli.model.network.decision is None:
-        raise ValueError("Expected a decision layer to sweep: --model.train decision --model.decision.units 128")
+        raise ValueError("Expected a decision layer to sweep: --model.train decision --model.decision.units 160")
     options = cli.config_init.trainer.as_dict()
     rows = sweep_pictures(
         cli.model,

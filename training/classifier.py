@@ -26,8 +26,8 @@ from competition_layers.decision import head_of
 
 from .configuration import options_of
 from .conversion.conversion import Conversion, Converting
-from .decision.balance import Balance
 from .decision.feature_data import FeatureData
+from .decision.terms import Terms
 from .evaluation import IN_THE_BAR, WIN_RATE_BATCHES, Readings, SiteReading
 from .initial import check_frozen
 from .kl import KLToUniform
@@ -91,8 +91,8 @@ class Classifier(LightningModule):
             raise ValueError("Expected a conversion, which keeps the classifier, or a decision layer but got both")
         if train == "decision" and decision is None:
             raise ValueError(
-                "Expected a decision layer for train='decision' but got none: --model.decision.units 128 "
-                "--model.decision.competitors 32"
+                "Expected a decision layer for train='decision' but got none: --model.decision.units 160 "
+                "--model.decision.competitors 16"
             )
         if train == "decision" and execution.compile:
             raise ValueError("Expected no execution.compile for train='decision': the backbone runs once")
@@ -109,7 +109,7 @@ class Classifier(LightningModule):
         self.readings: Any = None
         self.site_readings: list[SiteReading] = []  # of the latest evaluation
         self.kl: KLToUniform | None = None
-        self.balance: Balance | None = None
+        self.terms: Terms | None = None  # of the decision layer
         self.head: DecisionHead | None = None  # the model's decision layer, where batches are features
         self.mix: Mixup | None = None
 
@@ -179,16 +179,16 @@ class Classifier(LightningModule):
         if self.objective.kl_weight and self.kl is None:
             self.kl = KLToUniform(self.model)
         decision = self.network.decision
-        if decision and decision.balance and self.balance is None:
-            self.balance = Balance(self.model)
+        if decision and self.terms is None:
+            self.terms = Terms(self.model, decision)
         logits = self(images)
         loss = F.cross_entropy(logits, labels, label_smoothing=self.objective.label_smoothing)
         if self.converting:
             loss = self.converting.loss(loss, logits, self._ordered(images))
         if self.kl is not None:
             loss = loss + self.objective.kl_weight * self.kl.mean()
-        if self.balance is not None and decision:
-            loss = loss + decision.balance * self.balance.loss()
+        if self.terms is not None:
+            loss = loss + self.terms.loss()
         return loss, logits
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:

@@ -1,6 +1,7 @@
 """The decision layer: exact on every family, saved, reverted, exported, refused with the numbers that would do."""
 
 import copy
+import math
 from dataclasses import replace
 
 import pytest
@@ -18,6 +19,7 @@ from competition_layers import (
     competitions,
     create_model,
     decision_features,
+    focus_loss,
     load_model,
     revert_activations,
     save_model,
@@ -233,6 +235,22 @@ def test_a_balanced_use_costs_nothing_and_an_unused_unit_much():
     assert balance_loss(maps, Groups(2, channel_dim=1)) == pytest.approx(0.0, abs=1e-6)
 
 
+def test_focus_is_the_entropy_of_shares_in_the_lead():
+    weight = torch.tensor([[1.0, 2.0, -1.0], [0.0, 0.0, 0.0], [-5.0, -5.0, 0.0]])
+    said = torch.tensor([[1.0, 0.5, 2.0], [3.0, 0.0, 0.0]], requires_grad=True)
+    focus = focus_loss(said, said @ weight.t(), weight)  # votes to the leads: 1, 1, -2; 3 of one unit
+    assert focus.item() == pytest.approx((0.5 * math.log(4) + 0.5 * math.log(2)) / 2, abs=1e-4)
+    focus.backward()
+    assert said.grad.isfinite().all()
+
+
+def test_units_of_a_group_start_with_the_same_votes_and_groups_with_others():
+    weight = DecisionHead(6, 5, DecisionLayer(12, 3)).decision_votes.weight.unflatten(1, (3, 4))  # strided
+    assert torch.equal(weight, weight[:, :1].expand_as(weight))
+    between = weight[:, 0].t() @ weight[:, 0]
+    assert torch.allclose(between, 5 / 4 * torch.eye(4), atol=1e-5)  # entries of variance 1 / groups
+
+
 def test_noise_is_met_in_training_alone():
     head = DecisionHead(5, 3, DecisionLayer(8, 4, noise_scale=9.0))
     x = torch.randn(4, 5)
@@ -250,6 +268,7 @@ def test_noise_is_met_in_training_alone():
         ({"at": "pool"}, "Expected at to be 'pooled' or 'positions' but got 'pool'"),
         ({"noise_scale": -1.0}, "noise_scale"),
         ({"balance": -1.0}, "Expected balance to be a number >= 0 but got -1.0"),
+        ({"focus": -1.0}, "Expected focus to be a number >= 0 but got -1.0"),
         ({"balance": float("nan")}, "Expected balance to be a number >= 0 but got nan"),
         (
             {"units": 0, "competitors": 1},

@@ -16,6 +16,7 @@ from competition_layers import (
     balance_loss,
     create_model,
     decision_features,
+    focus_loss,
     load_model,
     votes,
 )
@@ -48,10 +49,11 @@ def clusters(n=300, features=6, classes=3, places=()):
 
 @pytest.mark.parametrize("at", ["pooled", "positions"])
 def test_a_network_is_trained_through_its_decision_layer(train, tiny, images, at):
-    run = train(classifier=tiny(competitors=1, decision=DecisionLayer(12, 4, at)))
+    decision = DecisionLayer(12, 4, at, noise_scale=0.5)
+    run = train(classifier=tiny(competitors=1, decision=decision))
     model = load_model(run)
-    assert model.lwta.decision == DecisionLayer(12, 4, at)
-    assert model.decision.competition.noise_scale == 1.0  # its own, not the annealed one of the backbone
+    assert model.lwta.decision == decision
+    assert model.decision.competition.noise_scale == 0.5  # its own, not the annealed one of the backbone
     figures = metrics(run)[-1]
     assert 1 <= float(figures["val_deciding_units"]) <= 3 or at == "positions"
     assert "val_sufficient_units" in figures
@@ -210,15 +212,17 @@ def test_layers_side_by_side_have_each_its_own_loss(places):
     expected = 0
     for head in heads:
         h = head.decision_units(x)
-        cross_entropy = F.cross_entropy(head(x), target)
-        expected += cross_entropy + head.options.balance * balance_loss(h, head.decision.groups)
+        y = head.decision(h).reshape(20, -1, len(head.decision_units.bias)).mean(1)
+        focus = focus_loss(y, head(x), head.decision_votes.weight)
+        balance = balance_loss(h, head.decision.groups)
+        expected += F.cross_entropy(head(x), target) + head.options.balance * balance + head.options.focus * focus
     assert torch.allclose(Stack(heads, seed=0).loss(x, target), expected, atol=1e-5)
 
 
 @pytest.mark.parametrize(("scale", "temperature"), [(1.0, 1.0), (0.5, 0.7)])
 def test_layers_side_by_side_learn_as_the_competition_does(scale, temperature):
     x, target = torch.randn(30, 6), torch.randn(30, 3).softmax(1)
-    options = DecisionLayer(12, 4, noise_scale=scale, temperature=temperature, balance=0.5)
+    options = DecisionLayer(12, 4, noise_scale=scale, temperature=temperature, balance=0.5, focus=0.0)
     head, how = DecisionHead(6, 3, options), {"noise_scale": scale, "temperature": temperature, "estimator": "softmax"}
     assert head.decision.competition.estimator == "softmax"
     stack = Stack([head], seed=3)
@@ -236,7 +240,7 @@ def test_layers_side_by_side_learn_as_the_competition_does(scale, temperature):
 def test_layers_side_by_side_meet_noise_of_their_own_scale():
     x = torch.randn(200, 6)
     heads = [DecisionHead(6, 3, DecisionLayer(8, 8, noise_scale=scale)) for scale in (0.0, 30.0)]
-    logits, _ = Stack(heads, seed=0)(x)
+    logits, _, _ = Stack(heads, seed=0)(x)
     apart = [(found.t() - head(x)).abs().amax(1) for found, head in zip(logits, heads, strict=True)]
     assert apart[0].max() < 1e-4
     assert (apart[1] > 1e-4).float().mean() > 0.5  # other units win
@@ -302,7 +306,7 @@ def test_a_sweep_tells_accuracy_against_units(tmp_path):
 def test_settings_of_a_sweep_are_read_from_a_line():
     base = DecisionLayer(balance=0.25)
     assert settings_of("8/4, 16/16", base) == [DecisionLayer(8, 4, balance=0.25), DecisionLayer(16, 16, balance=0.25)]
-    with pytest.raises(ValueError, match=r"Expected --sweep UNITS/COMPETITORS,\.\.\. such as 32/32.* but got '8x4'"):
+    with pytest.raises(ValueError, match=r"Expected --sweep UNITS/COMPETITORS,\.\.\. such as 32/16.* but got '8x4'"):
         settings_of("8x4", base)
     with pytest.raises(ValueError, match="competitors of a decision layer of 8 units to be one of 2, 4, 8 but got 3"):
         settings_of("8/3", base)

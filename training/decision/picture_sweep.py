@@ -17,7 +17,7 @@ from .feature_data import FeatureData
 from .fitting import Fitting
 from .sweep import SweepRow, sweep
 
-USUAL = "32/32,64/32,96/32,128/32,160/32,192/32,256/32,320/32"
+USUAL = "32/16,64/16,80/16,96/16,128/16,160/16,192/16,256/16"
 
 
 def settings_of(text: str, decision: DecisionLayer) -> list[DecisionLayer]:

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from competition_layers import DecisionHead
+from competition_layers import DecisionHead, focus_loss
 from competition_layers.noise import key_of, uniform_noise
 
 
@@ -40,15 +40,20 @@ class Stack(nn.Module):
     def loss(
         self, x: Float[Tensor, "images *places features"], target: Float[Tensor, "images classes"]
     ) -> Float[Tensor, ""]:
-        """The sum of every head's cross-entropy to `target`, shares of classes, and its balance times its weight."""
-        logits, use = self(x)
+        """The sum of every head's cross-entropy to `target`, shares of classes, its balance and its focus."""
+        logits, said, use = self(x)
         loss = -(logits.log_softmax(1) * target.t()).sum() / len(target)
-        return loss - (use.clamp_min(1e-9) * self._competitors).log().mean(1) @ self._balance  # `balance_loss`
+        loss = loss - (use.clamp_min(1e-9) * self._competitors).log().mean(1) @ self._balance  # `balance_loss`
+        for head, of_units, own, votes in zip(self.heads, said, logits, self.votes, strict=True):
+            if head.options.focus:
+                loss = loss + head.options.focus * focus_loss(of_units.t(), own.t(), votes)
+        return loss
 
     def forward(
         self, x: Float[Tensor, "images *places features"]
-    ) -> tuple[Float[Tensor, "heads classes images"], Float[Tensor, "groups competitors"]]:
-        """Logits in training, with noise, and each unit's mean of softmax(h) in its group, over images and places."""
+    ) -> tuple[Float[Tensor, "heads classes images"], list[Tensor], Float[Tensor, "groups competitors"]]:
+        """Logits in training, with noise; what each head's units said [units, images]; and each unit's mean of
+        softmax(h) in its group, over images and places."""
         rows = x.flatten(0, -2)
         h = torch.addmm(self.bias.flatten()[:, None], self.weight.flatten(0, 1), rows.t())
         uniform = uniform_noise([len(rows), 1, len(self.bias)], key_of(self._seed, self._passes), h.device)
@@ -57,9 +62,9 @@ class Stack(nn.Module):
         y, use = _Competition.apply(h.unflatten(0, self.bias.shape), *how)
         if x.ndim > 2:  # the mean of votes is the votes of the mean
             y = y.unflatten(2, (len(x), -1)).mean(3)
-        parts = y.flatten(0, 1).split([groups * self._competitors for groups in self._groups])
-        logits = torch.stack([votes @ part for votes, part in zip(self.votes, parts, strict=True)])
-        return logits + self.votes_bias[:, :, None], use
+        said = list(y.flatten(0, 1).split([groups * self._competitors for groups in self._groups]))
+        logits = torch.stack([votes @ part for votes, part in zip(self.votes, said, strict=True)])
+        return logits + self.votes_bias[:, :, None], said, use
 
     @torch.no_grad()
     def write_back(self) -> None:

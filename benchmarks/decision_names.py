@@ -5,16 +5,14 @@
 Layers on the frozen dense network of a demo (DIR of `lwta demo --out DIR`; where there is none, one of 2,000 pictures
 and 4 epochs is made), one seed, trained on its training pictures; named on its probe pictures by the bundled CLIP
 (names hold on the other half), read on 2,000 test pictures of another seed. Tautology: the share of the lead carried
-by units whose name is the predicted class or a near-synonym. Pressures on the votes V: *many classes* adds .3 times
-log(classes) less the entropy of |V_u|; *non-negative* sets votes below 0 to 0 before each step. Every layer is a JSON
-file: a run that was stopped goes on where it was.
+by units whose name is the predicted class or a near-synonym. *Non-negative* sets votes below 0 to 0 before each step.
+Every layer is a JSON file: a run that was stopped goes on where it was.
 """
 
 import argparse
 import json
-import math
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
@@ -33,33 +31,27 @@ from training.decision.stack import Stack
 
 MIDDLE = Settings(train=2000, probe=600, test=400, epochs=4, explained=3)
 ONE_EACH = DecisionLayer(64, 64, at="positions", noise_scale=0.3)  # one winner a place
-LAYERS = {  # the layer, and the pressure on its votes
-    "pooled, 5 groups of 32": (DecisionLayer(160, 32), ""),
-    "pooled, 8 groups of 32": (DecisionLayer(256, 32), ""),
-    "pooled, 5 groups of 32, many classes": (DecisionLayer(160, 32), "many classes"),
-    "pooled, 5 groups of 32, non-negative": (DecisionLayer(160, 32), "non-negative"),
-    "positions, 1 group of 64": (ONE_EACH, ""),
-    "positions, 1 group of 64, non-negative": (ONE_EACH, "non-negative"),
+LAYERS = {  # the layer, and whether its votes are kept from being negative
+    "positions, 1 group of 64, non-negative": (ONE_EACH, True),
+    "positions, 1 group of 64, focus .3": (replace(ONE_EACH, focus=0.3), False),
+    "pooled, 10 groups of 16": (DecisionLayer(), False),
+    "pooled, 10 groups of 16, non-negative": (DecisionLayer(), True),
 }
 
 
 def fit_under(
-    decision: DecisionLayer, pressure: str, split: Mapping[str, Tensor], classes: int, fitting: Fitting
+    decision: DecisionLayer, non_negative: bool, split: Mapping[str, Tensor], classes: int, fitting: Fitting
 ) -> DecisionHead:
-    """A decision layer trained as `fit_decision` trains it, under one pressure on the votes of its units."""
+    """A decision layer trained as `fit_decision` trains it, if asked with votes that are not negative."""
     torch.manual_seed(fitting.seed)
     head = DecisionHead(split["train"].shape[-1], classes, decision)
-    stack, weight = Stack([head], fitting.seed), head.decision_votes.weight
+    stack = Stack([head], fitting.seed)
     target = F.one_hot(split["train_labels"], classes).float()
 
     def loss(x: Tensor, batch: Tensor) -> Tensor:
-        if pressure == "non-negative":
-            weight.data.clamp_(min=0)
-        found = stack.loss(x, target[batch])
-        if pressure == "many classes":
-            share = weight.abs() / weight.abs().sum(0)
-            found = found + 0.3 * (math.log(classes) - torch.special.entr(share).sum(0)).mean()
-        return found
+        if non_negative:
+            stack.votes[0].data.clamp_(min=0)
+        return stack.loss(x, target[batch])
 
     mean, std = minimise(loss, list(stack.parameters()), split["train"], fitting)
     stack.write_back()
@@ -69,12 +61,12 @@ def fit_under(
 
 def run(demo: Path, out: Path, fitting: Fitting) -> None:
     """Train, name and read each layer of `LAYERS`."""
-    for i, (key, (decision, pressure)) in enumerate(LAYERS.items()):
+    for i, (key, (decision, non_negative)) in enumerate(LAYERS.items()):
         path = out / f"names-{i}.json"
         if path.is_file():
             continue
         split = scenes_features(demo, out, at=decision.at)
-        head = fit_under(decision, pressure, split, 10, fitting)
+        head = fit_under(decision, non_negative, split, 10, fitting)
         model = load_model(demo / "dense").eval()
         add_decision(model, decision, head=head)
         probe = open_probe(demo / "scenes" / "probe")

@@ -23,7 +23,7 @@ from torch import Tensor
 from competition_layers import DecisionHead, DecisionLayer, add_decision, load_model
 from competition_layers.files import write_file
 from dissect import DescribeOptions, describe, load_concepts, load_encoder, open_probe
-from dissect.comparing.decisions import measure_decision
+from dissect.comparing.decisions import measure_decision, named_decisions
 from dissect.comparing.measuring import inputs_of
 from lwta.commands.demo import QUICK, Settings, run_demo
 from training.decision.fitting import Fitting, logits_of, minimise
@@ -75,7 +75,7 @@ def run(demo: Path, out: Path, fitting: Fitting) -> None:
             model, probe, load_concepts("scenes"), load_encoder("bundled"), path.with_suffix(""), options
         )
         pictures = inputs_of(model, open_probe(test_scenes(out)), 100)
-        found = measure_decision(model, pictures, model.lwta.label_names, dissection)
+        found = measure_decision(model, pictures, named_decisions(dissection, model.lwta.label_names))
         right = (logits_of(head, split["test"]).argmax(1) == split["test_labels"]).float().mean().item()
         with write_file(path) as temporary:
             temporary.write_text(json.dumps({"layer": key, "accuracy": right, **asdict(found)}, indent=1))

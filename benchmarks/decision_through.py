@@ -81,8 +81,8 @@ class Network:
 WIDE = PLAN | {"layers": (2, 2, 2, 2), "channels": (32, 64, 128, 256), "stem_width": 16}
 VIT = {"patch_size": 4, "embed_dim": 128, "depth": 6, "num_heads": 4}
 NETWORKS = {
-    "resnet": Network("resnet18", WIDE, 64, 20, 2e-3),
-    "vit": Network("vit_tiny_patch16_224", VIT, 32, 40, 1e-3),
+    "resnet": Network("resnet18", WIDE, 64, 10, 3e-3),
+    "vit": Network("vit_tiny_patch16_224", VIT, 32, 16, 2e-3),
     "scenes": Network("resnet18", PLAN, 64, 30, 4e-3, tuple(SCENES)),
 }
 
@@ -121,16 +121,16 @@ def build(network: Network, head: DecisionLayer | Callable[[int, int], DecisionH
 
 
 def train(network: Network, head: DecisionLayer | Callable, split: dict[str, Tensor], *, epochs: int, seed: int):
-    """AdamW, one cycle, batches of 128, mirrored at random and moved by up to an eighth, a batch at a time."""
+    """AdamW, one cycle, batches of 256, mirrored at random and moved by up to an eighth, a batch at a time."""
     x, y = split["train"], split["train_labels"]
     model = build(network, head, seed).to(x.device, memory_format=torch.channels_last).train()
     terms = Terms(model, head) if isinstance(head, DecisionLayer) else None
     optimizer = torch.optim.AdamW(model.parameters(), lr=network.lr, weight_decay=0.05, fused=True)
-    steps = epochs * math.ceil(len(x) / 128)
+    steps = epochs * math.ceil(len(x) / 256)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, network.lr, total_steps=steps, pct_start=0.2)
     far = x.shape[-1] // 8
     generator = torch.Generator().manual_seed(seed)
-    for pictures, labels in batches(x, y, 128, epochs, seed):
+    for pictures, labels in batches(x, y, 256, epochs, seed):
         down, right = torch.randint(-far, far + 1, (2,), generator=generator).tolist()
         moved = F.pad(pictures, (right, -right, down, -down))
         loss = F.cross_entropy(model(_resized(moved, network.side)), labels)

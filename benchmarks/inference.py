@@ -36,8 +36,6 @@ def main() -> None:
     parser.add_argument("--bf16", action="store_true", help="weights and pictures in bfloat16")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    torch.set_default_device(options.device)
-    torch.set_default_dtype(torch.bfloat16 if options.bf16 else torch.float32)
     if options.quick:
         options.rounds, options.competitors, options.batches, options.modes = 3, [8], [4, 1], ["eager"]
     machine = torch.cuda.get_device_name() if options.device.startswith("cuda") else f"{options.threads} threads"
@@ -46,19 +44,22 @@ def main() -> None:
         if options.crossover:
             crossover(options.modes, options.rounds)
             return
-        networks = variants(options.competitors)
+        kind = torch.bfloat16 if options.bf16 else torch.float32
+        networks = variants(options.competitors, options.device, kind)
         for mode in options.modes:
             for batch in options.batches:
                 torch.compiler.reset()
-                table(networks, mode, batch, options.rounds)
+                table(
+                    networks, mode, torch.randn(batch, 3, 224, 224, device=options.device, dtype=kind), options.rounds
+                )
 
 
 def timed(runs, rounds) -> dict[str, float]:
-    on_gpu = torch.get_default_device().type == "cuda"
-    return in_turns(runs, rounds, finish=torch.cuda.synchronize if on_gpu else lambda: None)
+    finish = torch.cuda.synchronize if torch.cuda.is_available() else lambda: None
+    return in_turns(runs, rounds, finish=finish)
 
 
-def variants(competitors) -> dict[str, nn.Module]:
+def variants(competitors, device, kind) -> dict[str, nn.Module]:
     """Networks that differ in their MLPs alone, with the same weights."""
     torch.manual_seed(0)
     dense = create_model(NAME, competitors=1).eval()
@@ -68,9 +69,9 @@ def variants(competitors) -> dict[str, nn.Module]:
     for u in competitors:
         masked = create_model(NAME, competitors=u).eval()
         masked.load_state_dict(dense.state_dict())
-        networks[f"masked, U={u}"] = masked
+        networks[f"masked, U={u}"] = masked.to(device, kind)
         networks[f"winners, U={u}"] = sparse_inference(masked)
-    return networks
+    return {name: network.to(device, kind) for name, network in networks.items()}
 
 
 def swapped(dense, activation) -> nn.Module:
@@ -92,12 +93,13 @@ class First(nn.Module):
         return h[..., : self.channels]
 
 
-def table(networks, mode, batch, rounds) -> None:
-    x = torch.randn(batch, 3, 224, 224)
+def table(networks, mode, x, rounds) -> None:
     runs = {name: network if mode == "eager" else torch.compile(network) for name, network in networks.items()}
     seconds = timed({name: lambda run=run: run(x) for name, run in runs.items()}, rounds)
     dense, limit = min(seconds["dense GELU"], seconds["dense ReLU"]), seconds["limit"]
-    print(f"{NAME}, {mode}, batch {batch}\n  {'':16}{'ms':>9}{'x dense':>9}{'of limit':>10}{'peak MB':>9}{'error':>10}")
+    print(
+        f"{NAME}, {mode}, batch {len(x)}\n  {'':16}{'ms':>9}{'x dense':>9}{'of limit':>10}{'peak MB':>9}{'error':>10}"
+    )
     for name, run in runs.items():
         error = ""
         if name.startswith("winners"):

@@ -56,7 +56,6 @@ def main() -> None:
     parser.add_argument("--bf16", action="store_true", help="under autocast to bfloat16")
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    torch.set_default_device(options.device)
     on_gpu = options.device.startswith("cuda")
     turns = partial(
         in_turns,
@@ -69,7 +68,7 @@ def main() -> None:
 
     compiled = torch.compile if options.compiled else None
     if options.only in (None, "layer"):
-        h = torch.randn(4 if options.quick else options.batch or 16, 197, 768)
+        h = torch.randn(4 if options.quick else options.batch or 16, 197, 768, device=options.device)
         h = h.bfloat16() if options.bf16 else h
         functions = layer_variants(options.competitors or (2, 8, 24))
         kept = {name: kept_bytes(function, h) for name, function in functions.items()}
@@ -80,7 +79,10 @@ def main() -> None:
             batch = 1 if options.quick else options.batch or batch
             widest = 24 if "deit" in name else 32  # 24 does not divide a ResNet's widths; 32 is the nearest that does
             models = step_variants(name, compiled, options.competitors or (2, 8, widest))
-            runs = {key: step_of(model.train(), batch, bf16=options.bf16) for key, model in models.items()}
+            runs = {
+                key: step_of(model.to(options.device).train(), batch, bf16=options.bf16)
+                for key, model in models.items()
+            }
             table(f"a training step of {name}, 224 px, batch {batch}, AdamW", runs, turns)
 
 
@@ -122,7 +124,8 @@ def with_compiled(variants, compiled):
 
 def step_of(model, batch, *, bf16=False):
     optimizer = torch.optim.AdamW(model.parameters(), fused=True)
-    x, y = torch.randn(batch, 3, 224, 224), torch.zeros(batch, dtype=torch.long)
+    device = next(model.parameters()).device
+    x, y = torch.randn(batch, 3, 224, 224, device=device), torch.zeros(batch, dtype=torch.long, device=device)
 
     def step():
         optimizer.zero_grad()

@@ -23,6 +23,9 @@ A loser gives 0 also where it is infinite. Second derivatives are those of the f
 """
 
 import math
+from functools import cache
+from importlib.util import find_spec
+from types import ModuleType
 
 import torch
 from jaxtyping import Float, UInt8
@@ -140,6 +143,9 @@ class _Competition(torch.autograd.Function):
 
     @staticmethod
     def forward(h, noise, groups, scale, temperature, estimator):
+        kernels = _kernels(h, groups, noise, estimator)
+        if kernels is not None:
+            return kernels.compete(h, groups, noise, scale, estimator)
         z, axis = grouped(h, groups)
         behind, index = _ranked(h, groups, noise, scale, estimator)
         if estimator == "relaxed":
@@ -159,6 +165,10 @@ class _Competition(torch.autograd.Function):
     def backward(ctx, grad_y, _):
         h, noise, index = ctx.saved_tensors
         groups, scale, temperature, estimator = ctx.options
+        kernels = None if torch.is_grad_enabled() else _kernels(h, groups, noise, estimator)
+        if kernels is not None:
+            options = (scale, temperature, estimator)
+            return kernels.gradient(h, grad_y, index, groups, noise, options), *_NO_GRADIENT
         z, axis = grouped(h, groups)
         grad_y = grad_y.reshape(z.shape)
         if temperature == math.inf and estimator != "relaxed":
@@ -181,6 +191,20 @@ class _Competition(torch.autograd.Function):
 
 
 _NO_GRADIENT = (None,) * 5  # for noise and options
+
+
+def _kernels(h: Tensor, groups: Groups, noise: Tensor | None, estimator: Estimator) -> ModuleType | None:
+    """The kernels of GPUs, where they compute what is asked; compilers write their own."""
+    if not h.is_cuda or torch.compiler.is_compiling() or not _triton_is_there():
+        return None
+    from . import kernels
+
+    return kernels if kernels.fit(h, groups, noise, estimator) else None
+
+
+@cache
+def _triton_is_there() -> bool:
+    return find_spec("triton") is not None
 
 
 def _in_plain_operations(h, noise, groups, scale, temperature, estimator) -> tuple[Tensor, Tensor]:

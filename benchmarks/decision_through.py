@@ -1,10 +1,12 @@
 """Networks trained through to a decision layer, against the same networks with other heads.
 
-    python benchmarks/decision_through.py [--network resnet vit scenes] [--device cuda --workers 14] [--out DIR]
+    python benchmarks/decision_through.py [--network resnet vit scenes] [--workers 2] [--out DIR] [--table] [--quick]
+    python benchmarks/decision_through.py --long --device cuda --workers 14 [...]
 
-resnet, vit: a small ResNet (at 64 px) and a small ViT on 45,000 pictures of CIFAR-10 (lossy JPEGs, 32 px), 5,000 of
-train/ held out for choices, all 10,000 test pictures; scenes: a smaller ResNet on 6,000 painted scenes of 64 px, 1,000
-for choices, 2,000 to test. On a GPU a run takes a minute or two; on one core, hours.
+resnet, vit: a small ResNet and a small ViT on 10,000 pictures of CIFAR-10 (lossy JPEGs, 32 px), 5,000 of train/ held
+out for choices, all 10,000 test pictures; scenes: the same ResNet on 4,000 painted scenes, 1,000 for choices, 2,000 to
+test. Half a minute of a core a run, so these are short trainings: the heads are compared, the accuracy is not what the
+networks could reach. --long: larger networks, 45,000 pictures (6,000 scenes), a minute or two a run on a GPU.
 
 Heads: the decision layer (of settings screened on the held-out pictures with seed 0), linear, and of the same width
 ReLU, GELU and top-k with as many active units. One recipe, the same initial backbone, the same batches: paired by
@@ -23,7 +25,7 @@ import random
 import tarfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 from statistics import mean, median
@@ -54,8 +56,12 @@ from competition_layers.metrics import deciding_units
 from pictures.scenes import SCENES, paint
 from training.decision.terms import Terms
 
-SIZES = {"train": 45_000, "val": 5_000, "test": 10_000}
-SCENE_SIZES = {"train": 6_000, "val": 1_000, "test": 2_000}
+SIZES = {
+    "cifar": {"train": 10_000, "val": 5_000, "test": 10_000},
+    "scenes": {"train": 4_000, "val": 1_000, "test": 2_000},
+    "cifar-long": {"train": 45_000, "val": 5_000, "test": 10_000},
+    "scenes-long": {"train": 6_000, "val": 1_000, "test": 2_000},
+}
 SCREENED = (
     DecisionLayer(160, 32),
     DecisionLayer(160, 32, noise_scale=0.3),
@@ -74,17 +80,28 @@ class Network:
     model_args: dict
     side: int
     epochs: int
+    batch: int
     lr: float
     label_names: tuple[str, ...] = CLASSES
 
 
 WIDE = PLAN | {"layers": (2, 2, 2, 2), "channels": (32, 64, 128, 256), "stem_width": 16}
-VIT = {"patch_size": 4, "embed_dim": 128, "depth": 6, "num_heads": 4}
+VIT = {"patch_size": 4, "embed_dim": 48, "depth": 3, "num_heads": 2}
 NETWORKS = {
-    "resnet": Network("resnet18", WIDE, 64, 10, 3e-3),
-    "vit": Network("vit_tiny_patch16_224", VIT, 32, 16, 2e-3),
-    "scenes": Network("resnet18", PLAN, 64, 30, 4e-3, tuple(SCENES)),
+    "resnet": Network("resnet18", PLAN, 32, 4, 64, 4e-3),
+    "vit": Network("vit_tiny_patch16_224", VIT, 32, 4, 64, 2e-3),
+    "scenes": Network("resnet18", PLAN, 32, 8, 64, 4e-3, tuple(SCENES)),
 }
+LONG = {
+    "resnet": Network("resnet18", WIDE, 64, 10, 256, 3e-3),
+    "vit": Network("vit_tiny_patch16_224", VIT | {"embed_dim": 128, "depth": 6, "num_heads": 4}, 32, 16, 256, 2e-3),
+    "scenes": Network("resnet18", PLAN, 64, 30, 256, 4e-3, tuple(SCENES)),
+}
+
+
+def network_of(name: str, asked: argparse.Namespace) -> Network:
+    network = (LONG if asked.long else NETWORKS)[name]
+    return replace(network, epochs=asked.epochs) if asked.epochs else network
 
 
 def in_words(layer: DecisionLayer) -> str:
@@ -120,17 +137,17 @@ def build(network: Network, head: DecisionLayer | Callable[[int, int], DecisionH
     return model
 
 
-def train(network: Network, head: DecisionLayer | Callable, split: dict[str, Tensor], *, epochs: int, seed: int):
-    """AdamW, one cycle, batches of 256, mirrored at random and moved by up to an eighth, a batch at a time."""
+def train(network: Network, head: DecisionLayer | Callable, split: dict[str, Tensor], seed: int) -> nn.Module:
+    """AdamW, one cycle, mirrored at random and moved by up to an eighth, a batch at a time."""
     x, y = split["train"], split["train_labels"]
     model = build(network, head, seed).to(x.device, memory_format=torch.channels_last).train()
     terms = Terms(model, head) if isinstance(head, DecisionLayer) else None
     optimizer = torch.optim.AdamW(model.parameters(), lr=network.lr, weight_decay=0.05, fused=True)
-    steps = epochs * math.ceil(len(x) / 256)
+    steps = network.epochs * math.ceil(len(x) / network.batch)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, network.lr, total_steps=steps, pct_start=0.2)
     far = x.shape[-1] // 8
     generator = torch.Generator().manual_seed(seed)
-    for pictures, labels in batches(x, y, 256, epochs, seed):
+    for pictures, labels in batches(x, y, network.batch, network.epochs, seed):
         down, right = torch.randint(-far, far + 1, (2,), generator=generator).tolist()
         moved = F.pad(pictures, (right, -right, down, -down))
         loss = F.cross_entropy(model(_resized(moved, network.side)), labels)
@@ -158,10 +175,10 @@ def _resized(x: Tensor, side: int) -> Tensor:
 
 def pictures(name: str, asked: argparse.Namespace) -> Path:
     """A file of every split in bytes, made once."""
-    sizes = SCENE_SIZES if name == "scenes" else SIZES
-    path = asked.out / f"pictures-{'scenes' if name == 'scenes' else 'cifar'}.safetensors"
+    which = ("scenes" if name == "scenes" else "cifar") + "-long" * asked.long
+    path = asked.out / f"pictures-{which}.safetensors"
     if not path.is_file():
-        sizes = dict.fromkeys(sizes, 200) if asked.quick else sizes
+        sizes = dict.fromkeys(SIZES[which], 200) if asked.quick else SIZES[which]
         splits = _scenes(sizes) if name == "scenes" else _cifar(sizes)
         tensors = {k: v for split, x, y in splits for k, v in ((split, x), (f"{split}_labels", y))}
         with write_file(path) as temporary:
@@ -219,9 +236,10 @@ def try_setting(name: str, layer: DecisionLayer, asked: argparse.Namespace) -> N
     """A setting on the held-out pictures, with seed 0."""
     path, split, start = _choice(name, layer, asked), opened(pictures(name, asked), asked.device), time.monotonic()
     if not path.is_file():
-        model = train(NETWORKS[name], layer, split, epochs=asked.epochs or NETWORKS[name].epochs, seed=0)
+        network = network_of(name, asked)
+        model = train(network, layer, split, 0)
         seconds = {"seconds": time.monotonic() - start}
-        _write(path, {"head": in_words(layer)} | read(model, split, "val", NETWORKS[name].side) | seconds)
+        _write(path, {"head": in_words(layer)} | read(model, split, "val", network.side) | seconds)
 
 
 def _choice(name: str, layer: DecisionLayer, asked: argparse.Namespace) -> Path:
@@ -233,13 +251,13 @@ def run(name: str, head: str, seed: int, asked: argparse.Namespace) -> None:
     path = _result(name, head, seed, asked)
     if path.is_file() or time.time() > asked.until:
         return
-    made = heads_of(name, asked)[head]
+    made, network = heads_of(name, asked)[head], network_of(name, asked)
     split, start = opened(pictures(name, asked), asked.device), time.monotonic()
-    model = train(NETWORKS[name], made, split, epochs=asked.epochs or NETWORKS[name].epochs, seed=seed)
+    model = train(network, made, split, seed)
     seconds = time.monotonic() - start
     if name == "scenes" and isinstance(made, DecisionLayer):
         save_model(model, asked.out / f"{name}-{made.at}-seed{seed}")
-    found = read(model, split, "test", NETWORKS[name].side)
+    found = read(model, split, "test", network.side)
     _write(path, found | {"seconds": seconds})
     print(f"{name}, seed {seed}, {head}: {100 * found['accuracy']:.2f} %, {seconds:.0f} s", flush=True)
 
@@ -295,6 +313,7 @@ def main() -> None:
     parser.add_argument("--network", nargs="+", choices=tuple(NETWORKS), default=list(NETWORKS))
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--out", type=Path, default=Path("benchmarks-through"))
+    parser.add_argument("--long", action="store_true", help="larger networks, more pictures, more epochs: on a GPU")
     parser.add_argument("--epochs", type=int, help="instead of the recipes'")
     parser.add_argument("--minutes", type=float, default=math.inf, help="start no run after so many")
     parser.add_argument("--table", action="store_true", help="train nothing, print what is finished")
@@ -305,6 +324,7 @@ def main() -> None:
     one_thread()
     if asked.quick:
         asked.out, asked.network, asked.seeds, asked.epochs = asked.out / "quick", ["scenes"], 1, 1
+    asked.out = asked.out / "long" if asked.long else asked.out
     asked.out.mkdir(parents=True, exist_ok=True)
     names = [name for name in asked.network if name == "scenes" or find_data().is_dir()]
     for name in set(asked.network) - set(names):

@@ -23,6 +23,7 @@ A loser gives 0 also where it is infinite. Second derivatives are those of the f
 """
 
 import math
+import warnings
 from functools import cache
 from importlib.util import find_spec
 from types import ModuleType
@@ -34,7 +35,7 @@ from torch import Tensor
 from .competition import Estimator
 from .groups import Groups, grouped
 from .masks import behind_drawn, behind_largest, is_winner, without_losers
-from .noise import Key, exponential_noise, uniform_noise
+from .noise import Key, exponential_noise, key_of, uniform_noise
 from .private_torch import in_forward_mode, is_under_vmap, softmax_backward
 
 
@@ -195,7 +196,7 @@ _NO_GRADIENT = (None,) * 5  # for noise and options
 
 def _kernels(h: Tensor, groups: Groups, noise: Tensor | None, estimator: Estimator) -> ModuleType | None:
     """The kernels of GPUs, where they compute what is asked; compilers write their own."""
-    if not h.is_cuda or torch.compiler.is_compiling() or not _triton_is_there():
+    if not h.is_cuda or torch.compiler.is_compiling() or not _computes_alike(h.device):
         return None
     from . import kernels
 
@@ -203,8 +204,24 @@ def _kernels(h: Tensor, groups: Groups, noise: Tensor | None, estimator: Estimat
 
 
 @cache
-def _triton_is_there() -> bool:
-    return find_spec("triton") is not None
+def _computes_alike(device: torch.device) -> bool:
+    """Whether Triton is there and gives, on a few numbers, what torch gives: kernels are compiled for each GPU anew."""
+    if find_spec("triton") is None:
+        return False
+    from . import kernels
+
+    groups, key = Groups(8, channel_dim=1), key_of(0)
+    with torch.inference_mode(False), torch.enable_grad():
+        h, grad_y = (torch.linspace(low, high, 48 * 50).sin().view(50, 48) for low, high in ((0, 900), (7, 2000)))
+        y, index = compete(h.requires_grad_(), groups, noise=key)
+        here = (y, index, *torch.autograd.grad(y, h, grad_y))
+    h, grad_y = h.detach().to(device), grad_y.to(device)
+    y, index = kernels.compete(h, groups, key, 1.0, "gumbel")
+    there = (y, index, kernels.gradient(h, grad_y, index, groups, key, (1.0, 1.0, "gumbel")))
+    alike = all(torch.allclose(a.float(), b.cpu().float(), 1e-4, 1e-5) for a, b in zip(here, there, strict=True))
+    if not alike:
+        warnings.warn(f"Triton's kernels compute something else on {device}: competitions run in torch", stacklevel=2)
+    return alike
 
 
 def _in_plain_operations(h, noise, groups, scale, temperature, estimator) -> tuple[Tensor, Tensor]:

@@ -21,7 +21,7 @@ from .groups import Groups
 from .noise import Key
 from .private_torch import is_under_vmap
 
-BLOCK = 512
+BLOCK = 256
 _KINDS = (torch.float32, torch.float16, torch.bfloat16)
 
 
@@ -190,7 +190,7 @@ def _logit(
     """l of the formula: z less the noise scale times the logarithm of an arrival time."""
     if NOISE == _IS_GUMBEL:
         uniform = _uniform(numbers, rows, o, u * INNER + j, inside, U * INNER, COLUMNS, PLACES)
-        z = z - scale * tl.log(-tl.log(uniform))
+        z = z - scale * tl.log(tl.maximum(-tl.log(uniform), 2.0**-25))  # the largest uniform has 2^-24
     elif NOISE == _IS_PAIR:
         z = z - scale * tl.log(tl.where(u == 0, v, 1 - v))
     return z

@@ -14,6 +14,11 @@ def assert_on_device(all_right: Tensor, message: str) -> None:
         torch._assert_async(all_right, message)
 
 
+def is_exporting() -> bool:
+    """Whether torch.export is at work; to `torch.compiler.is_exporting` torch 2.11 says yes in what it compiles too."""
+    return torch.compiler._is_exporting_flag
+
+
 def is_under_vmap(t: Tensor) -> bool:
     """Whether `t` stands for a batch of tensors inside `torch.vmap`, at whatever depth."""
     while torch._C._functorch.is_gradtrackingtensor(t):

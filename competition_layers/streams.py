@@ -16,7 +16,7 @@ from .competition import Estimator
 from .functional import draw_noise, drawn_shape
 from .groups import Groups
 from .noise import Key, key_of
-from .private_torch import backward_in_progress, is_under_vmap, next_node_number
+from .private_torch import backward_in_progress, is_exporting, is_under_vmap, next_node_number
 
 _REMEMBERED = 1024  # passes that activation checkpointing may ask for again
 _NUMBERS = count()
@@ -118,7 +118,7 @@ def draw(stream: NoiseStream, h: Tensor, groups: Groups, estimator: Estimator, n
     Raises:
         ValueError: in an exported or traced graph, which would hold one noise for ever.
     """
-    if torch.compiler.is_exporting() or torch.jit.is_tracing():
+    if is_exporting() or torch.jit.is_tracing():
         raise ValueError(
             f"Expected layer {name or 'StochasticLWTA'!r} to draw nothing in a network to export but it samples its "
             "winners; export inside `with inference_rule(model, 'argmax'):`, in evaluation mode"

@@ -8,7 +8,7 @@ import torch
 
 pytest.importorskip("triton", reason="needs Triton")
 
-from competition_layers import Groups
+from competition_layers import Groups, functional
 from competition_layers.functional import compete
 from competition_layers.noise import key_of
 
@@ -64,8 +64,7 @@ def test_in_every_shape_and_layout(kernels, shape, channel_dim, estimator):
         assert_alike(here, there)
 
 
-@pytest.mark.parametrize("estimator", ["gumbel", "softmax"])
-@pytest.mark.parametrize("u", [2, 6])
+@pytest.mark.parametrize(("u", "estimator"), [(2, "gumbel"), (6, "softmax")])
 def test_images_with_channels_last_in_memory(kernels, estimator, u):
     h = torch.randn(2, 12, 3, 5).contiguous(memory_format=torch.channels_last)
     here, there = both(kernels, h, Groups(u, 1), noise=KEY, estimator=estimator)
@@ -83,6 +82,7 @@ def test_temperature_shapes_the_gradient(kernels, temperature):
         assert_alike(here, there)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision(kernels, dtype):
     h = (10 * torch.randn(9, 24)).to(dtype)
@@ -106,3 +106,10 @@ def test_what_the_kernels_do_not_compute_is_left_to_torch(kernels):
     assert not kernels.fit(h.transpose(1, 2), Groups(8, 2), None, "gumbel")
     assert not kernels.fit(h[:0], Groups(8, 1), None, "gumbel")
     assert torch.vmap(lambda x: torch.tensor(kernels.fit(x, Groups(8, 0), None, "gumbel")))(h).any().logical_not()
+
+
+def test_kernels_that_compute_something_else_are_left_alone(kernels, monkeypatch):
+    assert functional._computes_alike.__wrapped__(torch.device("cpu"))
+    monkeypatch.setattr(kernels, "gradient", lambda h, *_: torch.zeros_like(h))
+    with pytest.warns(UserWarning, match="compute something else on cpu"):
+        assert not functional._computes_alike.__wrapped__(torch.device("cpu"))

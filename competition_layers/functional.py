@@ -23,10 +23,6 @@ A loser gives 0 also where it is infinite. Second derivatives are those of the f
 """
 
 import math
-import warnings
-from functools import cache
-from importlib.util import find_spec
-from types import ModuleType
 
 import torch
 from jaxtyping import Float, UInt8
@@ -35,7 +31,8 @@ from torch import Tensor
 from .competition import Estimator
 from .groups import Groups, grouped
 from .masks import behind_drawn, behind_largest, is_winner, without_losers
-from .noise import Key, exponential_noise, key_of, uniform_noise
+from .noise import Key, exponential_noise, uniform_noise
+from .on_gpu import kernels_for
 from .private_torch import in_forward_mode, is_under_vmap, softmax_backward
 
 
@@ -144,7 +141,7 @@ class _Competition(torch.autograd.Function):
 
     @staticmethod
     def forward(h, noise, groups, scale, temperature, estimator):
-        kernels = _kernels(h, groups, noise, estimator)
+        kernels = kernels_for(h, groups, noise, estimator)
         if kernels is not None:
             return kernels.compete(h, groups, noise, scale, estimator)
         z, axis = grouped(h, groups)
@@ -166,7 +163,7 @@ class _Competition(torch.autograd.Function):
     def backward(ctx, grad_y, _):
         h, noise, index = ctx.saved_tensors
         groups, scale, temperature, estimator = ctx.options
-        kernels = None if torch.is_grad_enabled() else _kernels(h, groups, noise, estimator)
+        kernels = None if torch.is_grad_enabled() else kernels_for(h, groups, noise, estimator)
         if kernels is not None:
             options = (scale, temperature, estimator)
             return kernels.gradient(h, grad_y, index, groups, noise, options), *_NO_GRADIENT
@@ -192,36 +189,6 @@ class _Competition(torch.autograd.Function):
 
 
 _NO_GRADIENT = (None,) * 5  # for noise and options
-
-
-def _kernels(h: Tensor, groups: Groups, noise: Tensor | None, estimator: Estimator) -> ModuleType | None:
-    """The kernels of GPUs, where they compute what is asked; compilers write their own."""
-    if not h.is_cuda or torch.compiler.is_compiling() or not _computes_alike(h.device):
-        return None
-    from . import kernels
-
-    return kernels if kernels.fit(h, groups, noise, estimator) else None
-
-
-@cache
-def _computes_alike(device: torch.device) -> bool:
-    """Whether Triton is there and gives, on a few numbers, what torch gives: kernels are compiled for each GPU anew."""
-    if find_spec("triton") is None:
-        return False
-    from . import kernels
-
-    groups, key = Groups(8, channel_dim=1), key_of(0)
-    with torch.inference_mode(False), torch.enable_grad():
-        h, grad_y = (torch.linspace(low, high, 48 * 50).sin().view(50, 48) for low, high in ((0, 900), (7, 2000)))
-        y, index = compete(h.requires_grad_(), groups, noise=key)
-        here = (y, index, *torch.autograd.grad(y, h, grad_y))
-    h, grad_y = h.detach().to(device), grad_y.to(device)
-    y, index = kernels.compete(h, groups, key, 1.0, "gumbel")
-    there = (y, index, kernels.gradient(h, grad_y, index, groups, key, (1.0, 1.0, "gumbel")))
-    alike = all(torch.allclose(a.float(), b.cpu().float(), 1e-4, 1e-5) for a, b in zip(here, there, strict=True))
-    if not alike:
-        warnings.warn(f"Triton's kernels compute something else on {device}: competitions run in torch", stacklevel=2)
-    return alike
 
 
 def _in_plain_operations(h, noise, groups, scale, temperature, estimator) -> tuple[Tensor, Tensor]:

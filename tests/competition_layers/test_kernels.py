@@ -8,9 +8,10 @@ import torch
 
 pytest.importorskip("triton", reason="needs Triton")
 
-from competition_layers import Groups, functional
+from competition_layers import Groups
 from competition_layers.functional import compete
 from competition_layers.noise import key_of
+from competition_layers.on_gpu import _computes_alike
 
 pytestmark = pytest.mark.filterwarnings("ignore::RuntimeWarning")  # NumPy's, where integers wrap around
 KEY = key_of(3)
@@ -109,7 +110,7 @@ def test_what_the_kernels_do_not_compute_is_left_to_torch(kernels):
 
 
 def test_kernels_that_compute_something_else_are_left_alone(kernels, monkeypatch):
-    assert functional._computes_alike.__wrapped__(torch.device("cpu"))
+    assert _computes_alike.__wrapped__(torch.device("cpu"))
     monkeypatch.setattr(kernels, "gradient", lambda h, *_: torch.zeros_like(h))
     with pytest.warns(UserWarning, match="compute something else on cpu"):
-        assert not functional._computes_alike.__wrapped__(torch.device("cpu"))
+        assert not _computes_alike.__wrapped__(torch.device("cpu"))

@@ -2,8 +2,8 @@
 
     python benchmarks/judged.py [--out DIR] [--seeds 3] [--second FOLDER] [--minutes M] [--table] [--quick]
 
-For each seed: pictures, a small sparse network that ends in a decision layer and its dense twin (those of `lwta
-demo --quick`: 1,200 pictures, 4 epochs), each described by all describers at once, by soft_wpmi beside them, and with
+For each seed: pictures, a small sparse network that ends in a decision layer and its dense twin (1,000 pictures,
+4 epochs, 16 units in one group), each described by all describers at once, by soft_wpmi beside them, and with
 random weights. Three judges: the encoder that gave the names; with --second another CLIP of the same words (such as
 `python -m lwta.bundled_clip.train --out FOLDER --seed 1 --width 16 --steps 700 --batch-size 96 --pictures 6000` makes);
 the features of another seed's network (`readout.py`). What is in the pictures is known beside. MILAN is taught once.
@@ -42,14 +42,14 @@ JUDGES = ("own", "second", "readout")  # the encoder of the names, another CLIP,
 def settings_of(seed: int, *, quick: bool) -> Settings:
     if quick:
         return Settings(train=300, probe=120, test=40, epochs=1, units=16, seed=seed)
-    return Settings(train=1200, probe=400, test=100, epochs=4, units=32, batch_size=16, lr=6e-3, seed=seed)
+    return Settings(train=1000, probe=300, test=100, epochs=4, units=16, batch_size=16, lr=6e-3, seed=seed)
 
 
 def steps(out: Path, options: argparse.Namespace) -> Iterator[tuple[Path, Callable[[], object]]]:
     """What is written, and what writes it, in their order."""
     milan = out / "milan"
-    taught = ["milan", f"--out={milan}", f"--pictures={200 if options.quick else 1000}", "--hidden=256"]
-    yield milan / "milan.json", lambda: describe_train.main(taught + ["--epochs=2"] * options.quick)
+    taught = ["milan", f"--out={milan}", f"--pictures={100 if options.quick else 400}", "--hidden=128"]
+    yield milan / "milan.json", lambda: describe_train.main([*taught, f"--epochs={2 if options.quick else 12}"])
     for name in LAYERS:  # all sparse networks, then their twins
         for seed in range(options.seeds):
             place, settings = out / f"seed-{seed}", settings_of(seed, quick=options.quick)

@@ -27,6 +27,7 @@ from dissect.judging.drawn import DrawnPictures
 from dissect.judging.effects import class_effects
 from dissect.judging.evaluators import own_evaluator
 from dissect.judging.measures import MEASURES
+from dissect.judging.methods import field_of
 from dissect.judging.truth import agreement, overlap
 from dissect.judging.verdicts import by_cell
 from dissect.naming.predictability import prediction_targets, worth_of_losing
@@ -172,6 +173,22 @@ def test_planted_labels_beat_all_that_they_must_and_their_intervals_say_so(disse
     assert (table.methods.of, table.methods.units) == (UNITS, (0, 1, 2, 3))
     assert table.methods.missing == {"clip-dissect": UNITS - PLANTED}
     assert {each.measure for each in table.verdicts} & {"rivals", "effect", "text"} == set()  # nothing competes
+
+
+def test_a_method_that_two_dissections_have_is_called_by_the_dissection(dissection):
+    first, other = dissection.descriptions["1", 0].candidates[0], "patches"
+    both = {
+        place: replace(one, candidates=(*one.candidates, replace(first, method=other)))
+        for place, one in dissection.descriptions.items()
+    }
+    wide = replace(dissection, descriptions=MappingProxyType(both))
+
+    def called(**named):
+        return [each.method for each in field_of(named, "1").methods]
+
+    assert called(a=wide) == ["clip-dissect", "patches"]
+    assert called(a=wide, b=dissection) == ["a: clip-dissect", "patches", "b"]
+    assert called(patches=dissection, b=wide) == ["patches: clip-dissect", "b: clip-dissect", "b: patches"]
 
 
 def test_only_one_network_s_dissections_on_one_probe_are_set_against_one_another(dissection):

@@ -5,6 +5,8 @@ import open_clip
 import pytest
 import torch
 
+from dissect import ConceptSet, load_encoder
+from dissect.encoders.familiarity import encoder_warnings
 from lwta.bundled_clip.painted_pool import CELL_NAMES, paint_pool
 from lwta.bundled_clip.statements import all_statements, truth
 from lwta.bundled_clip.tokenizer import merges, trained_words, write_merges
@@ -65,6 +67,18 @@ def test_short_texts_are_encoded_as_open_clip_does(tokenizer):
     model = open_clip.CLIP(**model_config(tokenizer.vocab_size)).eval()
     tokens = tokenizer(["a boat", "a foggy village at night with two red cars"])
     torch.testing.assert_close(_encode(model, tokens), model.encode_text(tokens))
+
+
+def test_a_folder_of_another_small_clip_is_an_encoder(tmp_path):
+    words = trained_words()
+    config = model_config(write_merges(tmp_path / "merges.txt.gz", words), 8)
+    save_bundle(open_clip.CLIP(**config), config, tmp_path, words, seed=1)
+    encoder = load_encoder(tmp_path)
+    assert encoder.encode_batch(torch.zeros(1, 3, 64, 64)).shape == (1, 128)
+    assert encoder.words == frozenset(words) and encoder.identity != load_encoder("bundled").identity
+    with pytest.raises(ValueError, match="zebra"):
+        encoder.encode_texts(ConceptSet(("a zebra", "a red boat"), source="words"))
+    assert encoder_warnings(encoder, torch.zeros(1, 128)) == [], "where its pictures lie, nobody wrote down"
 
 
 @pytest.mark.slow

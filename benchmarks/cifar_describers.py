@@ -83,7 +83,10 @@ class Student:
         return self.encode_batch(torch.stack([self.preprocess(probe[i]) for i in range(len(probe))]))
 
     def encode_texts(self, concepts: ConceptSet) -> Tensor:
-        return torch.stack([self.texts[name] for name in concepts.names])
+        kept, lost = self.known(concepts)
+        if lost:
+            raise ValueError(f"Expected LVIS names but got {concepts.names}")
+        return torch.stack([self.texts[name] for name in kept.names])
 
     def _readable(self, concepts: ConceptSet) -> tuple[ConceptSet, int]:
         kept = tuple(name for name in concepts.names if name in self.texts)

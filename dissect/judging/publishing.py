@@ -14,7 +14,7 @@ LABELS = 3  # of Describe-and-Dissect
 
 
 def _dnd(one: Description) -> Iterator[Row]:
-    labels = [candidate.description for candidate in one.candidates[:LABELS]]
+    labels = list(dict.fromkeys(candidate.description for candidate in one.candidates))[:LABELS]
     yield one.unit, *labels, *[" "] * (LABELS - len(labels))
 
 
@@ -45,7 +45,7 @@ def write_published(dissection: Dissection, form: str, out: str | Path) -> Seque
     """Write `OUT/FORM_LAYER.csv`, or `OUT/FORM.csv` where the tool has a column for the layer.
 
     CLIP-Dissect's own form, which CoSy reads too, is the dissection's `descriptions.csv`. Names alone are written (of
-    Describe-and-Dissect the three first candidates): what was not verified has no row.
+    Describe-and-Dissect the three first that differ, whoever proposed them): what was not verified has no row.
 
     Raises:
         ValueError: an unknown form (the nearest is offered).

@@ -85,6 +85,16 @@ def test_what_is_known_of_a_unit_stands_on_the_page_and_in_the_json(tmp_path):
     assert len(record["units"]) == 14
 
 
+def test_each_describer_has_its_words_once_and_by_itself(tmp_path):
+    one = entry(0)
+    words = [("claims", "red boat"), ("claims", "lake"), ("dnd", "red boat"), ("dnd", "red boat"), ("milan", "sea")]
+    said = tuple(Candidate(word, 0.5, method) for method, word in words)
+    several = dataclasses.replace(one, description=dataclasses.replace(one.description, candidates=said))
+    for shown, expected in ((one, ["lake"]), (several, ["claims: lake", "dnd: red boat", "milan: sea"])):
+        text = render_units(tmp_path / "units.html", [shown]).read_text("utf-8")
+        assert re.findall("<div>([^<]*)</div>", text.partition("other words")[2].partition("</dd>")[0]) == expected
+
+
 def test_how_random_weights_fared_stands_beside_every_figure(tmp_path):
     random = AtRandom(units=40, named=3, agreements=tuple(i / 100 for i in range(40)), alike=0.25)
     assert random.high == 0.37  # 19 of 20 stay below

@@ -70,7 +70,7 @@ class Network:
                 f"Expected start.model_args that {self.backbone!r} takes but got {self.start.model_args}: {error}"
             ) from error
         self._check_excluded(model)
-        if model.lwta.left_out:
+        if model.lwta.left_out and self.competitors != 1:
             print_once(f"{len(model.lwta.sites)} activations compete; left out: {in_words(model.lwta.left_out)}")
         if label_names:
             with_labels(model, label_names)

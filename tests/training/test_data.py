@@ -15,13 +15,14 @@ from safetensors.torch import save_file
 from training import Augmentation, ImageData, NamedDataset, Splits
 from training.sampling import NOT_COUNTED
 
-CONFIG = {"input_size": (3, 16, 16), "mean": (0.5,) * 3, "std": (0.5,) * 3, "crop_pct": 1.0, "crop_mode": "center"}
+PIXELS = {"input_size": (3, 16, 16), "mean": (0.5,) * 3, "std": (0.5,) * 3}
+CONFIG = {**PIXELS, "crop_pct": 1.0, "crop_mode": "center", "interpolation": "bilinear"}
 
 
 def attached(data: ImageData, stage: str = "fit") -> ImageData:
     """`data` as a trainer would use it."""
-    module = SimpleNamespace(model=None, data_config=lambda: {**CONFIG, "interpolation": "bilinear"})
-    data.trainer = SimpleNamespace(lightning_module=module, global_rank=0, world_size=1)
+    model = SimpleNamespace(pretrained_cfg=CONFIG, lwta=SimpleNamespace(label_names=()))
+    data.trainer = SimpleNamespace(lightning_module=SimpleNamespace(model=model), global_rank=0, world_size=1)
     data.setup(stage)
     return data
 

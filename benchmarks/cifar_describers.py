@@ -180,7 +180,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         concepts = ConceptSet(tuple(names), source="LVIS", lines=tuple(names))
         started = time.process_time()
         rest = {label: some[each // 2 :] for label, some in pictures.items()}
-        milan = taught(folder / "milan", larger, rest, 4 if options.quick else 40)
+        milan = taught(folder / "taught", larger, rest, 4 if options.quick else 40)
         print(f"MILAN taught in {time.process_time() - started:.0f} s")
         found = Retrieval(open_probe(folder / "found"), student)
         describers = {

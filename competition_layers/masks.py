@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from .groups import along
+from .private_torch import is_under_vmap
 
 
 def behind_largest(logits: Tensor, axis: int) -> tuple[Tensor, Tensor]:
@@ -39,7 +40,7 @@ def without_losers(z: Tensor, behind: Tensor) -> Tensor:
 
     By clearing bits: -1, which is all bits, is the sign of a winner's `behind`, carried through its integer.
     """
-    if torch.compiler.is_compiling():
+    if torch.compiler.is_compiling() or is_under_vmap(behind):
         return torch.where(behind < 0, z, 0.0)
     integers, bits = _INTEGERS[behind.itemsize], 8 * behind.itemsize
     mask = behind.view(integers).bitwise_right_shift_(bits - 1).to(_INTEGERS[z.itemsize])

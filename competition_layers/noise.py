@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from .private_torch import is_under_vmap
+
 Key = Int64[Tensor, ""]
 
 
@@ -38,7 +40,8 @@ def uniform_noise(shape: Sequence[int], key: Key, device: torch.device | str | N
     x = _q(x ^ (x >> 32))
     a, b, c = (x >> 32).to(torch.int32).split([rows, columns, columns])
     bits = _q(torch.addcmul(c, a.unsqueeze(1), b | 1))
-    numbers = bits.view(torch.float32).copy_(bits)  # in their own memory: fresh memory takes longer than the rest
+    # in their own memory: fresh memory takes longer than the rest
+    numbers = bits.float() if is_under_vmap(bits) else bits.view(torch.float32).copy_(bits)
     return numbers.mul_(2**-32 - 2**-55).add_(0.5).view(shape)
 
 

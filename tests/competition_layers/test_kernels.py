@@ -1,13 +1,16 @@
 """The kernels of GPUs, run by Triton's interpreter, against torch's operations."""
 
+import importlib
 import itertools
 import math
+import sys
 
 import pytest
 import torch
 
 pytest.importorskip("triton", reason="needs Triton")
 
+import competition_layers
 from competition_layers import Groups
 from competition_layers.functional import compete
 from competition_layers.noise import key_of
@@ -24,9 +27,9 @@ def kernels():
         pytest.skip("on a GPU test_competition_on_gpu.py runs the kernels")
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TRITON_INTERPRET", "1")
-        from competition_layers import kernels as found
-
-        yield found
+        patch.delitem(sys.modules, "competition_layers.kernels", raising=False)  # where another test imported it
+        patch.delattr(competition_layers, "kernels", raising=False)
+        yield importlib.import_module("competition_layers.kernels")
 
 
 def both(kernels, h, groups, *, noise=None, scale=0.7, temperature=1.0, estimator="gumbel"):

@@ -1,9 +1,7 @@
 """Encoders: unit vectors from any open_clip model, from the bundled one, from files; rows never slip."""
 
-import sys
 import time
 from math import isfinite
-from types import SimpleNamespace
 
 import open_clip
 import pytest
@@ -24,6 +22,7 @@ from dissect import (
     open_probe,
 )
 from dissect.describing import usable
+from dissect.encoders import bundled_clip
 from dissect.encoders.clip import ClipEncoder
 from dissect.encoders.precomputed import PrecomputedEncoder
 from dissect.encoders.tokenizer import too_long
@@ -84,9 +83,8 @@ def test_the_identity_follows_the_weights(to_tensor):
 
 def test_the_bundled_encoder_refuses_untrained_words_or_drops_them(monkeypatch, to_tensor):
     words = frozenset({"red", "boat"})
-    bundled = SimpleNamespace(load=lambda: (TinyClip(), to_tensor, letters), words=lambda: words)
-    monkeypatch.setitem(sys.modules, "dissect.encoders.bundled_clip", bundled)
-    monkeypatch.setattr("dissect.encoders.bundled_clip", bundled, raising=False)
+    monkeypatch.setattr(bundled_clip, "load", lambda _: (TinyClip(), to_tensor, letters))
+    monkeypatch.setattr(bundled_clip, "words", lambda _: words)
     encoder = load_encoder("bundled")
     concepts = ConceptSet(("red boat", "zeppelin"))
     with pytest.raises(ValueError, match=r"Expected phrases of words .* 'zeppelin' \(zeppelin\).*drop_unknown"):

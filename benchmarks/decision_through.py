@@ -63,11 +63,11 @@ SIZES = {
     "scenes-long": {"train": 6_000, "val": 1_000, "test": 2_000},
 }
 SCREENED = (
-    DecisionLayer(160, 32),
-    DecisionLayer(160, 32, noise_scale=0.3),
-    DecisionLayer(64, 16, noise_scale=0.3),
+    DecisionLayer(),
+    DecisionLayer(focus=0.0),
+    DecisionLayer(64, 16, noise_scale=0.3, focus=0.0),
     DecisionLayer(64, 16, at="positions", noise_scale=0.3),
-    DecisionLayer(64, 64, at="positions", noise_scale=0.3),
+    DecisionLayer(64, 16, at="positions", noise_scale=0.3, focus=0.0),
 )
 COLUMNS = ("active", "units", "winners", "sufficient", "necessary", "serves", "dead")
 

@@ -38,7 +38,7 @@ PLAN = {
     "stem_width": 8,
     "output_stride": 8,
 }
-LAYER = DecisionLayer(64, 16, at="positions", noise_scale=0.3)
+LAYER = DecisionLayer(64, 16, at="positions", noise_scale=0.3, focus=0.0)
 KINDS = ("competing", "top-k", "ReLU", "GELU", "features", "L1")
 THROUGH = ("competing", "top-k", "ReLU", "GELU", "L1")
 INSIDE = 8  # competitors in a block

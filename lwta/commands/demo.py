@@ -231,8 +231,8 @@ def tell_epochs(name: str, run: Path, told: int, settings: Settings) -> int:
 
     rows = read_metrics(run / "metrics.csv")[told:]
     for row in rows:
-        share = 100 * float(row["val_accuracy"])
-        print(f"      {name:6}  epoch {int(row['epoch']) + 1} of {settings.epochs}: {share:.1f} % right", flush=True)
+        epoch, share = int(row["epoch"]) + 1, 100 * float(row["val_accuracy"])
+        print(f"      {name:6}  epoch {epoch} of {settings.epochs}: {share:.1f} % right", flush=True)
     return len(rows)
 
 
@@ -247,7 +247,8 @@ def train(run: Path, scenes: Path, settings: Settings, sparse: bool) -> Path:
         loading=Loading(batch_size=settings.batch_size, workers=0, cache=True, on_bad="trust"),
         augmentation=Augmentation(scale=(0.7, 1.0), interpolation="bilinear"),
     )
-    decision = DecisionLayer(settings.units, settings.units, at="positions", noise_scale=settings.noise_scale)
+    # focus would make units of classes
+    decision = DecisionLayer(settings.units, settings.units, "positions", noise_scale=settings.noise_scale, focus=0)
     classifier = Classifier(
         BACKBONE,
         competitors=settings.competitors if sparse else 1,
@@ -281,8 +282,7 @@ def name_units(folder: Path, probe: Path, network: Any, random: Any = None) -> A
 def to_explain(folder: Path, count: int) -> list[Path]:
     """The first picture of each class, class by class, until there are enough: nothing is picked by hand."""
     classes = [sorted(path.glob("*.png")) for path in sorted(folder.iterdir()) if path.is_dir()]
-    rounds = zip_longest(*classes)
-    return [picture for pictures in rounds for picture in pictures if picture is not None][:count]
+    return [picture for pictures in zip_longest(*classes) for picture in pictures if picture is not None][:count]
 
 
 def how_trained(settings: Settings) -> str:

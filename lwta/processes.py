@@ -4,6 +4,7 @@ import os
 import re
 import threading
 import time
+from pathlib import Path
 
 STOPPED = 143  # 128 and SIGTERM's number, as shells have it
 _LOOKS = 0.5  # seconds between two looks at the parent
@@ -20,11 +21,21 @@ def end_with_launcher() -> None:
     parent = os.getppid()
 
     def watch() -> None:
-        while os.getppid() == parent:
+        while os.getppid() == parent and not (parent == 1 and _adopted()):
             time.sleep(_LOOKS)
         os._exit(STOPPED)
 
     threading.Thread(target=watch, daemon=True).start()
+
+
+def _adopted() -> bool:
+    """Whether process 1 is the system's, which adopts who lost a launcher while it started; in a container it can be
+    the launcher itself."""
+    try:
+        said = Path("/proc/1/cmdline").read_bytes()
+    except OSError:
+        return True
+    return b"python" not in said and b"torchrun" not in said
 
 
 def own_share(shard: str | None) -> tuple[int, int] | None:

@@ -18,28 +18,21 @@ once for each run. The models of scenes that end in a decision layer are saved: 
 """
 
 import argparse
-import io
 import json
 import math
-import random
-import tarfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cache
 from pathlib import Path
 from statistics import mean, median
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from class_units import CLASSES, find_data
 from decision import TopK, dense_head, figures, linear_head
-from PIL import Image
 from runs import add_machine_options, in_processes, interval, one_thread
-from safetensors.torch import load_file, save_file
 from small_networks import PLAN, batches
-from timm.data import IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD
+from split_pictures import opened, pictures
 from torch import Tensor, nn
 
 from competition_layers import (
@@ -53,15 +46,9 @@ from competition_layers import (
 )
 from competition_layers.files import write_file
 from competition_layers.metrics import deciding_units
-from pictures.scenes import SCENES, paint
+from pictures.scenes import SCENES
 from training.decision.terms import Terms
 
-SIZES = {
-    "cifar": {"train": 10_000, "val": 5_000, "test": 10_000},
-    "scenes": {"train": 4_000, "val": 1_000, "test": 2_000},
-    "cifar-long": {"train": 45_000, "val": 5_000, "test": 10_000},
-    "scenes-long": {"train": 6_000, "val": 1_000, "test": 2_000},
-}
 SCREENED = (
     DecisionLayer(),
     DecisionLayer(focus=0.0),
@@ -102,6 +89,11 @@ LONG = {
 def network_of(name: str, asked: argparse.Namespace) -> Network:
     network = (LONG if asked.long else NETWORKS)[name]
     return replace(network, epochs=asked.epochs) if asked.epochs else network
+
+
+def pictures_of(name: str, asked: argparse.Namespace) -> Path:
+    which = "scenes" if name == "scenes" else "cifar"
+    return pictures(which + "-long" * asked.long, asked.out, quick=asked.quick)
 
 
 def in_words(layer: DecisionLayer) -> str:
@@ -147,9 +139,9 @@ def train(network: Network, head: DecisionLayer | Callable, split: dict[str, Ten
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, network.lr, total_steps=steps, pct_start=0.2)
     far = x.shape[-1] // 8
     generator = torch.Generator().manual_seed(seed)
-    for pictures, labels in batches(x, y, network.batch, network.epochs, seed):
+    for images, labels in batches(x, y, network.batch, network.epochs, seed):
         down, right = torch.randint(-far, far + 1, (2,), generator=generator).tolist()
-        moved = F.pad(pictures, (right, -right, down, -down))
+        moved = F.pad(images, (right, -right, down, -down))
         loss = F.cross_entropy(model(_resized(moved, network.side)), labels)
         if terms:
             loss = loss + terms.loss()
@@ -173,53 +165,6 @@ def _resized(x: Tensor, side: int) -> Tensor:
     return x if x.shape[-1] == side else F.interpolate(x, size=side, mode="bilinear")
 
 
-def pictures(name: str, asked: argparse.Namespace) -> Path:
-    """A file of every split in bytes, made once."""
-    which = ("scenes" if name == "scenes" else "cifar") + "-long" * asked.long
-    path = asked.out / f"pictures-{which}.safetensors"
-    if not path.is_file():
-        sizes = dict.fromkeys(SIZES[which], 200) if asked.quick else SIZES[which]
-        splits = _scenes(sizes) if name == "scenes" else _cifar(sizes)
-        tensors = {k: v for split, x, y in splits for k, v in ((split, x), (f"{split}_labels", y))}
-        with write_file(path) as temporary:
-            save_file(tensors, temporary)
-    return path
-
-
-@cache
-def opened(path: Path, device: str) -> dict[str, Tensor]:
-    """Every split as networks take it, but for its size."""
-    mean, std = (torch.tensor(v, device=device).view(3, 1, 1) for v in (IMAGENET_DEFAULT_MEAN, IMAGENET_DEFAULT_STD))
-    tensors = {key: value.to(device) for key, value in load_file(path).items()}
-    return {k: v if k.endswith("labels") else (v.float() / 255 - mean) / std for k, v in tensors.items()}
-
-
-def _scenes(sizes: dict[str, int]) -> Iterator[tuple[str, Tensor, Tensor]]:
-    for split, count in sizes.items():
-        scenes = [paint(split, i) for i in range(count)]
-        labels = torch.tensor([SCENES.index(scene.label) for scene in scenes])
-        yield split, _bytes([scene.image for scene in scenes]), labels
-
-
-def _cifar(sizes: dict[str, int]) -> Iterator[tuple[str, Tensor, Tensor]]:
-    found: dict[str, list[tuple[bytes, int]]] = {"train": [], "test": []}
-    with tarfile.open(find_data() / "cifar10_jpeg_imagefolder.tar.gz") as archive:
-        for member in archive:
-            parts = member.name.split("/")
-            if member.isfile() and parts[-2] in CLASSES:
-                found[parts[-3]].append((archive.extractfile(member).read(), CLASSES.index(parts[-2])))
-    random.Random(0).shuffle(found["train"])
-    found["val"] = found["train"][45_000:]
-    for split, count in sizes.items():
-        kept = found[split][:count]
-        images = [Image.open(io.BytesIO(data)).convert("RGB") for data, _ in kept]
-        yield split, _bytes(images), torch.tensor([label for _, label in kept])
-
-
-def _bytes(images: Sequence[Image.Image]) -> Tensor:
-    return torch.from_numpy(np.stack([np.asarray(image) for image in images])).movedim(-1, 1).contiguous()
-
-
 def screen(name: str, asked: argparse.Namespace) -> tuple[DecisionLayer, ...]:
     """The settings that are best on the held-out pictures: pooled, and at positions."""
     found = {}
@@ -234,7 +179,7 @@ def screen(name: str, asked: argparse.Namespace) -> tuple[DecisionLayer, ...]:
 
 def try_setting(name: str, layer: DecisionLayer, asked: argparse.Namespace) -> None:
     """A setting on the held-out pictures, with seed 0."""
-    path, split, start = _choice(name, layer, asked), opened(pictures(name, asked), asked.device), time.monotonic()
+    path, split, start = _choice(name, layer, asked), opened(pictures_of(name, asked), asked.device), time.monotonic()
     if not path.is_file():
         network = network_of(name, asked)
         model = train(network, layer, split, 0)
@@ -252,7 +197,7 @@ def run(name: str, head: str, seed: int, asked: argparse.Namespace) -> None:
     if path.is_file() or time.time() > asked.until:
         return
     made, network = heads_of(name, asked)[head], network_of(name, asked)
-    split, start = opened(pictures(name, asked), asked.device), time.monotonic()
+    split, start = opened(pictures_of(name, asked), asked.device), time.monotonic()
     model = train(network, made, split, seed)
     seconds = time.monotonic() - start
     if name == "scenes" and isinstance(made, DecisionLayer):
@@ -331,7 +276,7 @@ def main() -> None:
         print(f"no CIFAR-10 in {find_data()}: nothing to do for {name}")
     if not asked.table:
         for name in names:
-            pictures(name, asked)
+            pictures_of(name, asked)
         settings = [(name, layer, asked) for name in names for layer in SCREENED]
         in_processes(try_setting, settings, workers=asked.workers)
         for name in names:

@@ -31,14 +31,8 @@ def cifar_features(depth: int, out: Path) -> dict[str, Tensor]:
         return load_file(path)
     model = _published(depth)
     centre, spread = (torch.tensor(v).view(3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
-    found: dict[str, list[tuple[bytes, int]]] = {"train": [], "test": []}
-    with tarfile.open(DATA / "cifar10_jpeg_imagefolder.tar.gz") as archive:
-        for member in archive:
-            parts = member.name.split("/")
-            if member.isfile() and parts[-2] in CLASSES:
-                found[parts[-3]].append((archive.extractfile(member).read(), CLASSES.index(parts[-2])))
-    random.Random(0).shuffle(found["train"])
-    splits = {"train": found["train"][:20_000], "val": found["train"][45_000:], "test": found["test"]}
+    found = cifar_jpegs()
+    splits = {"train": found["train"][:20_000], "val": found["val"], "test": found["test"]}
     tensors = {}
     for split, pictures in splits.items():
         parts = []
@@ -67,6 +61,18 @@ def _published(depth: int) -> nn.Module:
     model.load_state_dict(load_file(DATA / "cifar10-resnets" / f"resnet{depth}.safetensors"))
     take_classifier_out(model.eval(), classifier="linear", inputs=torch.zeros(1, 3, 32, 32))
     return model
+
+
+def cifar_jpegs() -> dict[str, list[tuple[bytes, int]]]:
+    """Files of CIFAR-10 and their classes: `train` shuffled, its last 5,000 once more as `val`; `test`."""
+    found: dict[str, list[tuple[bytes, int]]] = {"train": [], "test": []}
+    with tarfile.open(DATA / "cifar10_jpeg_imagefolder.tar.gz") as archive:
+        for member in archive:
+            parts = member.name.split("/")
+            if member.isfile() and parts[-2] in CLASSES:
+                found[parts[-3]].append((archive.extractfile(member).read(), CLASSES.index(parts[-2])))
+    random.Random(0).shuffle(found["train"])
+    return {**found, "val": found["train"][45_000:]}
 
 
 def _pixels(data: bytes) -> Tensor:

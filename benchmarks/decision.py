@@ -25,7 +25,7 @@ was stopped goes on where it was.
 import argparse
 import json
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from itertools import product
 from pathlib import Path
@@ -38,37 +38,16 @@ from frozen_features import DATA, cifar_features, flickr_features, scenes_featur
 from runs import interval
 from torch import Tensor, nn
 
-from competition_layers import DecisionHead, DecisionLayer, focus_loss, votes
+from competition_layers import DecisionHead, DecisionLayer, votes
 from competition_layers.decision_figures import classes_served, necessary_units, sufficient_units, units_for_lead
 from competition_layers.files import write_file
-from training.decision.fitting import Fitting, fit_decision, fit_decisions, logits_of, minimise
+from training.decision.fitting import Fitting, fit_decisions, logits_of, minimise
 from training.decision.sweep import sweep, sweep_table
 
 WEIGHTS_A_CLASS = 5  # of the sparse linear head: as many as units may decide
 PENALTIES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2)  # of its absolute weights
 LAYER = DecisionLayer()  # one setting everywhere; `curve` tells what others do
 CURVE = [DecisionLayer(16 * groups, 16) for groups in (2, 4, 5, 6, 8, 10, 12, 16)]
-
-
-class TopK(nn.Module):
-    """The k largest of all units pass; the units lie along `dim`."""
-
-    def __init__(self, k: int, dim: int = -1):
-        super().__init__()
-        self.k, self.dim = k, dim
-
-    def forward(self, h: Tensor) -> Tensor:
-        value, unit = h.topk(self.k, self.dim)
-        return torch.zeros_like(h).scatter(self.dim, unit, value)
-
-
-def dense_head(features: int, classes: int, decision: DecisionLayer, activation: nn.Module) -> DecisionHead:
-    """The decision layer with another activation in the place of the competition."""
-    head = DecisionHead(features, classes, decision)
-    head.decision = activation
-    # all units speak, not a few: torch's own start
-    nn.init.kaiming_uniform_(head.decision_votes.weight, a=5**0.5)
-    return head
 
 
 def linear_head(features: int, classes: int, decision: DecisionLayer) -> DecisionHead:
@@ -89,26 +68,20 @@ class _Itself(nn.Linear):
         self.requires_grad_(False)
 
 
-def fit_twins(
+def fit_linear(
     heads: Sequence[DecisionHead],
     split: Mapping[str, Tensor],
     fitting: Fitting,
     penalties: Sequence[float] = (),
-    focus: Sequence[float] = (),
 ) -> None:
-    """Train heads without competition side by side on the same batches, each with its L1 penalty or its focus."""
+    """Train linear heads side by side on the same batches, each with its L1 penalty."""
 
     def loss(x: Tensor, batch: Tensor) -> Tensor:
         target = split["train_labels"][batch]
         total = x.new_zeros(())
         for i, head in enumerate(heads):
             weights = head.decision_votes.weight.abs().sum() * penalties[i] if penalties else 0.0
-            said = head.decision(head.decision_units(x))
-            said = said if said.ndim == 2 else said.flatten(1, -2).mean(1)
-            answers = head.decision_votes(said)
-            total = total + F.cross_entropy(answers, target) + weights
-            if focus:
-                total = total + focus[i] * focus_loss(said, answers, head.decision_votes.weight)
+            total = total + F.cross_entropy(head(x), target) + weights
         return total
 
     learnt = [p for head in heads for p in head.parameters() if p.requires_grad]
@@ -124,14 +97,14 @@ def sparse_heads(
     """Linear heads of `WEIGHTS_A_CLASS` weights a class: L1, then the largest stay and train on."""
     width, device = split["train"].shape[-1], split["train"].device
     heads = [linear_head(width, classes, DecisionLayer()).to(device) for _ in penalties]
-    fit_twins(heads, split, fitting, penalties)
+    fit_linear(heads, split, fitting, penalties)
     for head in heads:
         weight = head.decision_votes.weight
         kept = torch.zeros_like(weight).scatter(1, weight.abs().topk(WEIGHTS_A_CLASS, 1).indices, 1.0)
         with torch.no_grad():
             weight.mul_(kept)
         weight.register_hook(kept.mul)
-    fit_twins(heads, split, fitting)
+    fit_linear(heads, split, fitting)
     return heads
 
 
@@ -139,26 +112,25 @@ def fitted(
     split: Mapping[str, Tensor], classes: int, fitting: Fitting, penalties: Sequence[float]
 ) -> dict[str, DecisionHead]:
     """Every head by its name, from one seed and on the same batches."""
-    features = split["train"].shape[-1]
-    makers: dict[str, Callable[[], DecisionHead]] = {
-        "linear": lambda: linear_head(features, classes, LAYER),
-        f"ReLU, {LAYER.units} units": lambda: dense_head(features, classes, LAYER, nn.ReLU()),
-        f"GELU, {LAYER.units} units": lambda: dense_head(features, classes, LAYER, nn.GELU()),
-        f"top-{LAYER.groups} of {LAYER.units}": lambda: dense_head(features, classes, LAYER, TopK(LAYER.groups)),
-        f"top-{LAYER.groups}, focus": lambda: dense_head(features, classes, LAYER, TopK(LAYER.groups)),
-        "ReLU, focus": lambda: dense_head(features, classes, LAYER, nn.ReLU()),
-    }
-    twins = {}
-    for name, make in makers.items():
-        torch.manual_seed(fitting.seed)
-        twins[name] = make()
-    fit_twins(list(twins.values()), split, fitting, focus=[LAYER.focus * ("focus" in name) for name in twins])
+    torch.manual_seed(fitting.seed)
+    linear = linear_head(split["train"].shape[-1], classes, LAYER)
+    fit_linear([linear], split, fitting)
     sparse = sparse_heads(split, classes, penalties, fitting)
-    own = fit_decision(split["train"], split["train_labels"], LAYER, classes=classes, fitting=fitting)
+    layers = {
+        f"ReLU, {LAYER.units} units": replace(LAYER, activation="relu", focus=0.0),
+        f"GELU, {LAYER.units} units": replace(LAYER, activation="gelu", focus=0.0),
+        f"top-{LAYER.groups} of {LAYER.units}": replace(LAYER, activation="topk", focus=0.0),
+        f"top-{LAYER.groups}, focus": replace(LAYER, activation="topk"),
+        "ReLU, focus": replace(LAYER, activation="relu"),
+        f"decision layer, {LAYER.units} / {LAYER.competitors}": LAYER,
+    }
+    heads = fit_decisions(
+        split["train"], split["train_labels"], list(layers.values()), classes=classes, fitting=fitting
+    )
     return {
-        **twins,
+        "linear": linear,
         **{_l1(penalty): head for penalty, head in zip(penalties, sparse, strict=True)},
-        f"decision layer, {LAYER.units} / {LAYER.competitors}": own,
+        **dict(zip(layers, heads, strict=True)),
     }
 
 

@@ -29,7 +29,7 @@ from statistics import mean, median
 import torch
 import torch.nn.functional as F
 from class_units import CLASSES, find_data
-from decision import TopK, dense_head, figures, linear_head
+from decision import figures, linear_head
 from runs import add_machine_options, in_processes, interval, one_thread
 from small_networks import PLAN, batches
 from split_pictures import opened, pictures
@@ -103,13 +103,14 @@ def in_words(layer: DecisionLayer) -> str:
     )
 
 
-def twins(layer: DecisionLayer) -> dict[str, Callable[[int, int], DecisionHead]]:
-    """Heads without competition as wide as `layer`: from the number of features and of classes."""
+def twins(layer: DecisionLayer) -> dict[str, DecisionLayer | Callable[[int, int], DecisionHead]]:
+    """Layers without competition as wide as `layer`; the linear head from the number of features and of classes."""
+    plain = replace(layer, focus=0.0)
     return {
         "linear": lambda f, c: linear_head(f, c, layer),
-        f"ReLU, {layer.units} units": lambda f, c: dense_head(f, c, layer, nn.ReLU()),
-        f"GELU, {layer.units} units": lambda f, c: dense_head(f, c, layer, nn.GELU()),
-        f"top-{layer.groups} of {layer.units}": lambda f, c: dense_head(f, c, layer, TopK(layer.groups)),
+        f"ReLU, {layer.units} units": replace(plain, activation="relu"),
+        f"GELU, {layer.units} units": replace(plain, activation="gelu"),
+        f"top-{layer.groups} of {layer.units}": replace(plain, activation="topk"),
     }
 
 

@@ -12,11 +12,11 @@ one of eight passes; the residual stream stays as it is); "L1" is the ReLU netwo
 
 import math
 from collections.abc import Callable, Iterator
-from functools import partial
+from dataclasses import replace
 
 import torch
 import torch.nn.functional as F
-from decision import TopK, dense_head, fit_twins, linear_head, sparse_heads
+from decision import fit_linear, linear_head, sparse_heads
 from torch import Tensor, nn
 
 from competition_layers import (
@@ -29,6 +29,7 @@ from competition_layers import (
     seed_noise,
     swap_activations,
 )
+from competition_layers.competition import Activation
 from training.decision.fitting import Fitting, fit_decisions
 
 PLAN = {
@@ -41,6 +42,13 @@ PLAN = {
 LAYER = DecisionLayer(64, 16, at="positions", noise_scale=0.3, focus=0.0)
 KINDS = ("competing", "top-k", "ReLU", "GELU", "features", "L1")
 THROUGH = ("competing", "top-k", "ReLU", "GELU", "L1")
+ACTIVATIONS: dict[str, Activation] = {
+    "competing": "competition",
+    "top-k": "topk",
+    "ReLU": "relu",
+    "GELU": "gelu",
+    "L1": "relu",
+}
 INSIDE = 8  # competitors in a block
 FEW = 1e-3  # of L1 on frozen features, on its weights
 PENALTY = 0.01  # of L1 trained through, on the sum over units of what they say at a place
@@ -69,15 +77,9 @@ def through_network(kind: str, x: Tensor, y: Tensor, labels: tuple[str, ...], *,
     """A network of one kind, trained from its start; with 0 epochs as it starts."""
     backbone, width = _backbone(labels, seed), PLAN["channels"][-1]
     sites = activation_sites(backbone, include="layer*.act1")
-    if kind == "competing":
-        swap_activations(backbone, INSIDE, sites=sites, competition=Competition(noise_scale=0))
-        head = DecisionHead(width, len(labels), LAYER)
-    else:
-        for site in sites:
-            inside = {"top-k": TopK(site.width // INSIDE, 1), "GELU": nn.GELU()}.get(kind, nn.ReLU())
-            backbone.set_submodule(site.name, inside)
-        activation = {"top-k": TopK(LAYER.groups), "GELU": nn.GELU()}.get(kind, nn.ReLU())
-        head = dense_head(width, len(labels), LAYER, activation)
+    competition = Competition(noise_scale=0, activation=ACTIVATIONS[kind])
+    swap_activations(backbone, INSIDE, sites=sites, competition=competition)
+    head = DecisionHead(width, len(labels), replace(LAYER, activation=ACTIVATIONS[kind]))
     network, seen = Network(backbone, head).to(x.device), []
     seed_noise(network, seed)
     handle = head.decision.register_forward_hook(lambda layer, inputs, said: seen.append((inputs[0], said)))
@@ -140,17 +142,12 @@ def fitted_heads(
 ) -> dict[str, DecisionHead]:
     """Every kind of units, by the same recipe on the same batches."""
     width, fitting = features.shape[-1], Fitting(epochs=epochs, batch_size=128, seed=seed)
-    makers = {
-        "top-k": partial(dense_head, width, classes, LAYER, TopK(LAYER.groups)),
-        "ReLU": partial(dense_head, width, classes, LAYER, nn.ReLU()),
-        "GELU": partial(dense_head, width, classes, LAYER, nn.GELU()),
-        "features": partial(linear_head, width, classes, LAYER),
-    }
-    twins = {}
-    for kind, make in makers.items():
-        torch.manual_seed(seed)
-        twins[kind] = make().to(features.device)
-    fit_twins(list(twins.values()), {"train": features, "train_labels": labels}, fitting)
-    (twins["L1"],) = sparse_heads({"train": features, "train_labels": labels}, classes, [FEW], fitting)
-    (competing,) = fit_decisions(features, labels, [LAYER], classes=classes, fitting=fitting)
-    return {"competing": competing, **twins}
+    kinds = ("competing", "top-k", "ReLU", "GELU")
+    layers = [replace(LAYER, activation=ACTIVATIONS[kind]) for kind in kinds]
+    fitted = fit_decisions(features, labels, layers, classes=classes, fitting=fitting)
+    split = {"train": features, "train_labels": labels}
+    torch.manual_seed(seed)
+    linear = linear_head(width, classes, LAYER).to(features.device)
+    fit_linear([linear], split, fitting)
+    (few,) = sparse_heads(split, classes, [FEW], fitting)
+    return {**dict(zip(kinds, fitted, strict=True)), "features": linear, "L1": few}

@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from .checks import check_number
-from .competition import Competition
+from .competition import Activation, Competition
 from .groups import winner_units
 from .heads import At, Features, features_of, put_classifier_back, remember_added, take_classifier_out
 from .layers import StochasticLWTA
@@ -40,6 +40,7 @@ class DecisionLayer:
         temperature: tau of the straight-through gradient.
         balance: weight of `balance_loss` in training; 0 leaves it out.
         focus: weight of `focus_loss` in training; 0 leaves it out.
+        activation: `competition`, or that of a twin, see `Competition`: with `topk` K / U units are active.
 
     The numbers that stand here by default were chosen on held-out images (docs/results.md, "The decision layer").
 
@@ -54,6 +55,7 @@ class DecisionLayer:
     temperature: float = 1.0
     balance: float = 1.0
     focus: float = 0.1
+    activation: Activation = "competition"
 
     def __post_init__(self):
         if self.at not in ("pooled", "positions"):
@@ -80,7 +82,11 @@ class DecisionLayer:
     @property
     def competition(self) -> Competition:
         return Competition(
-            temperature=self.temperature, noise_scale=self.noise_scale, estimator="softmax", inference="argmax"
+            temperature=self.temperature,
+            noise_scale=self.noise_scale,
+            estimator="softmax",
+            inference="argmax",
+            activation=self.activation,
         )
 
     @property
@@ -217,7 +223,7 @@ class Votes:
 def votes(model: Any, x: Tensor) -> Votes:
     """The votes of a network's decision layer, or of a `DecisionHead` on features, in evaluation.
 
-    Where the units do not compete (a dense twin), every unit is a winner.
+    Where the units do not compete (a twin, see `DecisionLayer.activation`), every unit is a winner.
 
     Raises:
         ValueError: no decision layer.
@@ -257,6 +263,8 @@ def _parts(features: Features, classes: int, decision: DecisionLayer) -> dict[st
     units = nn.Linear(len(features.mean), decision.units)
     nn.init.normal_(units.weight, std=len(features.mean) ** -0.5)
     nn.init.zeros_(units.bias)
+    if decision.activation != "competition":  # last: a twin's units begin as those that compete
+        nn.init.kaiming_uniform_(votes.weight, a=5**0.5)  # all may speak: torch's own start
     return dict(zip(_PARTS, (features, units, nn.Identity(), votes), strict=True))
 
 

@@ -31,6 +31,8 @@ class StochasticLWTA(nn.Module):
 
     def __init__(self, competitors: int, *, channel_dim: int, competition: Competition = Competition()):
         super().__init__()
+        if competition.activation != "competition":
+            raise ValueError(f"Expected a competition but got {competition.activation!r}: TwinActivation is its layer")
         self.groups = Groups(competitors, channel_dim, competition.layout)
         self._competition = competition
         self.name = ""  # the dotted name in its model, for error texts
@@ -85,8 +87,8 @@ class StochasticLWTA(nn.Module):
         return winners(h, self.groups, noise=self.drawn(h) if noisy else None, **self._rules())
 
     def extra_repr(self) -> str:
-        options = ", ".join(f"{name}={value!r}" for name, value in asdict(self.competition).items())
-        return f"{self.groups.competitors}, channel_dim={self.groups.channel_dim}, {options}"
+        named = (f"{name}={value!r}" for name, value in asdict(self.competition).items() if name != "activation")
+        return f"{self.groups.competitors}, channel_dim={self.groups.channel_dim}, {', '.join(named)}"
 
     def _rules(self) -> dict[str, Any]:
         c = self.competition

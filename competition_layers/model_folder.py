@@ -24,7 +24,7 @@ from .spec import OURS, ModelSpec, model_card, site_config, spec_of
 from .surgery import swap_activations
 from .wiring.sites import Site
 
-FORMAT = 2  # of config.json; a newer one is refused by name
+FORMAT = 3  # of config.json; a newer one is refused by name; 3 knows twins (`activation` of a site)
 EDITS = "edits.json"  # what `lwta edit` did, in a model that it wrote
 _FILES = ("model.safetensors", "config.json", "README.md", EDITS)
 

@@ -9,6 +9,7 @@ from torch import nn
 from .decision import DecisionLayer
 from .layers import StochasticLWTA
 from .origins import is_function
+from .twins import TwinActivation
 from .wiring.sites import Site
 
 OURS = "lwta/"  # of `architecture`: plain timm then refuses the file instead of building the dense network
@@ -49,9 +50,9 @@ def with_labels(model: nn.Module, label_names: Sequence[str]) -> nn.Module:
 
 
 def site_config(model: nn.Module, site: Site) -> dict[str, Any]:
-    """One site's entry in config.json: its competition's numbers, or `competitors: 1`."""
+    """One site's entry in config.json: the numbers of its competition or of its twin, or `competitors: 1`."""
     layer = model.get_submodule(site.name)
-    if not isinstance(layer, StochasticLWTA):
+    if not isinstance(layer, StochasticLWTA | TwinActivation):
         return {**asdict(site), "competitors": 1}
     return {**asdict(site), "competitors": layer.groups.competitors, **asdict(layer.competition)}
 

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from .competition import Competition
 from .groups import divisors
 from .heads import CLASSIFIER, put_classifier_back
-from .layers import StochasticLWTA, competitions
+from .layers import StochasticLWTA
 from .names import match_names
+from .twins import TwinActivation
 from .wiring.per_call import PerCallActivation
 from .wiring.sites import Site, survey
 
@@ -49,7 +50,8 @@ def swap_activations(
 ) -> list[Site]:
     """Change `model` in place: every site becomes a `StochasticLWTA` that competes as `competition` says.
 
-    Returns the sites. `revert_activations` undoes it.
+    For a twin (`competition.activation`) its `TwinActivation` stands there. Returns the sites. `revert_activations`
+    undoes it.
 
     Args:
         competitors: U, or a mapping of globs to U of which the first that fits counts; 1 keeps the activation.
@@ -66,7 +68,8 @@ def swap_activations(
             model.set_submodule(base, PerCallActivation(model.get_submodule(base), site.calls, root=model))
         old = model.get_submodule(site.name)
         if numbers[site.name] > 1:
-            layer = StochasticLWTA(numbers[site.name], channel_dim=site.channel_dim, competition=competition)
+            kind = StochasticLWTA if competition.activation == "competition" else TwinActivation
+            layer = kind(numbers[site.name], channel_dim=site.channel_dim, competition=competition)
             layer.name = site.name
             layer.replaced = (old,)  # in a tuple: kept for `revert_activations`, but no child module
             layer.train(old.training)
@@ -81,7 +84,7 @@ def revert_activations(model: nn.Module) -> None:
 
     Where `add_decision` put a decision layer, the old classifier comes back.
     """
-    layers = competitions(model)
+    layers = {n: m for n, m in model.named_modules() if isinstance(m, StochasticLWTA | TwinActivation)}
     for name, layer in layers.items():
         if not getattr(layer, "replaced", None):
             raise ValueError(

@@ -87,6 +87,8 @@ class Classifier(LightningModule):
                 "Expected a conversion to start from the dense network as it is, but got image_size, start or "
                 "execution.compile"
             )
+        if conversion and competition.activation != "competition":
+            raise ValueError(f"Expected a conversion to a competition but got one to {competition.activation!r}")
         if conversion and decision:
             raise ValueError("Expected a conversion, which keeps the classifier, or a decision layer but got both")
         if train == "decision" and decision is None:

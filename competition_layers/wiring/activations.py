@@ -3,6 +3,7 @@
 from torch import nn
 
 from ..layers import StochasticLWTA
+from ..twins import TwinActivation
 
 # modules and functions that are bounded are gates, not activations of units
 BOUNDED = {"Sigmoid", "LogSigmoid", "Hardsigmoid", "HardSigmoid", "HardSigmoidMe", "Tanh", "Hardtanh", "Softsign"}
@@ -17,7 +18,7 @@ _HOMES = ("torch.nn.modules.activation", "timm.layers.activations", "timm.layers
 
 def is_activation(module: nn.Module) -> bool:
     """Whether a module is an activation of torch, timm or ours, or one with a scale and a bias around it."""
-    if isinstance(module, StochasticLWTA):
+    if isinstance(module, StochasticLWTA | TwinActivation):
         return True
     children = list(module.children())
     if type(module).__module__ in _HOMES:

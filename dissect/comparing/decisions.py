@@ -53,7 +53,7 @@ def measure_decision(
         counts["lead"].append(deciding.sum(1))
         counts["sufficient"].append(sufficient_units(found))
         counts["necessary"].append(necessary_units(found))
-        wins = wins + found.by_unit(torch.ones_like(found.values)).sum(0)
+        wins = wins + found.by_unit((found.values != 0).float()).sum(0)
         values = values + found.by_unit(found.values).sum(0)
         if names is not None:
             named, same = names.named.to(weights.device), names.same.to(weights.device)

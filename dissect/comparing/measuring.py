@@ -12,6 +12,7 @@ from tqdm import tqdm
 from competition_layers import StochasticLWTA, competitions, predict
 from competition_layers.attribution import METHODS, contributions, logits_without
 from competition_layers.metrics import deciding_units, effective_density
+from competition_layers.twins import TwinActivation
 
 from ..probe.passes import Transform, shared_batches
 from ..probe.probe_images import ProbeImages
@@ -85,20 +86,19 @@ def measure_sparsity(
         deciding = deciding_units(found.to_margin)
         done += len(x)
         methods.add(found.method)
-        sums["density"] += float((found.output > 0 if found.won is None else found.won).float().mean()) * len(x)
+        sums["density"] += float((found.output != 0 if found.won is None else found.won).float().mean()) * len(x)
         shares.append(deciding.float().mean(1).cpu())
         kept = logits_without(model, x, layer, ~deciding).argmax(1)
         sums["kept"] += int((kept == found.predicted).sum())
         sums["kept_without_any"] += int((found.without.argmax(1) == found.predicted).sum())
     means: dict[str, float] = {which: total / done for which, total in sums.items()}
-    has_density = isinstance(model.get_submodule(layer), StochasticLWTA | nn.ReLU | nn.ReLU6)
     each = torch.cat(shares)
     sparsity = Sparsity(
         layer=layer,
         width=found.to_margin.shape[1],
         # the weakest method of all batches: what is claimed holds for each of them
         method=max(methods, key=list(METHODS).index),
-        density=means["density"] if has_density else None,
+        density=means["density"] if _says_zero(model.get_submodule(layer)) else None,
         effective_density=float(each.double().mean()),
         untrained=_untrained_density(model, data, batch_size, layer),
         kept=means["kept"],
@@ -123,6 +123,12 @@ def measure_memory(model: nn.Module, data: ProbeImages, batch_size: int) -> int:
     """The most bytes that the tensors of one pass over the first `batch_size` images held at once."""
     x = next(inputs_of(model, data, batch_size))
     return peak_bytes(lambda: predict(model, x), x.device)
+
+
+def _says_zero(module: nn.Module) -> bool:
+    """Whether an activation has units that are off: of a smooth one a density means nothing."""
+    smooth = isinstance(module, TwinActivation) and module.competition.activation == "gelu"
+    return isinstance(module, StochasticLWTA | TwinActivation | nn.ReLU | nn.ReLU6) and not smooth
 
 
 def device_name(model: nn.Module) -> str:

@@ -113,6 +113,6 @@ def test_a_foreign_folder_cannot_ask_for_a_gate_elsewhere(tmp_path):
     folder = save_model(small_resnet(4, LABELS), tmp_path / "m")
     config = (folder / "config.json").read_text()
     for key, value in (("gates", '["fc"]'), ("gates", "3"), ("unit_names", '{"fc": {"3": 4}}')):
-        (folder / "config.json").write_text(config.replace('"format": 2,', f'"format": 2, "{key}": {value},', 1))
+        (folder / "config.json").write_text(config.replace("{", f'{{"{key}": {value},', 1))
         with pytest.raises(ValueError, match=f"Expected {key} of config.json to be"):
             load_model(folder)

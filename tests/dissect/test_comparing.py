@@ -188,6 +188,17 @@ def test_a_name_that_is_the_class_is_counted(folder):
     assert 0 < decision.names.named <= 1 and decision.names.distinct >= 1
 
 
+def test_a_unit_of_a_twin_that_never_speaks_is_dead():
+    torch.manual_seed(0)
+    relu = DecisionLayer(16, 4, activation="relu")
+    model = create_model("resnet18", competitors=1, num_classes=3, image_size=32, decision=relu, layers=(1, 1, 1, 1))
+    model.decision_units.bias.data[:4] = -1000
+    x = torch.randn(4, 3, 32, 32)
+    said = votes(model.eval(), x).values[:, 0]
+    assert (said[:, :4] == 0).all()
+    assert measure_decision(model, [x]).dead == (said == 0).all(0).float().mean().item() >= 0.25
+
+
 def test_memory_is_the_most_that_a_pass_holds_at_once():
     x = torch.zeros(1000, 256)
 

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from stopping import StopAt, StoppedError
 
-from competition_layers import StochasticLWTA, competitions, create_model, load_model, save_model
+from competition_layers import Competition, StochasticLWTA, competitions, create_model, load_model, save_model
 from training import Classifier, Conversion, Execution, convert
 from training.conversion.conversion import GradualSwap, distillation_loss
 
@@ -149,6 +149,11 @@ def test_what_does_not_fit_is_refused_before_training(dense, train, tmp_path, ch
     with pytest.raises(ValueError, match=message):
         train(classifier=student(teacher, **change))
     assert not (tmp_path / "run" / "config.yaml").exists()
+
+
+def test_a_twin_is_not_converted_to():
+    with pytest.raises(ValueError, match="Expected a conversion to a competition but got one to 'relu'"):
+        Classifier("vit_tiny_patch16_224", competition=Competition(activation="relu"), conversion=Conversion())
 
 
 def test_a_sparse_network_is_not_converted_again(train, tmp_path):

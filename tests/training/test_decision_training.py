@@ -3,6 +3,7 @@
 import csv
 import json
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -201,6 +202,21 @@ def test_several_settings_at_once_are_what_each_is_alone():
     for setting, head in zip(settings, together, strict=True):
         alone = fit_decision(features, labels, setting, fitting=how)
         assert torch.allclose(alone.decision_units.weight, head.decision_units.weight, atol=1e-4)
+
+
+def test_twins_are_trained_like_the_layer(train, tiny):
+    topk = DecisionLayer(12, 4, activation="topk")
+    model = load_model(train(classifier=tiny(competitors=1, decision=topk)))
+    assert model.lwta.decision == topk and model.decision.competition.activation == "topk"
+
+    x, labels = clusters()
+    settings = [DECISION, topk, replace(topk, activation="relu", focus=0.0)]
+    fitting = Fitting(epochs=40, batch_size=50, lr=1e-2)
+    own, largest, rectified = fit_decisions(x, labels, settings, fitting=fitting)
+    assert all((head(x).argmax(1) == labels).float().mean() > 0.9 for head in (own, largest, rectified))
+    assert ((votes(largest, x).values != 0).sum(-1) == 3).all()
+    alone = fit_decision(x, labels, topk, fitting=fitting)
+    assert torch.allclose(alone.decision_votes.weight, largest.decision_votes.weight, atol=1e-5)
 
 
 @pytest.mark.parametrize("places", [(), (2, 2)], ids=["pooled", "positions"])

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from competition_layers import DecisionHead, DecisionLayer
 from competition_layers.checks import check_number
 
-from .stack import Stack
+from .stack import Stack, Unstacked
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,8 @@ def fit_decisions(
 ) -> list[DecisionHead]:
     """Several decision layers at once, from the start and on the batches that each would have alone.
 
-    Those with as many competitors are computed side by side: a step costs hardly more than one layer's.
+    Those with as many competitors are computed side by side: a step costs hardly more than one layer's. Twins
+    (`DecisionLayer.activation`) are computed one by one.
     """
     classes = checked_classes(features, labels, classes)
     for decision in decisions:
@@ -94,8 +95,10 @@ def fit_decisions(
             heads.append(DecisionHead(features.shape[-1], classes, decision).to(features.device))
     alike: dict[object, list[DecisionHead]] = {}
     for head in heads:
-        alike.setdefault((head.options.competitors, head.options.temperature), []).append(head)
-    stacks = [Stack(group, fitting.seed) for group in alike.values()]
+        if head.options.activation == "competition":
+            alike.setdefault((head.options.competitors, head.options.temperature), []).append(head)
+    stacks: list[Stack | Unstacked] = [Stack(group, fitting.seed) for group in alike.values()]
+    stacks += [Unstacked(head) for head in heads if head.options.activation != "competition"]
 
     def loss(x: Tensor, batch: Tensor) -> Tensor:
         target = F.one_hot(labels[batch], classes).float()

@@ -1,9 +1,13 @@
-"""Decision layers of one number of competitors side by side: one map, one competition and one noise for all of them."""
+"""Decision layers of one number of competitors side by side: one map, one competition and one noise for all of them.
+
+Those whose units do not compete are trained one by one.
+"""
 
 from collections.abc import Sequence
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -84,6 +88,27 @@ class Stack(nn.Module):
     def _of_groups(self, of_heads: Sequence[float]) -> Float[Tensor, "groups"]:
         device = self.weight.device
         return torch.tensor(of_heads, device=device).repeat_interleave(torch.tensor(self._groups, device=device))
+
+
+class Unstacked(nn.Module):
+    """One decision layer whose units do not compete, a twin's, with the face of a `Stack`."""
+
+    def __init__(self, head: DecisionHead):
+        super().__init__()
+        self.head = head
+
+    def loss(
+        self, x: Float[Tensor, "images *places features"], target: Float[Tensor, "images classes"]
+    ) -> Float[Tensor, ""]:
+        """Its cross-entropy to `target`, shares of classes, and its focus."""
+        said = self.head.decision(self.head.decision_units(x))
+        said = said if said.ndim == 2 else said.flatten(1, -2).mean(1)
+        logits, focus = self.head.decision_votes(said), self.head.options.focus
+        loss = F.cross_entropy(logits, target)
+        return loss + focus * focus_loss(said, logits, self.head.decision_votes.weight) if focus else loss
+
+    def write_back(self) -> None:
+        """It was trained as it stands."""
 
 
 class _Competition(torch.autograd.Function):

@@ -9,7 +9,7 @@ from competition_layers import DecisionLayer, StochasticLWTA, balance_loss, focu
 
 class Terms:
     """Holds `balance_loss` and `focus_loss` of the latest training pass of `model`, times their weights in `decision`,
-    by hooks that stay on its decision layer."""
+    by hooks that stay on its decision layer. The units of a twin do not compete: nothing balances them."""
 
     def __init__(self, model: Any, decision: DecisionLayer):
         self.decision = decision
@@ -23,10 +23,10 @@ class Terms:
         Raises:
             RuntimeError: the decision layer was silent.
         """
-        if len(self.left) < 2:
+        if "focus" not in self.left:
             raise RuntimeError("Expected the decision layer to run in a training pass but it was silent")
         left, self.left = self.left, {}
-        return self.decision.balance * left["balance"] + self.decision.focus * left["focus"]
+        return self.decision.balance * left.get("balance", 0.0) + self.decision.focus * left["focus"]
 
     def _balance(self, layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
         if layer.training and isinstance(layer, StochasticLWTA):

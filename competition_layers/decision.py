@@ -108,7 +108,7 @@ class DecisionHead(nn.Module):
         swap_activations(self, decision.competitors, sites=[_site(decision)], competition=decision.competition)
 
     def forward(self, features: Tensor) -> Tensor:
-        return _decide(self, features)
+        return decide(self, features)
 
 
 def add_decision(
@@ -285,11 +285,12 @@ def _site(decision: DecisionLayer) -> Site:
     return Site(SITE, -1, decision.units)
 
 
-def _decide(owner: Any, features: Tensor) -> Tensor:
+def decide(owner: Any, features: Tensor) -> Tensor:
+    """The logits that the decision layer of `owner`, a network or a `DecisionHead`, gives on features."""
     y = owner.decision(owner.decision_units(owner.decision_features(features)))
     # the mean of votes is the votes of the mean: V is read once an image
     return owner.decision_votes(y if y.ndim == 2 else y.flatten(1, -2).mean(1))
 
 
 def _forward(model: nn.Module, x: Tensor) -> Tensor:
-    return _decide(model, decision_features(model, x))
+    return decide(model, decision_features(model, x))

@@ -1,16 +1,14 @@
-"""Which rule picks the winners in evaluation, averaging over several passes, and the seeds of the noise."""
+"""Which rule picks the winners in evaluation, and the seeds of the noise."""
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 
-import torch
 from torch import Tensor, nn
 
 from .checks import check_choice
 from .competition import RULES, Rule
 from .layers import competitions
-from .modes import evaluating
 from .noise import key_of
 
 
@@ -29,30 +27,6 @@ def inference_rule(model: nn.Module, rule: Rule | None) -> Iterator[None]:
     finally:
         for layer, competition in saved.items():
             layer.competition = competition
-
-
-@torch.no_grad()
-def predict(
-    model: nn.Module, x: Tensor, *, samples: int | None = None, generator: torch.Generator | None = None
-) -> Tensor:
-    """Logits of `x` in evaluation mode.
-
-    Args:
-        samples: `None` follows the rule that was saved with the model; n averages the logits of n passes whose winners
-            are drawn at random (each layer's own noise scale); 0 asks for the deterministic `argmax`.
-        generator: restarts the noise of every competition at a seed drawn from it, so that the result repeats.
-    """
-    if samples is not None and samples < 0:
-        raise ValueError(f"Expected samples >= 0 (0: argmax) but got {samples}")
-    if generator is not None:
-        seed_noise(model, int(torch.randint(2**31, (), generator=generator, device=generator.device)))
-    rule: Rule | None = None if samples is None else "sample" if samples else "argmax"
-    with evaluating(model), inference_rule(model, rule):
-        passes = max(1, samples or 1) if competitions(model) else 1
-        total = logits_of(model, x)
-        for _ in range(passes - 1):
-            total = total + logits_of(model, x)
-        return total / passes
 
 
 def logits_of(model: nn.Module, x: Tensor) -> Tensor:

@@ -10,7 +10,7 @@ from torchmetrics import MeanMetric, Metric, SumMetric
 from torchmetrics.classification import MulticlassAccuracy
 from torchmetrics.wrappers.abstract import WrapperMetric
 
-from competition_layers import StochasticLWTA, competitions, fixed_noise, observe, predict, votes, winner_mask
+from competition_layers import StochasticLWTA, competitions, fixed_noise, observe, predict_each, votes, winner_mask
 from competition_layers.decision import has_decision
 from competition_layers.decision_figures import sufficient_units, units_for_lead
 from competition_layers.metrics import Density, WinRate, dead_units, effective_density, winner_entropy
@@ -100,8 +100,7 @@ class Readings(WrapperMetric):
         self.not_finite.update((~logits.isfinite().all(-1)).sum())
         scores = dict.fromkeys(("accuracy", "accuracy_top5"), logits)
         if every_rule and layers:
-            noisy = any(layer.competition.noise_scale for layer in layers.values())
-            scores |= self._by_rule(model, images, noisy=noisy)
+            scores |= self._by_rule(model, images)
         for name, metric in self.accuracies.items():
             if name in scores:
                 metric.update(scores[name], labels)
@@ -170,10 +169,10 @@ class Readings(WrapperMetric):
             self.deciding_units.update(units_for_lead(found)[counted])
             self.sufficient_units.update(sufficient_units(found)[counted])
 
-    def _by_rule(self, model: nn.Module, images: Tensor, *, noisy: bool) -> dict[str, Tensor]:
-        argmax = predict(model, images, samples=0)
-        one = predict(model, images, samples=1) if noisy else argmax  # without noise every sample is the argmax
-        many = predict(model, images, samples=self.samples) if noisy else argmax
+    def _by_rule(self, model: nn.Module, images: Tensor) -> dict[str, Tensor]:
+        noisy = any(layer.competition.noise_scale for layer in competitions(model).values())
+        argmax, *drawn = predict_each(model, images, [0, 1, self.samples] if noisy else [0])
+        one, many = drawn or (argmax, argmax)  # without noise every sample is the argmax
         return {
             "accuracy_argmax": argmax,
             "accuracy_one_sample": one,

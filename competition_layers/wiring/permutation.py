@@ -13,9 +13,9 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ..competition import Layout
-from ..inference import predict
 from ..layers import StochasticLWTA
 from ..observing import observe
+from ..predicting import predict
 from .channels import MAPS
 from .graph import Node, Value
 from .trace import trace

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from tqdm import tqdm
 
-from competition_layers import StochasticLWTA, competitions, predict
+from competition_layers import StochasticLWTA, competitions, predict, predict_each
 from competition_layers.attribution import METHODS, contributions, logits_without
 from competition_layers.metrics import deciding_units, effective_density
 from competition_layers.twins import TwinActivation
@@ -63,11 +63,10 @@ def measure_answers(
     for x in passes:
         here = targets[done : done + len(x)]
         done += len(x)
-        for which, draws in asked.items():
-            logits = predict(model, x, samples=draws, generator=generator).float().cpu()
-            right[which] += int((logits.argmax(1) == here).sum())
+        for which, logits in zip(asked, predict_each(model, x, [*asked.values()], generator=generator), strict=True):
+            right[which] += int((logits.argmax(1).cpu() == here).sum())
             if which == "saved":
-                saved.append(logits)
+                saved.append(logits.float().cpu())
     return Accuracy(**{which: count / done for which, count in right.items()}), torch.cat(saved)
 
 

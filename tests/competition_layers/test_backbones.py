@@ -10,14 +10,17 @@ from safetensors.torch import load_file
 
 from competition_layers import (
     Competition,
+    DecisionLayer,
     StochasticLWTA,
     competitions,
     create_model,
     data_config,
+    inference_rule,
     load_model,
     load_noise_state,
     noise_state,
     predict,
+    predict_each,
     save_model,
     seed_noise,
 )
@@ -247,3 +250,25 @@ def test_maps_of_class_activation_are_hung_on_the_last_competition():
     lost = seen["activation"] == 0
     assert seen["gradient"].any() and seen["through"].any()
     assert torch.equal(seen["through"], seen["gradient"].masked_fill(lost, 0))  # of what was computed: winners alone
+
+
+@pytest.mark.parametrize("noise_before", [0.0, 0.5])
+def test_what_draws_nothing_runs_once_for_all_draws(images, noise_before):
+    model = small(
+        competition=Competition(noise_scale=noise_before), decision=DecisionLayer(16, 16, noise_scale=1.0)
+    ).eval()
+    passes = []
+    model.blocks[0].register_forward_hook(lambda *_: passes.append(1))
+    found = predict_each(model, images, [None, 0, 3], generator=torch.Generator().manual_seed(5))
+    assert len(passes) == (5 if noise_before else 1)
+    generator = torch.Generator().manual_seed(5)
+    alone = [whole(model, images, samples, generator) for samples in (None, 0, 3)]
+    assert all(map(torch.equal, found, alone))
+
+
+def whole(model, images, samples, generator):
+    """The mean of passes through all of the network."""
+    seed_noise(model, int(torch.randint(2**31, (), generator=generator)))
+    with torch.no_grad(), inference_rule(model, {None: None, 0: "argmax"}.get(samples, "sample")):
+        logits = [model(images) for _ in range(samples or 1)]
+    return sum(logits[1:], logits[0]) / len(logits)

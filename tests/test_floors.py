@@ -1,7 +1,8 @@
 """The floors of the house: who may import whom, and where the heavy libraries are let in."""
 
 import ast
-from collections.abc import Iterator
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -28,73 +29,73 @@ DOORS = {
 # timm beside its model factory: data, optimisers, schedules are used where they are needed
 TIMM_HELPERS = ("timm.data", "timm.loss", "timm.optim", "timm.scheduler", "timm.utils", "timm.layers")
 
-SOURCES = sorted(path for room in BELOW for path in (ROOT / room).rglob("*.py"))
-each_source = pytest.mark.parametrize("source", SOURCES, ids=lambda path: str(path.relative_to(ROOT)))
+SOURCES = {path.relative_to(ROOT).as_posix(): path for room in BELOW for path in sorted((ROOT / room).rglob("*.py"))}
 
 
-def imports(source: Path) -> Iterator[tuple[int, str, int]]:
+@cache
+def tree(source: str) -> ast.Module:
+    return ast.parse(SOURCES[source].read_text("utf-8"))
+
+
+@cache
+def imports(source: str) -> tuple[tuple[int, str, int], ...]:
     """(level of relative import, module, line) of every import in a file, those inside functions included."""
-    for node in ast.walk(ast.parse(source.read_text("utf-8"))):
+    found: list[tuple[int, str, int]] = []
+    for node in ast.walk(tree(source)):
         if isinstance(node, ast.Import):
-            yield from ((0, alias.name, node.lineno) for alias in node.names)
+            found += ((0, alias.name, node.lineno) for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             if node.module in (None, "timm"):  # `from timm import data`
-                yield from (
-                    (node.level, ".".join(filter(None, (node.module, alias.name))), node.lineno) for alias in node.names
-                )
+                names = (".".join(filter(None, (node.module, alias.name))) for alias in node.names)
+                found += ((node.level, name, node.lineno) for name in names)
             else:
-                yield node.level, node.module or "", node.lineno
+                found.append((node.level, node.module or "", node.lineno))
+    return tuple(found)
 
 
-@each_source
-def test_imports_only_point_down(source):
-    room = source.relative_to(ROOT).parts[0]
-    wrong = [
-        f"line {line}: {module}"
-        for level, module, line in imports(source)
-        if level == 0 and module.split(".")[0] in BELOW.keys() - BELOW[room] - {room}
-    ]
-    assert not wrong, (
-        f"{room} may import {sorted(BELOW[room]) or 'no other room'}, but {source.relative_to(ROOT)} has {wrong}"
-    )
+def lines_of(wrong: Callable[[str, int, str], bool]) -> list[str]:
+    """`FILE:LINE MODULE` of every import (file, level, module) that is `wrong`."""
+    every = ((source, *found) for source in SOURCES for found in imports(source))
+    return [f"{source}:{line} {module}" for source, level, module, line in every if wrong(source, level, module)]
 
 
-@each_source
-def test_imports_inside_a_package_are_relative(source):
-    parts = source.relative_to(ROOT).parts
-    wrong = [
-        f"line {line}: {module}"
-        for level, module, line in imports(source)
-        if (level == 0 and module.split(".")[0] == parts[0]) or level >= len(parts)
-    ]
-    assert not wrong, f"{source.relative_to(ROOT)}: expected `from .name import ...` but got {wrong}"
+def test_imports_only_point_down():
+    def points_up(source: str, level: int, module: str) -> bool:
+        room = source.split("/")[0]
+        return level == 0 and module.split(".")[0] in BELOW.keys() - BELOW[room] - {room}
+
+    assert lines_of(points_up) == [], "Expected rooms to import what is below them alone"
 
 
-@each_source
+def test_imports_inside_a_package_are_relative():
+    def is_absolute(source: str, level: int, module: str) -> bool:
+        parts = source.split("/")
+        return (level == 0 and module.split(".")[0] == parts[0]) or level >= len(parts)
+
+    assert lines_of(is_absolute) == [], "Expected `from .name import ...`"
+
+
 @pytest.mark.parametrize("library", DOORS)
-def test_heavy_libraries_come_in_by_their_doors_alone(source, library):
-    path = source.relative_to(ROOT).as_posix()
-    if any(path == door or (door.endswith("/") and path.startswith(door)) for door in DOORS[library]):
-        return
-    wrong = [
-        f"line {line}: {module}"
-        for level, module, line in imports(source)
-        if level == 0
-        and f"{module}.".startswith(f"{library}.")
-        and not f"{module}.".startswith(tuple(h + "." for h in TIMM_HELPERS))
-    ]
-    assert not wrong, f"{library} is imported in {sorted(DOORS[library])} alone, but {path} has {wrong}"
+def test_heavy_libraries_come_in_by_their_doors_alone(library):
+    def comes_in(source: str, level: int, module: str) -> bool:
+        if any(source == door or (door.endswith("/") and source.startswith(door)) for door in DOORS[library]):
+            return False
+        helps = f"{module}.".startswith(tuple(f"{name}." for name in TIMM_HELPERS))
+        return level == 0 and f"{module}.".startswith(f"{library}.") and not helps
+
+    assert lines_of(comes_in) == [], f"Expected {library} to be imported in {sorted(DOORS[library])} alone"
 
 
-@each_source
-def test_a_file_is_one_idea_said_in_its_first_line(source):
-    text = source.read_text("utf-8")
-    assert len(text.splitlines()) <= MAX_LINES, f"Expected at most {MAX_LINES} lines: split what holds two ideas"
-    assert ast.get_docstring(ast.parse(text)), "Expected the idea of the file as its docstring"
+def test_a_file_is_one_idea_said_in_its_first_line():
+    lines = {source: len(path.read_text("utf-8").splitlines()) for source, path in SOURCES.items()}
+    long = {source: count for source, count in lines.items() if count > MAX_LINES}
+    assert long == {}, f"Expected at most {MAX_LINES} lines: split what holds two ideas"
+    silent = [source for source in SOURCES if not ast.get_docstring(tree(source))]
+    assert silent == [], "Expected the idea of the file as its docstring"
 
 
 def test_there_are_sources_in_every_room():
-    assert {source.relative_to(ROOT).parts[0] for source in SOURCES} == set(BELOW)
+    assert {source.split("/")[0] for source in SOURCES} == set(BELOW)
 
 
 def test_the_doors_exist():

@@ -28,7 +28,7 @@ from .folder.claim import claimed
 from .folder.dissection import Dissection
 from .folder.exemplar_store import stored_exemplars
 from .folder.layout import Layout
-from .folder.shard_store import ShardStore, read_image_embeddings, read_record
+from .folder.shard_store import ShardStore, copy_embeddings, read_image_embeddings, read_record
 from .folder.strips import STRIPS, StripWriter
 from .folder.tables import write_descriptions
 from .folder.tensors import FORMAT, load_tensors, save_tensors
@@ -165,6 +165,7 @@ def describe_beside(
     """
     layers = dissection.layers
     beside = replace(options, layers=list(layers), overwrite=True)
+    copy_embeddings(dissection.layout, Layout(dissection.layout.beside_random))
     other = describe(random, probe, concepts, encoder, dissection.layout.beside_random, beside)
     named = {layer: other.outcomes(layer)["named"] for layer in layers}
     dissection.layout.finish({**dissection.manifest, "named_at_random": named})

@@ -13,7 +13,7 @@ from torch import nn
 
 from competition_layers import load_model, save_model
 
-from .callbacks import read_metrics, run_callbacks
+from .callbacks import run_callbacks
 from .checkpoints import WholeCheckpoints
 from .classifier import Classifier
 from .configuration import configuration
@@ -21,6 +21,7 @@ from .data import ImageData
 from .decision.feature_data import FeatureData
 from .quiet import print_once, quietly
 from .run_folder import Run, claimed
+from .tables import read_metrics
 
 # of every run's Trainer, where nothing else was asked for
 TRAINER_DEFAULTS: Mapping[str, Any] = {

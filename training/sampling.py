@@ -79,11 +79,21 @@ class SeededDataset(Dataset[tuple[torch.Tensor, int]]):
         return len(self.images)
 
     def __getitem__(self, draw: Draw | int) -> tuple[torch.Tensor, int]:
-        if isinstance(draw, int):  # Lightning's overfit_batches puts a sampler of its own: the same pixels each time
-            draw = Draw(draw, seed=draw)
-        image, label = self._readable(draw.index)
-        with _seeded(draw.seed):
-            return self.transform(image), label if draw.counts else NOT_COUNTED
+        return self.__getitems__([draw])[0]
+
+    def __getitems__(self, draws: Sequence[Draw | int]) -> list[tuple[torch.Tensor, int]]:
+        """Those of a batch, as torch's loaders ask for them."""
+        made = []
+        with _generators_kept():
+            for draw in draws:
+                if isinstance(
+                    draw, int
+                ):  # Lightning's overfit_batches has a sampler of its own: the same pixels each time
+                    draw = Draw(draw, seed=draw)
+                image, label = self._readable(draw.index)
+                _seed(draw.seed)
+                made.append((self.transform(image), label if draw.counts else NOT_COUNTED))
+        return made
 
     def _readable(self, index: int) -> tuple[Any, int]:
         for further in range(_IN_A_ROW):
@@ -99,12 +109,9 @@ class SeededDataset(Dataset[tuple[torch.Tensor, int]]):
 
 
 @contextmanager
-def _seeded(seed: int) -> Iterator[None]:
-    """Inside the block python's, numpy's and torch's generators start at `seed`; afterwards they go on as before."""
+def _generators_kept() -> Iterator[None]:
+    """After the block python's, numpy's and torch's generators go on as before."""
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    random.seed(seed)
-    np.random.seed(seed)
-    torch.set_rng_state(_torch_state(seed))
     try:
         yield
     finally:
@@ -113,6 +120,7 @@ def _seeded(seed: int) -> Iterator[None]:
         torch.set_rng_state(states[2])
 
 
-def _torch_state(seed: int) -> torch.Tensor:
-    # not torch.manual_seed: that would seed the accelerators too, for good
-    return torch.Generator().manual_seed(seed).get_state()
+def _seed(seed: int) -> None:
+    random.seed(seed)
+    np.random.seed(seed)
+    torch.default_generator.manual_seed(seed)  # not torch.manual_seed: that would seed the accelerators too, for good

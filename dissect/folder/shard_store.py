@@ -145,6 +145,13 @@ def _arrange(files: Sequence[_File]) -> None:
             path.unlink()
 
 
+def copy_embeddings(source: Layout, target: Layout) -> None:
+    """What one folder has embedded, into another of the same images: it is found there by content."""
+    for path in (source.concept_embeddings, *(path for _, _, path in shards_in(source.image_shards))):
+        with write_file(target.folder / path.relative_to(source.folder)) as temporary:
+            shutil.copyfile(path, temporary)
+
+
 def read_record(layout: Layout, layer: str, units: int | None = None) -> LayerRecord:
     """What lies in the folder of one layer, whatever it was made from.
 

@@ -10,11 +10,11 @@ from .batch_norm import BatchNormStatistics
 from .competition_table import CompetitionTable
 from .finite_loss import FiniteLoss
 from .generators import Generators
-from .metrics_table import MetricsTable, read_metrics
+from .metrics_table import MetricsTable
 from .model_folder import ModelFolder, averaging
 from .run_start import RunStart
 
-__all__ = ["averaging", "read_metrics", "run_callbacks"]
+__all__ = ["averaging", "run_callbacks"]
 
 
 def run_callbacks(

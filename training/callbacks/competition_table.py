@@ -8,7 +8,7 @@ from lightning import Callback, LightningModule, Trainer
 from competition_layers.files import write_file
 
 from ..evaluation import SiteReading
-from .metrics_table import add_epoch, read_metrics
+from ..tables import add_epoch, read_metrics
 
 _SHARE = 0.02  # of a run's time, at most, that drawing may take while it trains
 

@@ -17,7 +17,7 @@ from PIL import Image
 
 from competition_layers import DecisionLayer, create_model
 from dissect import explain, explain_graph, explain_many
-from lwta.commands.demo import INCLUDE, MODEL_ARGS
+from lwta.demo_networks import INCLUDE, MODEL_ARGS
 
 ONE = (("deit_tiny_patch16_224", None), ("deit_tiny_patch16_224", DecisionLayer()), ("resnet18", DecisionLayer()))
 REGIONS = DecisionLayer(64, 64, at="positions")

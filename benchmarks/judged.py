@@ -28,7 +28,8 @@ from competition_layers.files import write_file
 from dissect import Dissection, Sight, judge_layer
 from dissect.report.verdict_table import write_verdicts
 from lwta.commands import describe, describe_train, judge
-from lwta.commands.demo import Settings, paint, train
+from lwta.commands.demo import paint
+from lwta.demo_networks import Settings, train
 from lwta.scene_truth import scene_truth
 
 DESCRIBERS = "lwta,clip-dissect,dnd,patches,milan,milan-free"

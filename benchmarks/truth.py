@@ -29,7 +29,8 @@ from dissect.naming.synonyms import plain_form
 from dissect.probe.passes import batches
 from dissect.recording.subject import default_transform
 from lwta.bundled_clip.statements import all_statements
-from lwta.commands.demo import FULL, QUICK, one_thread, paint, train
+from lwta.commands.demo import paint
+from lwta.demo_networks import FULL, QUICK, one_thread, train
 from lwta.scene_truth import scene_truth, scenes_by_name
 
 DETECTOR = 0.04
@@ -39,11 +40,11 @@ def networks(out: Path, *, quick: bool) -> tuple[dict[str, Path], Path]:
     """The demo's networks, trained in `out` where they are not yet, and its probe."""
     settings = QUICK if quick else FULL
     scenes, runs = paint(out / "scenes", settings), {}
-    for name, competitors in {"dense": 1, "sparse": settings.competitors}.items():
+    for name in ("dense", "sparse"):
         runs[name] = out / name
         config = runs[name] / "model" / "config.json"
         if not (config.is_file() and json.loads(config.read_text()).get("training", {}).get("finished")):
-            train(runs[name], scenes, competitors, settings)
+            train(runs[name], scenes, settings, name == "sparse")
     return runs, scenes / "probe"
 
 

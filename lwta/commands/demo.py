@@ -2,8 +2,8 @@
 
 import json
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -87,30 +87,21 @@ def make_demo(out: Path, settings: Settings) -> None:
     step(2, f"training {settings.epochs} epochs, naming units: a network that ends in a decision layer, its dense twin")
     pictures = to_explain(scenes / "test", settings.explained)
     # the dense one is done first, and looked at while the other core is still at the other
-    shown = {name: look_at(name, out, pictures) for name in make_both(out, scenes, settings)}
+    seen = {name: look_at(name, out, pictures) for name in make_both(out, scenes, settings)}
     step(3, f"comparing them on {settings.test} pictures")
-    table, page = write_pages(out, settings, shown["sparse"], shown["dense"])
+    table, page = write_pages(out, settings, seen)
     from dissect.report.numbers import duration
 
     took = duration(time.perf_counter() - started)
     print(f"\n{table}\nDone in {took}. The page is {plain(page)}")
 
 
-@dataclass(frozen=True)
-class Shown:
-    """What a finished network is shown by: itself, the dissection of its units, a few pictures explained."""
-
-    network: Any
-    training_seconds: float | None
-    dissection: Any
-    explanations: Sequence[Any]
-
-
 @one_thread()
-def look_at(name: str, out: Path, pictures: Sequence[Path]) -> Shown:
-    """Say how many units of the finished network `name` have a name, and explain the pictures."""
+def look_at(name: str, out: Path, pictures: Sequence[Path]) -> tuple[Any, list[Any]]:
+    """The finished network `name` as `compare` takes it, and pictures explained; says how many units have a name."""
     from competition_layers import load_model
     from dissect import Dissection, explain_many
+    from dissect.comparing.comparing import Compared
 
     network, dissection = load_model(str(out / name)), Dissection.open(out / f"names-{name}")
     (layer,) = dissection.layers
@@ -118,31 +109,31 @@ def look_at(name: str, out: Path, pictures: Sequence[Path]) -> Shown:
     print(f"      {name:6}  {named} of {dissection.units(layer)} units have a name", flush=True)
     found = explain_many(network, pictures, dissection=dissection)
     explanations = [replace(each, truth=file.parent.name) for each, file in zip(found, pictures, strict=True)]
-    return Shown(network, training_seconds(str(out / name)), dissection, explanations)
+    return Compared(network, training_seconds(str(out / name)), dissection), explanations
 
 
 @one_thread()
-def write_pages(out: Path, settings: Settings, sparse: Shown, dense: Shown) -> tuple[str, Path]:
-    """Compare both and write all pages; the table for the terminal, and the page of pictures."""
+def write_pages(out: Path, settings: Settings, seen: Mapping[str, tuple[Any, list[Any]]]) -> tuple[str, Path]:
+    """Compare both and write all pages; the table for the terminal, and the page of pictures.
+
+    Args:
+        seen: what `look_at` gave of each network.
+    """
     from dissect import compare, open_probe, render_report
-    from dissect.comparing.comparing import Compared
     from dissect.report import comparison_text, explanation_text
     from dissect.report.live import render_live_how
 
-    known = {
-        name: Compared(each.network, each.training_seconds, each.dissection)
-        for name, each in (("sparse", sparse), ("dense", dense))
-    }
-    comparison = compare(known, open_probe(out / "scenes" / "test"))
-    table = f"{explanation_text(sparse.explanations[0])}\n\n{comparison_text(comparison)}\n"
+    (sparse, explanations), (dense, twins) = seen["sparse"], seen["dense"]
+    comparison = compare({"sparse": sparse, "dense": dense}, open_probe(out / "scenes" / "test"))
+    table = f"{explanation_text(explanations[0])}\n\n{comparison_text(comparison)}\n"
     (out / "table.txt").write_text(table, encoding="utf-8")
     render_report(out / NETWORKS, comparison=comparison, pages=PAGES)
-    write_units(out / UNITS, sparse.dissection, sparse.network, PAGES)
+    write_units(out / UNITS, sparse.dissection, sparse.model, PAGES)
     render_live_how(out / LIVE, [*how_to_run_in_a_page(), f"lwta demo --out {out} --live"], pages=PAGES)
     page = render_report(
         out / PAGE,
-        sparse.explanations,
-        twins=dense.explanations,
+        explanations,
+        twins=twins,
         comparison=comparison,
         pages=PAGES,
         made={**how_named(sparse.dissection), "Training": how_trained(settings)},

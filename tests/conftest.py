@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 from pathlib import Path
 
 # before torch is imported anywhere: several test processes share few cores
@@ -9,11 +10,16 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # a test that reaches for a hub should fail at once, everywhere
 
 import pytest
-import shapes
-
-shapes.check_in("pictures", "competition_layers", "training", "dissect")
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+def pytest_configure(config):
+    """Check shapes; not in the process that only hands tests out, which would import torch before it starts others."""
+    if hasattr(config, "workerinput") or not config.getoption("numprocesses", None):
+        import shapes
+
+        shapes.check_in("pictures", "competition_layers", "training", "dissect")
 
 
 @pytest.fixture(scope="session")
@@ -25,13 +31,18 @@ def repository() -> Path:
 @pytest.fixture(autouse=True)
 def _same_numbers_every_time():
     """Seed torch's global generator; tests that never import torch do not pay for it."""
-    import sys
-
     if "torch" in sys.modules:
         import torch
 
         torch.set_num_threads(1)
         torch.manual_seed(0)
+
+
+@pytest.fixture(autouse=True)
+def _runs_without_plots(monkeypatch):
+    """A run's plot takes longer than a small run: it is drawn where a fixture of a whole module trains."""
+    if table := sys.modules.get("training.callbacks.competition_table"):
+        monkeypatch.setattr(table.CompetitionTable, "draw", lambda self: None)
 
 
 @pytest.fixture(scope="session")

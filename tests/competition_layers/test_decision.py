@@ -163,12 +163,20 @@ def test_a_hidden_layer_after_the_pooling_has_no_places():
         value_places(model, torch.randn(2, 3, 64, 64))
 
 
-@pytest.mark.parametrize("name", ["resnet18", "mobilenet_v2", "vit_b_32", "squeezenet1_1"])
-def test_torchvision_networks_take_one(name):
+@pytest.mark.parametrize(
+    "name, side",
+    [
+        ("resnet18", 64),
+        ("mobilenet_v2", 64),
+        ("squeezenet1_1", 64),
+        pytest.param("vit_b_32", 224, marks=pytest.mark.slow),
+    ],
+)
+def test_torchvision_networks_take_one(name, side):
     torch.manual_seed(0)
     model = models.get_model(name, weights=None, num_classes=4).eval()
     text = repr(model)
-    x = torch.randn(1, 3, 224, 224)
+    x = torch.randn(1, 3, side, side)
     if name == "squeezenet1_1":
         with pytest.raises(ValueError, match=r"got 'classifier\.9'"):
             add_decision(model, POOLED, classifier="classifier.9")

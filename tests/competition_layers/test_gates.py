@@ -15,13 +15,18 @@ LABELS = ("a", "b", "c")
 VIT = {"num_classes": 3, "image_size": 32, "depth": 2, "embed_dim": 24, "num_heads": 2, "label_names": LABELS}
 
 
-def networks():
-    torch.manual_seed(0)
-    yield small_resnet(4, LABELS)
-    yield small_resnet(1, LABELS)  # ReLU
-    for at in ("pooled", "positions"):
-        yield small_resnet(4, LABELS, decision=DecisionLayer(units=16, competitors=4, at=at))
-    yield create_model("vit_tiny_patch16_224", competitors=4, **VIT).eval()
+NETWORKS = {
+    "lwta": lambda: small_resnet(4, LABELS),
+    "relu": lambda: small_resnet(1, LABELS),
+    "pooled": lambda: small_resnet(4, LABELS, decision=DecisionLayer(units=16, competitors=4, at="pooled")),
+    "positions": lambda: small_resnet(4, LABELS, decision=DecisionLayer(units=16, competitors=4, at="positions")),
+    "vit": lambda: create_model("vit_tiny_patch16_224", competitors=4, **VIT).eval(),
+}
+
+
+@pytest.fixture(params=NETWORKS)
+def model(request):
+    return NETWORKS[request.param]()
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +34,6 @@ def x():
     return torch.randn(3, 3, 32, 32, generator=torch.Generator().manual_seed(1))
 
 
-@pytest.mark.parametrize("model", list(networks()), ids=["lwta", "relu", "pooled", "positions", "vit"])
 def test_switching_off_is_what_logits_without_measures_and_lasts(model, x, tmp_path):
     for n, site in enumerate(model.lwta.sites):
         off = torch.arange(site.width) % 3 == 0

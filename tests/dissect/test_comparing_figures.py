@@ -257,7 +257,7 @@ def test_seeds_are_means_with_intervals_and_paired(images):
     for name, model in networks.items():
         torch.manual_seed(int(name[-1]))
         model.fc.weight.data += 5 * torch.randn_like(model.fc.weight)
-    comparison = compare(networks, images, extras=Extras(seeds=True), batch_size=8)
+    comparison = compare(networks, images, extras=Extras(seeds=True), samples=2, batch_size=8)
     accuracy = {network.name: network.accuracy.saved for network in comparison.networks}
     dense, sparse = comparison.seeds
     assert (dense.name, sparse.seeds) == ("dense", 2)

@@ -212,7 +212,7 @@ def test_killed_at_any_moment_it_goes_on_and_ends_with_the_same_files(probe, giv
     work("again")
     duration = time.monotonic() - began
     random, killed, seen = torch.Generator().manual_seed(0), 0, set()
-    for _ in range(15):
+    for _ in range(8):
         process = get_context("fork").Process(target=work, args=("killed",))
         process.start()
         process.join(float(torch.rand((), generator=random)) * duration)
@@ -251,7 +251,7 @@ def test_shares_killed_at_any_moment_go_on_side_by_side_and_end_with_the_files_o
     duration = time.monotonic() - began
     shutil.rmtree(tmp_path / "shared")
     random, killed = torch.Generator().manual_seed(0), 0
-    for _ in range(10):
+    for _ in range(5):
         ends = both(float(torch.rand((), generator=random)) * duration / 3)
         killed += ends.count(-signal.SIGKILL)
         if ends == [0, 0]:  # both came to their end: anew

@@ -21,6 +21,7 @@ from .observing import observe
 from .wiring.axes import channel_axes, channel_axis
 
 Method = Literal["direct", "direct, layer-norm scale frozen", "gradient x activation"]
+Ends = int | tuple[int, int] | None  # the class that is explained; one over another; the predicted one
 METHODS: dict[Method, str] = {
     "direct": "From this layer on the network is linear (checked by running it again with units off): "
     "each contribution is exact.",
@@ -62,7 +63,7 @@ class Contributions:
 
 
 def contributions(
-    model: nn.Module, x: Float[Tensor, "images channels height width"], layer: str, *, target: int | None = None
+    model: nn.Module, x: Float[Tensor, "images channels height width"], layer: str, *, target: Ends = None
 ) -> Contributions:
     """What each unit of `layer` added to the target's logit, and to the margin: that logit less the runner-up's.
 
@@ -75,7 +76,8 @@ def contributions(
     The result holds no graph.
 
     Args:
-        target: the class to explain, by its index; by default the class predicted for each image.
+        target: the class to explain, by its index, or a pair, for the lead of the first over the second, which is the
+            runner-up then; by default the class predicted for each image.
 
     Raises:
         ValueError: the model has no module `layer` (the nearest is offered), fewer than two classes, or no such target.
@@ -92,7 +94,7 @@ def contributions(
 
 @torch.enable_grad()
 def first_order(
-    model: nn.Module, x: Tensor, layers: Sequence[str], *, target: int | None = None
+    model: nn.Module, x: Tensor, layers: Sequence[str], *, target: Ends = None
 ) -> dict[str, Float[Tensor, "images units"]]:
     """Gradient times activation to the margin at many layers, from one pass forward and one backward."""
     outputs: dict[str, Tensor] = {}
@@ -169,7 +171,7 @@ _LINEAR: tuple[tuple[Method, Callable], ...] = (
 
 
 @torch.enable_grad()
-def _attribute(model: nn.Module, x: Tensor, layer: str, target: int | None, method: Method) -> Contributions:
+def _attribute(model: nn.Module, x: Tensor, layer: str, target: Ends, method: Method) -> Contributions:
     """One pass forward, two backward to `layer`, one forward without it."""
     won: list[Tensor | None] = []
 
@@ -203,15 +205,19 @@ def _attribute(model: nn.Module, x: Tensor, layer: str, target: int | None, meth
     )
 
 
-def explained_classes(logits: Float[Tensor, "images classes"], target: int | None) -> tuple[Tensor, Tensor]:
-    """The class that is explained for each image, and the best of the others."""
+def explained_classes(logits: Float[Tensor, "images classes"], target: Ends) -> tuple[Tensor, Tensor]:
+    """The class that is explained for each image, and the one behind it: of a pair the second, else the best other."""
     if target is None:
         chosen, runner_up = logits.topk(2, dim=1).indices.unbind(1)
         return chosen, runner_up
-    if not 0 <= target < logits.shape[1]:
-        raise ValueError(f"Expected a target class between 0 and {logits.shape[1] - 1} but got {target}")
-    chosen = torch.full((len(logits),), target, device=logits.device)
-    return chosen, logits.scatter(1, chosen[:, None], -torch.inf).argmax(1)
+    asked = target if isinstance(target, tuple) else (target,)
+    unknown = [label for label in asked if not 0 <= label < logits.shape[1]]
+    if unknown:
+        raise ValueError(f"Expected a target class between 0 and {logits.shape[1] - 1} but got {unknown[0]}")
+    if len(set(asked)) < len(asked):
+        raise ValueError(f"Expected the lead of a class over another but got class {asked[0]} twice")
+    chosen, *behind = (torch.full((len(logits),), label, device=logits.device) for label in asked)
+    return chosen, *(behind or [logits.scatter(1, chosen[:, None], -torch.inf).argmax(1)])
 
 
 def _gradient(logits: Tensor, label: Tensor, output: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..attribution import check_layer, explained_classes
+from ..attribution import Ends, check_layer, explained_classes
 from ..inference import fixed_noise
 from ..layers import competitions
 from ..modes import evaluating
@@ -31,7 +31,7 @@ BIAS, OTHER_PATCHES = "bias", "other patches"
 def attribution_graph(
     model: nn.Module,
     image: Float[Tensor, "images channels height width"],
-    target: int | tuple[int, int] | None = None,
+    target: Ends = None,
     *,
     layers: Sequence[str] | None = None,
     units: int = 6,
@@ -115,14 +115,10 @@ def _grid(model: nn.Module) -> tuple[int, int]:
     return int(rows), int(columns)
 
 
-def _classes(logits: Tensor, target: int | tuple[int, int] | None) -> tuple[int, int | None]:
+def _classes(logits: Tensor, target: Ends) -> tuple[int, int | None]:
     """The class whose logit it is, and the one whose logit is subtracted."""
-    if isinstance(target, int):
-        return int(explained_classes(logits, target)[0]), None
-    if target is None:
-        return tuple(int(label) for label in explained_classes(logits, None))  # type: ignore[return-value]
-    first, second = (int(explained_classes(logits, label)[0]) for label in target)
-    return first, second
+    first, second = (int(label) for label in explained_classes(logits, target))
+    return first, None if isinstance(target, int) else second
 
 
 def _ends_in(target: int, over: int | None) -> Callable[[Tensor], Tensor]:

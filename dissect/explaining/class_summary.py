@@ -187,9 +187,10 @@ def _summary(predicted: int, labels: Sequence[str], seen: Sequence[_Picture], to
 
 
 def _mistake(model: nn.Module, x: Tensor, layer: str, picture: _Picture, labels: Sequence[str]) -> Mistake:
-    """The right class is the one explained: its lead over the wrong one is negative, and so are the culprits."""
-    found = contributions(model, x, layer, target=labels.index(picture.truth))
-    unit = int(found.to_margin[0].argmin())
+    """The lead of the class that is said over the right one, and the unit that added most to it."""
+    truth = labels.index(picture.truth)
+    found = contributions(model, x, layer, target=(picture.predicted, truth))
+    unit = int(found.to_margin[0].argmax())
     off = torch.zeros_like(found.to_margin, dtype=torch.bool)
     off[0, unit] = True
     instead = int(logits_without(model, x, layer, off)[0].argmax())
@@ -197,9 +198,9 @@ def _mistake(model: nn.Module, x: Tensor, layer: str, picture: _Picture, labels:
         image=str(picture.file),
         truth=picture.truth,
         predicted=labels[picture.predicted],
-        lead=float(found.logits[0, picture.predicted] - found.logits[0, found.target[0]]),
+        lead=float(found.logits[0, picture.predicted] - found.logits[0, truth]),
         unit=unit,
         named=UnitName(),
-        added=-float(found.to_margin[0, unit]),
+        added=float(found.to_margin[0, unit]),
         without=labels[instead],
     )

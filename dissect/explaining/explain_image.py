@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from competition_layers import competitions, evaluating, fixed_noise
 from competition_layers.attribution import (
     Contributions,
+    Ends,
     contributions,
     explained_classes,
     first_order,
@@ -34,6 +35,7 @@ from .places import grid_of, regions_of
 from .stability import stability
 from .unit_effects import SwitchedOff, lead_of, passed, second_units, switch_off, unit_effects
 
+Target = str | int | tuple[str | int, str | int] | None
 CLASSES = 5  # shown with their probabilities
 MOST = 32  # images in a batch
 VALUES = 2**20  # of their inputs: 6 images of 224 pixels, each of which is changed in 8 ways for a pass
@@ -45,7 +47,7 @@ def explain(
     *,
     dissection: Dissection | None = None,
     layer: str | None = None,
-    target: str | int | None = None,
+    target: Target = None,
     top: int = 8,
 ) -> Explanation:
     """What the units of `layer` did to a class's lead for `image`: the `top` ones by their share in it.
@@ -56,7 +58,8 @@ def explain(
     Args:
         dissection: gives the units names and exemplars.
         layer: a module of the model, by default the last place where units compete, or could.
-        target: the class to explain, by name or index; by default the predicted one.
+        target: the class to explain, by name or index, or a pair, for the lead of the first over the second; by default
+            the predicted one.
         top: so many units are shown, and switched off one by one and together, in one batch.
 
     Raises:
@@ -72,7 +75,7 @@ def explain_many(
     *,
     dissection: Dissection | None = None,
     layer: str | None = None,
-    target: str | int | None = None,
+    target: Target = None,
     top: int = 8,
 ) -> Iterator[Explanation]:
     """`explain` for many images, in their order, read and run in batches: the same figures in less time.
@@ -81,13 +84,13 @@ def explain_many(
     """
     if top < 1:
         raise ValueError(f"Expected top >= 1 but got {top}")
-    number = class_index(model, target)
+    ends = classes_of(model, target)
     with evaluating(model):
         for batch in _batches(model, images):
             x = torch.cat([one for _, one in batch])
             layer = layer or default_layer(model, x[:1])
             for (image, _), found in zip(
-                batch, _explained(model, x, _Asked(layer, number, top, dissection)), strict=True
+                batch, _explained(model, x, _Asked(layer, ends, top, dissection)), strict=True
             ):
                 name = readable_name(str(image)) if isinstance(image, str | Path) else "image"
                 yield replace(found, image=name)
@@ -98,7 +101,7 @@ class _Asked:
     """What is asked about each image."""
 
     layer: str
-    target: int | None
+    target: Ends
     top: int
     dissection: Dissection | None
 
@@ -192,13 +195,20 @@ def _explanation(model: nn.Module, x: Tensor, layer: str, parts: _Parts) -> Expl
     )
 
 
-def class_index(model: nn.Module, target: str | int | None) -> int | None:
+def classes_of(model: nn.Module, target: Target) -> Ends:
+    """The index of a class that was asked for, or of a pair of them; see `class_index`."""
+    if isinstance(target, tuple):
+        return class_index(model, target[0]), class_index(model, target[1])
+    return None if target is None else class_index(model, target)
+
+
+def class_index(model: nn.Module, target: str | int) -> int:
     """The index of a class that was asked for by name (or by a number, where the classes have no such name).
 
     Raises:
         ValueError: the model has no such class; the nearest is offered.
     """
-    if target is None or isinstance(target, int):
+    if isinstance(target, int):
         return target
     labels = label_names(model)
     if target in labels:

@@ -9,7 +9,7 @@ from competition_layers import attribution_graph
 
 from ..folder.dissection import Dissection
 from ..recording.subject import label_names
-from .explain_image import class_index
+from .explain_image import Target, classes_of
 from .explanation import GraphView
 from .picture import network_input
 from .unit_effects import unit_name
@@ -20,7 +20,7 @@ def explain_graph(
     image: str | Path | Image.Image,
     *,
     dissection: Dissection | None = None,
-    target: str | int | tuple[str | int, str | int] | None = None,
+    target: Target = None,
     units: int = 6,
 ) -> GraphView:
     """The attribution graph of a decision about `image`, with names; see `attribution_graph`.
@@ -34,14 +34,7 @@ def explain_graph(
     Raises:
         ValueError: an unknown class, a file that is no readable image, a network with a bend that is not held.
     """
-    ends_in: int | tuple[int, int] | None
-    if isinstance(target, tuple):
-        first, second = (class_index(model, label) for label in target)
-        assert first is not None and second is not None
-        ends_in = first, second
-    else:
-        ends_in = class_index(model, target)
-    graph = attribution_graph(model, network_input(model, image), ends_in, units=units)
+    graph = attribution_graph(model, network_input(model, image), classes_of(model, target), units=units)
     known = () if dissection is None else dissection.layers
     labels = label_names(model)
     named = {

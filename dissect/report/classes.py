@@ -1,36 +1,57 @@
 """What decides each class: page, JSON and terminal."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 from competition_layers.attribution import METHODS
 from competition_layers.files import write_file
 from competition_layers.terminal import aligned, plain
 
 from ..explaining.class_summary import ClassReport
+from ..explaining.explanation import Explanation
 from .numbers import signed
 from .record import FORMAT, without_bytes
 from .render import render_page
 
 
-def render_classes(path: str | Path, report: ClassReport, *, made: Mapping[str, str] | None = None) -> Path:
-    """Write the page to `path` and its figures as JSON beside it, each whole or not at all."""
+def render_classes(
+    path: str | Path,
+    report: ClassReport,
+    *,
+    explained: Sequence[Explanation] = (),
+    pages: Mapping[str, str] | None = None,
+    made: Mapping[str, str] | None = None,
+) -> Path:
+    """Write the page to `path` and its figures as JSON beside it, each whole or not at all.
+
+    Args:
+        explained: the first of the report's mistakes, as they stand on the page "Mistakes" of `pages`.
+        pages: titles and file names of the pages beside it, itself among them; units and mistakes link there.
+        made: lines for "How these numbers were made".
+    """
     record = Path(path).with_suffix(".json")
     with write_file(record) as temporary:
-        figures = {"format": FORMAT, "class_report": without_bytes(asdict(report))}
-        temporary.write_text(json.dumps(figures, ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+        temporary.write_text(json.dumps(classes_record(report), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
     only = report.classes[0].label if len(report.classes) == 1 else "each class"
     return render_page(
         path,
         "classes.html.j2",
         title=f"What decides {only}?",
         report=report,
+        explained=explained,
+        pages=pages,
         methods=METHODS,
         record=record.name,
         made=made or {},
     )
+
+
+def classes_record(report: ClassReport) -> dict[str, Any]:
+    """The fields of a `ClassReport` without its pictures."""
+    return {"format": FORMAT, "class_report": without_bytes(asdict(report))}
 
 
 def classes_text(report: ClassReport) -> str:

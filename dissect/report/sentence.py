@@ -24,7 +24,8 @@ def sentence_of(explanation: Explanation) -> str:
     added = list(zip(explanation.units, lead_parts(explanation).units, strict=True))
     ahead = [(effect, by) for effect, by in added if by > 0]
     behind = [(effect, by) for effect, by in added if by < 0]
-    said = target
+    behind_it = [each.label for each in explanation.classes if each.label != target][:1]
+    said = target if runner_up in behind_it else f"{target} and not {runner_up}"
     if explanation.lead.total < 0:  # a class was asked for that is not the predicted one
         said, ahead, behind = f"{runner_up} and not {target}", behind, ahead
     because = f", because {_listed(ahead[:FOR])}" if ahead else ""

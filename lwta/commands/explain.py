@@ -15,6 +15,7 @@ from ..parsing import parse_call
 
 GRAPH_UNITS = 6  # of each layer
 CLASSES_PAGE = "classes.html"
+MISTAKES = 24  # explained one by one beside it, the most certain
 
 
 def main(argv: Sequence[str]) -> int:
@@ -56,7 +57,8 @@ def explain(
         only: explain right answers alone, or wrong ones, of pictures in folders named as classes.
         sort: the order of pictures: as given, by the answer's lead (the least certain first), or by the class said.
         classes: instead of one picture after the other: what decides this class over all the pictures, or with `all`
-            each class, and the mistakes with the unit each came from. The page is classes.html.
+            each class, and the mistakes with the unit each came from. The page is classes.html; beside it
+            classes-mistakes.html explains the 24 most certain mistakes one by one.
         graph: also say why the units fired: what fed each of the strongest, layer by layer, down to the picture; beside
             the page the same in Neuronpedia's schema, NAME-graph-1.json and so on. Some 10 s a picture of 224 pixels.
         live: also write live.html beside it, a page in which the network itself runs, for photos of one's own. Without
@@ -68,7 +70,7 @@ def explain(
     refuse_beside_classes(classes, {"graph": graph, "live": live, "twin": twin, "only": only})
     from competition_layers import inference_rule
     from dissect import explain_graph, explain_many, render_report
-    from dissect.explaining.explain_image import class_index
+    from dissect.explaining.explain_image import classes_of
     from dissect.report import explanation_text
 
     from ..live.network import refuse_others
@@ -82,7 +84,7 @@ def explain(
         described.units(layer)  # an unknown layer or class is told before work starts
     page = out or (Path("explanation.html") if described is None else described.layout.page)
     check_place(page)  # a colleague's dissection may be there to be read alone
-    class_index(network, target)
+    classes_of(network, target)
     if carried is not None:
         refuse_others(network)
     files = readable_images(images)
@@ -155,8 +157,10 @@ def open_twin(twin: str | None) -> tuple[Any, Any] | None:
 def explain_classes(
     network: Any, files: Sequence[Path], label: str, *, dissection: Any, layer: str | None, page: Path | None
 ) -> None:
-    """Print and write what decides class `label`, or `all`."""
+    """Print and write what decides class `label`, or `all`, and the explanations of the most certain mistakes."""
+    from dissect import render_report
     from dissect.explaining.class_summary import only_class, summarise_classes
+    from dissect.explaining.mistakes import explain_mistakes
     from dissect.report.classes import classes_text, render_classes
 
     truths = [class_of(file, network) for file in files]
@@ -166,7 +170,16 @@ def explain_classes(
     print(classes_text(report), end="\n\n")
     page = page or (Path(CLASSES_PAGE) if dissection is None else dissection.layout.page.with_name(CLASSES_PAGE))
     made = {} if dissection is None else how_named(dissection)
-    print(f"The page is {plain(render_classes(page, report, made=made))}")
+    explained = explain_mistakes(network, report.mistakes[:MISTAKES], dissection=dissection, layer=report.layer)
+    pages = {"Classes": page.name}
+    mistakes = page.with_name(f"{page.stem}-mistakes.html")
+    if explained:
+        pages["Mistakes"] = mistakes.name
+    pages |= units_beside(page, dissection)
+    print(f"The page is {plain(render_classes(page, report, explained=explained, pages=pages, made=made))}")
+    if explained:
+        render_report(mistakes, explained, title="Why it was wrong", made=made, pages=pages)
+        print(f"Mistakes are explained in {plain(mistakes)}")
 
 
 def write_graphs(page: Path, explanations: Sequence[Any]) -> list[Path]:
@@ -188,10 +201,14 @@ def pages_beside(page: Path, dissection: Any, *, live: bool) -> dict[str, str]:
     """Titles and addresses, as seen from `page`, of the pages that are there: itself, the units', the live one."""
     from ..live.writing import PAGE
 
-    pages = {"Pictures": page.name}
-    if dissection is not None and dissection.layout.units_page.is_file():
-        pages["Units"] = os.path.relpath(dissection.layout.units_page, page.parent)
-    return pages | ({"Your own photo": PAGE} if live else {})
+    return {"Pictures": page.name} | units_beside(page, dissection) | ({"Your own photo": PAGE} if live else {})
+
+
+def units_beside(page: Path, dissection: Any) -> dict[str, str]:
+    """The page of units, as seen from `page`, where there is one."""
+    if dissection is None or not dissection.layout.units_page.is_file():
+        return {}
+    return {"Units": os.path.relpath(dissection.layout.units_page, page.parent)}
 
 
 def open_subject(dissection: Path | None, model: str | None) -> tuple[Any, Any]:

@@ -10,6 +10,7 @@ from competing import small_resnet
 from PIL import Image
 from torch import nn
 
+from competition_layers import save_model
 from competition_layers.attribution import contributions, logits_without
 from dissect import summarise_classes
 from dissect.explaining.class_summary import only_class
@@ -109,14 +110,24 @@ def test_page_json_and_terminal_agree(model, files, tmp_path: Path):
     assert f"{len(report.mistakes)} mistakes" in said
 
 
-def test_the_command_asks_for_one_class_or_all(model, files, tmp_path: Path, capsys):
-    from competition_layers import save_model
-
+def test_the_command_tells_all_classes_and_each_mistake_or_one_class(model, files, tmp_path: Path, capsys):
     save_model(model, tmp_path / "model")
     out, pictures = tmp_path / "classes.html", [str(file) for file in files[:6]]
     explain.main([*pictures, "--model", str(tmp_path / "model"), "--classes", "all", "--out", str(out)])
     assert "mistakes" in capsys.readouterr().out
     report = json.loads(out.with_suffix(".json").read_text("utf-8"))["class_report"]
+    beside = out.with_name("classes-mistakes.html")
+    explained = json.loads(beside.with_suffix(".json").read_text("utf-8"))["explanations"]
+    assert len(explained) == len(report["mistakes"]) > 2
+    for number, (mistake, one) in enumerate(zip(report["mistakes"], explained, strict=True), start=1):
+        assert (one["target"], one["runner_up"]) == (mistake["predicted"], mistake["truth"])
+        assert one["truth"] == mistake["truth"] and Path(mistake["image"]).name in one["image"]
+        assert one["lead"]["total"] == pytest.approx(mistake["lead"], abs=1e-4)
+        first = max(one["units"], key=lambda unit: unit["to_lead"])
+        assert first["unit"] == mistake["unit"] and first["to_lead"] == pytest.approx(mistake["added"], abs=1e-4)
+        assert f'href="classes-mistakes.html#picture-{number}"' in out.read_text("utf-8")
+        assert f'id="picture-{number}"' in beside.read_text("utf-8")
+
     label = report["classes"][0]["label"]
     explain.main([*pictures, "--model", str(tmp_path / "model"), "--classes", label, "--out", str(out)])
     assert f"<title>What decides {label}?</title>" in out.read_text("utf-8")

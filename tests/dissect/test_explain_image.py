@@ -102,8 +102,14 @@ def test_any_class_can_be_explained(picture):
         assert explanation.label == predicted.label
         assert explanation.lead.total < 0
         assert explain(model, picture, layer=LAST, target=LABELS.index(label)) == explanation
+        other = explain(model, picture, layer=LAST, target=(predicted.label, label))  # the other way round
+        assert other.lead.total == pytest.approx(-explanation.lead.total, abs=1e-5)
+        assert [u.unit for u in other.units] == [u.unit for u in explanation.units]
+        assert [u.to_lead for u in other.units] == pytest.approx([-u.to_lead for u in explanation.units], abs=1e-5)
     with pytest.raises(ValueError, match=r"Expected a class of the network \(beach, .*\) but got 'bech', did you mean"):
         explain(model, picture, target="bech")
+    with pytest.raises(ValueError, match="Expected the lead of a class over another but got class 1 twice"):
+        explain(model, picture, target=("city", "city"))
 
 
 def test_the_share_of_the_lead_is_measured_and_a_layer_without_half_of_it_does_not_explain(picture):

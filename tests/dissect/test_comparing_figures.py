@@ -39,6 +39,11 @@ def images(tmp_path_factory):
     return open_probe(paint(tmp_path_factory.mktemp("p"), each=8, size=40), labelled=True)
 
 
+@pytest.fixture
+def few(images):
+    return images.some([0, 1, 8, 9])
+
+
 def test_the_temperature_is_that_of_which_the_logits_were_made():
     generator = torch.Generator().manual_seed(0)
     true = torch.randn(4000, 5, generator=generator)
@@ -155,10 +160,10 @@ def test_a_slip_in_a_corruption_is_answered():
 
 
 @pytest.mark.parametrize(("competitors", "draws"), [(1, 0), (4, 0), (4, 3)])
-def test_an_attack_stays_close_and_raises_the_loss(competitors, draws, images):
+def test_an_attack_stays_close_and_raises_the_loss(competitors, draws, few):
     model = small_resnet(competitors, LABELS)
     scale = pixel_scale(model)
-    x = torch.cat([network_input(model, image) for image in images])
+    x = torch.cat([network_input(model, image) for image in few])
     targets = model(x).argmax(1)
     found = pgd(model, x, targets, scale, epsilon=4 / 255, draws=draws)
     pixels, moved = (each * scale[1] + scale[0] for each in (x, found))
@@ -169,9 +174,9 @@ def test_an_attack_stays_close_and_raises_the_loss(competitors, draws, images):
     assert torch.equal(found, pgd(model, x, targets, scale, epsilon=4 / 255, draws=draws))
 
 
-def test_the_average_of_draws_is_attacked_by_more_than_one_draw(images):
+def test_the_average_of_draws_is_attacked_by_more_than_one_draw(few):
     model = change(small_resnet(4, LABELS), noise_scale=1.0)
-    x = torch.cat([network_input(model, image) for image in images])
+    x = torch.cat([network_input(model, image) for image in few])
     targets = torch.zeros(len(x), dtype=torch.long)
     one, several, argmax = (pgd(model, x, targets, pixel_scale(model), draws=draws) for draws in (1, 4, 0))
     assert not torch.equal(one, several) and not torch.equal(several, argmax)
@@ -250,14 +255,14 @@ def test_seeds_are_told_by_the_last_number():
         kinds_of(["sparse-0", "dense"])
 
 
-def test_seeds_are_means_with_intervals_and_paired(images):
+def test_seeds_are_means_with_intervals_and_paired(few):
     networks = {
         f"{kind}-{seed}": small_resnet(u, LABELS) for kind, u in (("dense", 1), ("sparse", 4)) for seed in (0, 1)
     }
     for name, model in networks.items():
         torch.manual_seed(int(name[-1]))
         model.fc.weight.data += 5 * torch.randn_like(model.fc.weight)
-    comparison = compare(networks, images, extras=Extras(seeds=True), samples=2, batch_size=8)
+    comparison = compare(networks, few, extras=Extras(seeds=True), samples=2, batch_size=8)
     accuracy = {network.name: network.accuracy.saved for network in comparison.networks}
     dense, sparse = comparison.seeds
     assert (dense.name, sparse.seeds) == ("dense", 2)
@@ -274,10 +279,10 @@ def test_seeds_are_means_with_intervals_and_paired(images):
     assert "Over seeds" in comparison_text(comparison)
 
 
-def test_everything_measured_stands_on_the_page_and_in_its_record(images, few_corruptions, tmp_path):
+def test_everything_measured_stands_on_the_page_and_in_its_record(few, few_corruptions, tmp_path):
     model = small_resnet(4, LABELS)
     networks = {"sparse": model, "dense": small_resnet(1, LABELS)}
-    comparison = compare(networks, images.some([0, 1, 8, 9]), extras=Extras(robustness=True), samples=2)
+    comparison = compare(networks, few, extras=Extras(robustness=True), samples=2)
     sparse, dense = comparison.networks
     assert sparse.robustness.attack.sample is not None and dense.robustness.attack.sample is None
     assert set(sparse.robustness.corrupted) == {"gaussian noise", "fog"}

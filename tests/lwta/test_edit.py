@@ -23,7 +23,7 @@ def room(tmp_path_factory):
     folder = tmp_path_factory.mktemp("edit")
     model = small_resnet(4, LABELS, decision=DecisionLayer(units=16, competitors=4))
     save_model(model, folder / "model")
-    paint(folder / "pictures", each=60, size=32)
+    paint(folder / "pictures", each=20, size=32)
     describe(
         model,
         open_probe(folder / "pictures"),
@@ -45,7 +45,7 @@ def test_units_are_switched_off_by_name_and_number(room, tmp_path, capsys):
     off = json.dumps(["a red ball", "decision:3"])
     assert edit.main([*words, "--off", off, "--out", str(tmp_path / "m")]) == 0
     said = capsys.readouterr().out
-    assert "a red ball" in said and "120 pictures" in said and "weights" in said
+    assert "a red ball" in said and "40 pictures" in said and "weights" in said
     silent = torch.zeros(16, dtype=torch.bool)
     silent[[2, 3, 5]] = True
     x = torch.randn(2, 3, 32, 32, generator=torch.Generator().manual_seed(0))
@@ -98,12 +98,12 @@ def test_the_head_is_refitted_and_the_worst_group_reported(room, tmp_path, capsy
     words = [str(room / "model"), "--off", "decision:1", "--refit", "head", "--train", where, "--data", where]
     assert edit.main([*words, "--groups", str(table), "--out", str(tmp_path / "m")]) == 0
     written = json.loads((tmp_path / "m" / "edits.json").read_text())
-    assert written["refit"]["images"] == 120
+    assert written["refit"]["images"] == 40
     assert written["measured"]["after"]["worst_group"] in ("left", "right")
     assert written["measured"]["after"]["accuracy"] > written["measured"]["before"]["accuracy"]
     assert "These are the pictures that the head was fitted to" in capsys.readouterr().out
     table.write_text("image,group\n")
-    with pytest.raises(ValueError, match=r"Expected a group for each picture .* got none for 'blue/0.png' \(120\)"):
+    with pytest.raises(ValueError, match=r"Expected a group for each picture .* got none for 'blue/0.png' \(40\)"):
         edit.main([*words, "--groups", str(table), "--out", str(tmp_path / "n")])
 
 

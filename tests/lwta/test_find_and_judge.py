@@ -14,12 +14,17 @@ from lwta.scene_truth import scene_truth
 from pictures.scenes import write_scenes
 
 
+def network() -> nn.Module:
+    small = {"channels": (16, 32, 32, 64)}
+    return create_model("resnet10t", competitors=4, num_classes=10, image_size=32, **small)
+
+
 @pytest.fixture(scope="module")
 def place(tmp_path_factory):
     """An untrained network's names on 40 scenes."""
     place = tmp_path_factory.mktemp("named")
     scenes = write_scenes(place / "scenes", splits={"probe": 40}, size=64, processes=1, progress=False)
-    model: nn.Module = create_model("resnet10t", competitors=4, num_classes=10, image_size=32)
+    model = network()
     save_model(model.eval(), place / "model")
     describe(model, open_probe(scenes / "probe"), load_concepts("scenes"), load_encoder("bundled"), place / "names")
     return place
@@ -54,7 +59,7 @@ def test_unknown_words_and_layers_and_another_encoder_are_refused_by_name(place)
 
 def test_find_reads_the_phrase_in_the_prompts_that_the_concepts_were_read_in(place, tmp_path, capsys):
     concepts = load_concepts("scenes", templates=["a boat beside {}"])
-    model: nn.Module = create_model("resnet10t", competitors=4, num_classes=10, image_size=32)
+    model = network()
     out = tmp_path / "names"
     dissection = describe(model, open_probe(place / "scenes" / "probe"), concepts, load_encoder("bundled"), out)
     assert dissection.manifest["concepts"]["templates"] == ["a boat beside {}"]
@@ -115,7 +120,7 @@ def test_judge_writes_a_page_that_fetches_nothing(place, tmp_path):
 
 @pytest.mark.slow
 def test_two_methods_are_judged_on_the_same_units_beside_random_weights(place, tmp_path, capsys):
-    scenes, model = place / "scenes", create_model("resnet10t", competitors=4, num_classes=10, image_size=32)
+    scenes, model = place / "scenes", network()
     options = DescribeOptions(naming=Naming("wpmi"))
     described = (load_concepts("scenes"), load_encoder("bundled"))
     describe(model, open_probe(scenes / "probe"), *described, tmp_path / "wpmi", options)

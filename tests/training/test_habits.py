@@ -24,7 +24,7 @@ def test_a_trial_run_keeps_nothing(train, tmp_path):
 
 def test_one_batch_is_learnt_by_heart(train, tiny):
     quick = Optimizer(lr=0.01)
-    run = train("overfit", classifier=tiny(optimizer=quick), epochs=20, trainer_args={"overfit_batches": 1})
+    run = train("overfit", classifier=tiny(optimizer=quick), epochs=6, trainer_args={"overfit_batches": 1})
     assert {row["step"] for row in rows(run)[:2]} == {"1", "2"}
     assert float(rows(run)[-1]["train_loss"]) < float(rows(run)[0]["train_loss"])
 

@@ -134,12 +134,19 @@ def train(run: Path, scenes: Path, settings: Settings, sparse: bool) -> Path:
 
 
 def name_units(name: str, out: Path, probe: Path, *, beside_random: bool) -> None:
-    """The units of the last place where the network's units compete (or, in the twin, could), named by scene words."""
+    """The units of the last place where the network's units compete (or, in the twin, could), named by scene words.
+
+    The probe is embedded once for both, where the dense network was done before.
+    """
     from competition_layers import load_model
     from dissect import DescribeOptions, describe, describe_beside, load_concepts, load_encoder, open_probe
+    from dissect.folder.layout import Layout
+    from dissect.folder.shard_store import copy_embeddings
     from dissect.folder.sources import ModelSource
 
-    folder = out / f"names-{name}"
+    folder, done = out / f"names-{name}", Layout(out / "names-dense")
+    if done.is_finished:
+        copy_embeddings(done, Layout(folder))
     asked = open_probe(probe), load_concepts("scenes"), load_encoder("bundled")
     found = describe(load_model(out / name), *asked, out=folder)
     if beside_random:

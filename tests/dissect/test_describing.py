@@ -2,6 +2,7 @@
 
 import csv
 import json
+from copy import deepcopy
 from dataclasses import FrozenInstanceError, replace
 from functools import partial
 
@@ -14,7 +15,7 @@ from torch import nn
 from torch.nn.functional import normalize
 
 from competition_layers import StochasticLWTA
-from dissect import ConceptSet, DescribeOptions, Dissection, Naming, describe, describing
+from dissect import ConceptSet, DescribeOptions, Dissection, Naming, describe, describe_beside, describing
 from dissect.folder import claim
 from dissect.folder.strips import PIXELS
 from dissect.folder.tables import TEXTS
@@ -184,6 +185,17 @@ def test_changed_weights_images_or_rule_are_never_served_from_the_folder(run, mo
     change(model, inference="sample")
     dissection = run(overwrite=True)
     assert len(run.passes) == 4 and dissection.manifest["model"]["rules"] == {"1": "sample (noise 1)"}
+
+
+def test_pictures_and_phrases_are_embedded_once_for_a_network_and_its_random_weights(run, model, probe, to_tensor):
+    encoder = RandomEncoder()
+    found, random = run(encoder=encoder, layers=["1"]), deepcopy(model)
+    random[0].reset_parameters()
+    beside = describe_beside(found, random, probe, CONCEPTS, encoder, DescribeOptions(transform=to_tensor))
+    assert encoder.asked == ["concepts", "images"] and run.passes == [["1"], ["1"]]
+    other = Dissection.open(beside.layout.beside_random)
+    assert torch.equal(other.image_embeddings(), found.image_embeddings())
+    assert not torch.equal(other.record("1").summaries["mean"], found.record("1").summaries["mean"])
 
 
 def test_a_layer_added_later_is_the_only_one_that_is_recorded(run):

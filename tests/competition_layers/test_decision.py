@@ -104,8 +104,15 @@ def test_votes_have_places_on_every_family(name):
         assert found.places[0] == model.forward_features(x).shape[1] - tokens
 
 
-@pytest.mark.parametrize("decision", [POOLED, POSITIONS], ids=lambda d: d.at)
-@pytest.mark.parametrize("name", ["test_vit", "test_resnet"])
+@pytest.mark.parametrize(
+    "name, decision",
+    [
+        ("test_vit", POOLED),
+        ("test_resnet", POSITIONS),
+        pytest.param("test_vit", POSITIONS, marks=pytest.mark.slow),
+        pytest.param("test_resnet", POOLED, marks=pytest.mark.slow),
+    ],
+)
 def test_a_decision_layer_is_saved_loaded_copied_exported_and_put_back(name, decision, tmp_path):
     model, x = small(name, decision, competitors=2)
     dense, _ = small(name, None)

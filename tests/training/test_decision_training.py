@@ -211,7 +211,7 @@ def test_twins_are_trained_like_the_layer(train, tiny):
 
     x, labels = clusters()
     settings = [DECISION, topk, replace(topk, activation="relu", focus=0.0)]
-    fitting = Fitting(epochs=40, batch_size=50, lr=1e-2)
+    fitting = Fitting(epochs=20, batch_size=50, lr=1e-2)
     own, largest, rectified = fit_decisions(x, labels, settings, fitting=fitting)
     assert all((head(x).argmax(1) == labels).float().mean() > 0.9 for head in (own, largest, rectified))
     assert ((votes(largest, x).values != 0).sum(-1) == 3).all()

@@ -71,7 +71,8 @@ class Network:
             ) from error
         self._check_excluded(model)
         if model.lwta.left_out and self.competitors != 1:
-            print_once(f"{len(model.lwta.sites)} activations compete; left out: {in_words(model.lwta.left_out)}")
+            do = "compete" if self.competition.activation == "competition" else f"are {self.competition.activation}"
+            print_once(f"{len(model.lwta.sites)} activations {do}; left out: {in_words(model.lwta.left_out)}")
         if label_names:
             with_labels(model, label_names)
         if self.start.weights:

@@ -4,14 +4,17 @@ from torch import Tensor, nn
 
 from competition_layers import StochasticLWTA, activation_sites
 from competition_layers.transforms import plain_transform
+from competition_layers.twins import TwinActivation
 from competition_layers.wiring.trace import trace
 
 from ..probe.passes import Transform
 
 
 def architecture(model: nn.Module) -> str:
-    """The name of its architecture; of a network that lwta did not make, its class."""
-    return getattr(getattr(model, "lwta", None), "architecture", type(model).__name__)
+    """The name of its architecture, of a twin with its activation; of a network that lwta did not make, its class."""
+    name = getattr(getattr(model, "lwta", None), "architecture", type(model).__name__)
+    instead = {each.competition.activation for each in model.modules() if isinstance(each, TwinActivation)}
+    return f"{name} ({', '.join(sorted(instead))})" if instead else name
 
 
 def label_names(model: nn.Module) -> tuple[str, ...]:

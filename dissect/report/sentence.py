@@ -49,7 +49,26 @@ def further_words(explanation: Explanation) -> tuple[str, ...]:
         said.append(
             f"With a little noise the answer stays in {noise} of the runs, shifted by a few pixels in {shifts}."
         )
-    return tuple(said)
+    missed = _why_not_shown(explanation)
+    return (*said, missed) if missed else tuple(said)
+
+
+def _why_not_shown(explanation: Explanation) -> str:
+    """How far the class that the picture shows is behind, and the unit that put it there; "" where that is told
+    already, or where there is no decision layer to add it up."""
+    truth, label, votes = explanation.truth, explanation.label, explanation.switches
+    if (
+        votes is None
+        or not explanation.units
+        or truth not in votes.labels
+        or truth in (label, explanation.target, explanation.runner_up)
+    ):
+        return ""
+    said, shown = votes.labels.index(label), votes.labels.index(truth)
+    apart = [row[said] - row[shown] for row in votes.votes]
+    effect, most = max(zip(explanation.units, apart, strict=False), key=lambda each: each[1])
+    behind = sum(apart) + votes.bias[said] - votes.bias[shown]
+    return f"{truth}, which it shows, is {behind:.2f} behind, of these units mostly by {effect.label} ({signed(most)})."
 
 
 def other_layer(explanation: Explanation) -> str:

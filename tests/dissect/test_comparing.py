@@ -19,6 +19,7 @@ from dissect.comparing.decisions import measure_decision, named_decisions
 from dissect.comparing.memory import peak_bytes
 from dissect.comparing.untrained import untrained_twin
 from dissect.explaining.picture import network_input
+from dissect.recording.subject import architecture
 from dissect.report import comparison_text
 
 LABELS = ("beach", "city", "farm")
@@ -197,6 +198,7 @@ def test_a_unit_of_a_twin_that_never_speaks_is_dead():
     said = votes(model.eval(), x).values[:, 0]
     assert (said[:, :4] == 0).all()
     assert measure_decision(model, [x]).dead == (said == 0).all(0).float().mean().item() >= 0.25
+    assert architecture(model) == "resnet18 (relu)"
 
 
 def test_memory_is_the_most_that_a_pass_holds_at_once():

@@ -49,6 +49,22 @@ def test_the_votes_are_the_whole_decision(at, picture):
         assert effect.off.lead == pytest.approx(effect.to_lead, abs=1e-5)
 
 
+def test_why_it_is_not_what_the_picture_shows_is_told(picture):
+    found = explain(network("pooled"), picture)
+    told = [replace(found, truth=label).to_dict()["words"] for label in LABELS]
+    for label, words in zip(LABELS, told, strict=True):
+        said = [each for each in words if "which it shows" in each]
+        if label in (found.target, found.runner_up):
+            assert not said  # the page is about just that
+            continue
+        over = explain(network("pooled"), picture, target=(found.label, label))
+        most = max(over.units, key=lambda unit: unit.to_lead)
+        assert said[0].startswith(f"{label}, which it shows, is {over.lead.total:.2f} behind")
+        if most.unit in {unit.unit for unit in found.units}:
+            assert f"mostly by {most.label} (+{most.to_lead:.2f})" in said[0]
+    assert sum(map(len, told)) == 2 + 4 * len(found.to_dict()["words"])
+
+
 @pytest.mark.parametrize("at", ["pooled", "positions"])
 def test_the_figures_on_page_and_terminal_add_up_to_the_last_digit(at, picture, tmp_path):
     explanation = explain(network(at), picture, top=3)

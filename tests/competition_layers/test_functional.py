@@ -223,6 +223,16 @@ def test_where_numbers_lie_in_memory_changes_nothing(estimator, keyed, order):
         torch.testing.assert_close(gradient, outcomes[0][1])
 
 
+@pytest.mark.parametrize("temperature", [1.0, math.inf])
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_channels_last_maps_stay_so(estimator, temperature):
+    h, grad_y = (torch.randn(4, 24, 3, 5).to(memory_format=torch.channels_last) for _ in range(2))
+    y = lwta(h.requires_grad_(), Groups(8, 1), noise=key_of(1), temperature=temperature, estimator=estimator)
+    (gradient,) = torch.autograd.grad(y, h, grad_y)
+    assert y.is_contiguous(memory_format=torch.channels_last)
+    assert gradient.is_contiguous(memory_format=torch.channels_last)
+
+
 @pytest.mark.filterwarnings("ignore:There is a performance drop")  # vmap has no rule for comparisons in place
 @pytest.mark.parametrize("estimator", ESTIMATORS)
 @pytest.mark.parametrize("drawn", [False, True], ids=["key", "noise"])

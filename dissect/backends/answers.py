@@ -114,9 +114,12 @@ class RememberedCaptioner:
         said = {key: self.store.known(key) for key in keys}
         new = {key: picture for key, picture in zip(keys, pictures, strict=True) if said[key] is None}
         granted = list(new.items())[: self.store.budget.grant(len(new))]
-        captions = self.captioner.caption([picture for _, picture in granted]) if granted else []
-        for (key, _), caption in zip(granted, captions, strict=True):
-            said[key] = self.store.keep(key, [caption])
+        at_once = 1 if self.parallel > 1 else max(1, len(granted))  # an endpoint's answers are kept one by one
+        for at in range(0, len(granted), at_once):
+            some = granted[at : at + at_once]
+            captions = self.captioner.caption([picture for _, picture in some])
+            for (key, _), caption in zip(some, captions, strict=True):
+                said[key] = self.store.keep(key, [caption])
         if any(texts is None for texts in said.values()):
             raise CallsSpentError(f"Expected at most {self.store.budget.most} calls of models and they are used up")
         return [texts[0] for key in keys if (texts := said[key])]

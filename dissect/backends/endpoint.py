@@ -17,7 +17,6 @@ from huggingface_hub import InferenceClient
 from huggingface_hub.errors import HfHubHTTPError, InferenceTimeoutError, OfflineModeIsEnabled
 from PIL import Image
 
-from .in_order import in_order
 from .protocols import Request
 
 KEY = "LWTA_API_KEY"
@@ -38,7 +37,7 @@ class ChatEndpoint:
     Args:
         timeout: seconds for one call. retries: further tries after 429, 5xx, a cut or silent connection, an answer that
             is none; they wait 1, 2, 4, ... seconds (with jitter), or what the server asks for, at most a minute.
-        parallel: so many calls at a time.
+        parallel: so many calls at a time is it good for; who asks begins them.
     """
 
     url: str
@@ -66,12 +65,8 @@ class ChatEndpoint:
         return self._asked(messages, temperature=temperature, seed=draw)
 
     def caption(self, pictures: Sequence[Image.Image]) -> list[str]:
-        """One caption a picture, greedily."""
-
-        def said(picture: Image.Image) -> str:
-            return self._asked([_with_picture(picture)], temperature=0.0, seed=0)
-
-        return list(in_order(said, pictures, workers=self.parallel))
+        """One caption a picture, greedily, one after the other."""
+        return [self._asked([_with_picture(picture)], temperature=0.0, seed=0) for picture in pictures]
 
     def _asked(self, messages: list[dict[str, Any]], **options: Any) -> str:
         said = "nothing"
@@ -87,7 +82,7 @@ class ChatEndpoint:
                 said = f"status {error.response.status_code}"
                 if error.response.status_code != 429 and error.response.status_code < 500:
                     raise BackendError(
-                        f"Expected an answer of {self.model!r} at {self.url} but got {said}; check the URL, the name  "
+                        f"Expected an answer of {self.model!r} at {self.url} but got {said}; check the URL, the name "
                         f"of the model and the key in {KEY}"
                     ) from error
                 pause = _asked_for(error.response.headers.get("retry-after"), pause)

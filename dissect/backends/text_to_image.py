@@ -78,8 +78,7 @@ class Diffusion:
         self.identity = f"diffusers {name} {digest(str(self.pipeline.config), firsts)}"
 
     def draw(self, phrase: str, count: int) -> list[Image.Image]:
-        """Seeds 0 to count - 1, whatever was drawn before."""
-        return [
-            self.pipeline(PROMPT.format(phrase), generator=torch.Generator().manual_seed(seed)).images[0]
-            for seed in range(count)
-        ]
+        """Seeds 0 to count - 1, whatever was drawn before; what a safety checker blackens is left out."""
+        prompt = PROMPT.format(phrase)
+        made = [self.pipeline(prompt, generator=torch.Generator().manual_seed(seed)) for seed in range(count)]
+        return [one.images[0] for one in made if not any(getattr(one, "nsfw_content_detected", None) or ())]

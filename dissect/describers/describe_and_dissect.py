@@ -106,7 +106,7 @@ class DescribeAndDissect:
 
     def _values(self, probed: Probed, pictures: Sequence[Image.Image]) -> Float[Tensor, "pictures units"]:
         """What the units say; where they lost, less than anything."""
-        by_mean = self.coded and probed.summary == "max"
+        by_mean = self.coded and probed.summary in ("max", "quantile")  # token summaries stay: it has no others
         values = (replace(probed.reader, summary="mean") if by_mean else probed.reader).values(pictures)
         return values.values if values.won is None else values.values.masked_fill(~values.won, -torch.inf)
 

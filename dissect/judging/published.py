@@ -1,8 +1,9 @@
 """Descriptions of units as other tools publish them, read from their tables by the names of the columns.
 
 CLIP-Dissect and Linear Explanations (`layer,unit,description,...`; the latter's `unit,description,...`), MILAN
-(`description`, or `summary` for people's), PRISM, Describe-and-Dissect (`Neuron ID,Label 1,...`), NetDissect (`unit`
-from 1, `label`), INVERT and CoSy (`neuron,concept`). As texts: MAIA's `history.json`, delphi's `explanations/`.
+(`description`, or `summary` for people's), PRISM (`description`, or `explanation` beside its scores),
+Describe-and-Dissect (`Neuron ID,Label 1,...`), NetDissect (`unit` from 1, `label`), INVERT and CoSy (`neuron,concept`).
+As texts: MAIA's `history.json`, delphi's `explanations/`.
 """
 
 import csv
@@ -15,7 +16,8 @@ from .published_texts import read_delphi, read_maia
 
 Row = Mapping[str, str]
 Said = tuple[str, int, str, float | None]  # layer ("": not said), unit from 0, description, score
-_SCORES = ("similarity", "sim correlation", "mean_activation", "score", "metric")
+_TEXTS = ("description", "summary", "explanation")
+_SCORES = ("similarity", "sim correlation", "mean_activation", "score", "metric", "AUC")
 
 
 @dataclass(frozen=True)
@@ -77,15 +79,15 @@ def _rows(table: Path) -> list[Said]:
 def _said(rows: list[Row], columns: list[str], table: Path) -> Iterator[Said]:
     """Layer ("": none), unit from 0, description and score, row by row."""
     score = next((name for name in _SCORES if name in columns), None)
+    text = next((name for name in _TEXTS if name in columns), None)
     labels = [name for name in columns if re.fullmatch(r"label( \d+)?", name, re.IGNORECASE)]
     for row in rows:
         layer, value = row.get("layer", ""), _score(row.get(score, "")) if score else None
         if "Neuron ID" in columns and labels:
             for name in labels:
                 yield layer, _unit(row["Neuron ID"], table), row[name].strip(), None
-        elif "unit" in columns and ("description" in columns or "summary" in columns):
-            name = "description" if "description" in columns else "summary"
-            yield layer, _unit(row["unit"], table), row[name].strip(), value
+        elif "unit" in columns and text:
+            yield layer, _unit(row["unit"], table), row[text].strip(), value
         elif "unit" in columns and "category" in columns and "label" in columns:  # NetDissect counts from 1
             yield layer, _unit(row["unit"], table) - 1, _netdissect(row["label"]), value
         elif "neuron" in columns and "concept" in columns:

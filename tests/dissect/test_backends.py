@@ -4,6 +4,7 @@ import json
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from dissect.backends.in_order import in_order
 from dissect.backends.loading import endpoint_of
 from dissect.backends.optional import needed
 from dissect.backends.protocols import Request, parallel
-from dissect.backends.text_to_image import Painter, Retrieval
+from dissect.backends.text_to_image import Diffusion, Painter, Retrieval
 from dissect.backends.word_statistics import WordStatistics
 
 ASKED = Request("Summarise.", ("a red boat on a beach", "two red boats"), examples=((("blue", "navy"), "blue things"),))
@@ -176,18 +177,24 @@ def test_what_is_asked_at_once_comes_in_its_order_and_each_question_is_asked_onc
     assert list(in_order(remembered.answer, asked, workers=4)) == ["b", "a", "b", "c"] and Waiting.asked == 3
 
 
-def test_an_endpoint_is_asked_for_several_captions_at_a_time(endpoint, monkeypatch):
-    together = threading.Barrier(endpoint.parallel, timeout=20)
+def test_captions_of_an_endpoint_are_kept_one_by_one(server, endpoint, tmp_path):
+    """Of three pictures the third fails: the first two are not asked about again."""
+    captioner = RememberedCaptioner(endpoint, AnswerStore(tmp_path))
+    pictures = [Image.new("RGB", (4, 4), (i, 0, 0)) for i in range(3)]
+    server.answers = [(200, completion("a boat"), 0), (200, completion("a palm"), 0), (401, b"{}", 0)]
+    with pytest.raises(BackendError, match="status 401"):
+        captioner.caption(pictures)
+    server.answers = [(200, completion("a wave"), 0)]
+    assert captioner.caption(pictures) == ["a boat", "a palm", "a wave"]
 
-    def asked(messages, **options):
-        together.wait()
-        return messages[0]["content"][1]["image_url"]["url"]
 
-    monkeypatch.setattr(endpoint, "_asked", asked)
-    pictures = [Image.new("RGB", (4, 4), (i, 0, 0)) for i in range(endpoint.parallel)]
-    said = endpoint.caption(pictures)
-    endpoint.parallel, together = 1, threading.Barrier(1)
-    assert said == [endpoint.caption([picture])[0] for picture in pictures] and len(set(said)) == len(pictures)
+def test_what_a_safety_checker_blackens_is_no_picture_of_a_phrase():
+    made = Diffusion.__new__(Diffusion)
+    flags = iter([[False], [True], None])
+    made.pipeline = lambda prompt, generator: SimpleNamespace(
+        images=[(prompt, generator.initial_seed())], nsfw_content_detected=next(flags)
+    )
+    assert made.draw("a boat", 3) == [("One realistic image of a boat", seed) for seed in (0, 2)]
 
 
 def test_no_server_is_told(endpoint, server):

@@ -1,6 +1,8 @@
 """Describe-and-Dissect: its steps on planted units, its scores by hand, and that a killed run goes on."""
 
 import random
+from dataclasses import dataclass
+from types import SimpleNamespace
 from typing import ClassVar
 
 import numpy as np
@@ -17,6 +19,7 @@ from dissect.backends.word_statistics import WordStatistics
 from dissect.describers import describe_and_dissect
 from dissect.describers.describe_and_dissect import CODED_PIXELS, DescribeAndDissect, tidy
 from dissect.describers.rank_scores import SCORINGS, image_products, joint_ranks, label_scores, top_squares
+from dissect.recording.summaries import SUMMARIES
 
 
 @pytest.fixture
@@ -68,6 +71,27 @@ def test_planted_units_get_their_labels_and_scores(run, options, monkeypatch):
         )
     assert len(world.captioned) == 30, "ten pictures a unit"
     assert any(np.array(one)[4:12, 4:12].min(2).max() > 10 for one in world.captioned), "some are crops of the squares"
+
+
+@dataclass(frozen=True)
+class SaysItsSummary:
+    """In the place of a layer's reader."""
+
+    summary: str
+
+    def values(self, pictures):
+        return SimpleNamespace(values=torch.tensor([[float(SUMMARIES.index(self.summary))]]), won=None)
+
+
+@pytest.mark.parametrize(
+    ("summary", "asked"), [("max", "mean"), ("quantile", "mean"), ("mean", "mean"), ("cls", "cls")]
+)
+def test_as_coded_made_pictures_are_ranked_by_the_mean(summary, asked):
+    probed = SimpleNamespace(summary=summary, reader=SaysItsSummary(summary))
+    world = Colours()
+    for coded, expected in ((True, asked), (False, summary)):
+        said = DescribeAndDissect(world, WordStatistics(), world, coded=coded)._values(probed, [])
+        assert SUMMARIES[int(said)] == expected
 
 
 def test_labels_without_pictures_are_left_out(run):

@@ -26,8 +26,21 @@ there = pytest.mark.skipif(not SHARED.is_dir(), reason="the published files stan
         ),
         ("r_fc.csv", 'Neuron ID,label\n7," birds "\n', ("fc", 7, "birds", 1, None)),
         ("r_avgpool.csv", "neuron,concept,metric\n2,tench,x\n", ("avgpool", 2, "tench", 1, None)),
+        ("r_fc.csv", "neuron,concept,AUC,U1,p,MAD\n2,tench,.9,1,0,2\n", ("fc", 2, "tench", 1, 0.9)),
+        ("p.csv", "layer,unit,description,mean_activation,highlights\n3,8,sea,.7,[]\n", ("3", 8, "sea", 1, 0.7)),
+        ("p.csv", "layer,unit,explanation,AUC,U1,p,MAD\n3,8,sea,.8,1,0,2\n", ("3", 8, "sea", 1, 0.8)),
     ],
-    ids=["clip-dissect", "milan", "linear explanations", "netdissect", "dnd", "invert"],
+    ids=[
+        "clip-dissect",
+        "milan",
+        "linear explanations",
+        "netdissect",
+        "dnd",
+        "invert",
+        "cosy",
+        "prism",
+        "prism's scores",
+    ],
 )
 def test_a_table_is_read_as_its_tool_means_it(tmp_path, name, text, expected):
     (tmp_path / name).write_text(text)

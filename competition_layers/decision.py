@@ -70,7 +70,11 @@ class DecisionLayer:
                 f"{max(32, 32 * round(self.units / 32))} in groups of 32 would do"
             )
         if self.competitors not in would_do:
-            problem = "more competitors than units" if self.competitors > self.units else "units they do not divide"
+            problem = "units they do not divide"
+            if self.competitors > self.units:
+                problem = "more competitors than units"
+            elif self.competitors > 255:
+                problem = "more than the 255 that a group may have"
             raise ValueError(
                 f"Expected competitors of a decision layer of {self.units} units to be one of "
                 f"{', '.join(map(str, would_do))} but got {self.competitors}: {problem}"

@@ -280,6 +280,7 @@ def test_noise_is_met_in_training_alone():
     [
         ({"units": 100, "competitors": 32}, "of 100 units to be one of 2, 4, 5, 10, 20, 25, 50, 100 but got 32"),
         ({"units": 16, "competitors": 32}, "one of 2, 4, 8, 16 but got 32: more competitors than units"),
+        ({"units": 512, "competitors": 512}, "64, 128 but got 512: more than the 255 that a group may have"),
         ({"at": "pool"}, "Expected at to be 'pooled' or 'positions' but got 'pool'"),
         ({"noise_scale": -1.0}, "noise_scale"),
         ({"balance": -1.0}, "Expected balance to be a number >= 0 but got -1.0"),

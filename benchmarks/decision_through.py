@@ -9,9 +9,10 @@ test. Half a minute of a core a run, so these are short trainings: the heads are
 networks could reach. --long: larger networks, 45,000 pictures (6,000 scenes), a minute or two a run on a GPU.
 
 Heads: the decision layer (of settings screened on the held-out pictures with seed 0), linear, and of the same width
-ReLU, GELU and top-k with as many active units. One recipe, the same initial backbone, the same batches: paired by
-seed. A linear head with an L1 penalty is left out: its weights stay dense until they are cut and the head is trained
-on, which on a backbone that still moves is another recipe; on frozen features it is a row of `decision.py`.
+ReLU, GELU and top-k with as many active units; GELU at positions too. One recipe, the same initial backbone, the same
+batches: paired by seed. A linear head with an L1 penalty is left out: its weights stay dense until they are cut and the
+head is trained on, which on a backbone that still moves is another recipe; on frozen features it is a row of
+`decision.py`.
 
 Every run is a JSON file: what is finished is not done again, and a partial table says so. The test pictures are read
 once for each run. The models of scenes that end in a decision layer are saved: `lwta describe` names their units.
@@ -103,14 +104,17 @@ def in_words(layer: DecisionLayer) -> str:
     )
 
 
-def twins(layer: DecisionLayer) -> dict[str, DecisionLayer | Callable[[int, int], DecisionHead]]:
-    """Layers without competition as wide as `layer`; the linear head from the number of features and of classes."""
-    plain = replace(layer, focus=0.0)
+def twins(
+    pooled: DecisionLayer, placed: DecisionLayer
+) -> dict[str, DecisionLayer | Callable[[int, int], DecisionHead]]:
+    """Layers without competition as wide as the two; the linear head from the number of features and of classes."""
+    plain = replace(pooled, focus=0.0)
     return {
-        "linear": lambda f, c: linear_head(f, c, layer),
-        f"ReLU, {layer.units} units": replace(plain, activation="relu"),
-        f"GELU, {layer.units} units": replace(plain, activation="gelu"),
-        f"top-{layer.groups} of {layer.units}": replace(plain, activation="topk"),
+        "linear": lambda f, c: linear_head(f, c, pooled),
+        f"ReLU, {pooled.units} units": replace(plain, activation="relu"),
+        f"GELU, {pooled.units} units": replace(plain, activation="gelu"),
+        f"top-{pooled.groups} of {pooled.units}": replace(plain, activation="topk"),
+        f"GELU, {placed.units} units at positions": replace(placed, focus=0.0, activation="gelu"),
     }
 
 
@@ -211,7 +215,7 @@ def run(name: str, head: str, seed: int, asked: argparse.Namespace) -> None:
 def heads_of(name: str, asked: argparse.Namespace) -> dict[str, DecisionLayer | Callable[[int, int], DecisionHead]]:
     """The chosen decision layers and their twins, by name."""
     chosen = [_layer(words) for words in json.loads((asked.out / f"{name}-heads.json").read_text())]
-    return {in_words(layer): layer for layer in chosen} | twins(chosen[0])
+    return {in_words(layer): layer for layer in chosen} | twins(*chosen)
 
 
 def _layer(words: str) -> DecisionLayer:

@@ -4,12 +4,14 @@
 
 For each seed: pictures, a small sparse network that ends in a decision layer and its dense twin (1,000 pictures,
 4 epochs, 16 units in one group), each described by all describers at once, by soft_wpmi beside them, and with
-random weights. Three judges: the encoder that gave the names; with --second another CLIP of the same words (such as `python -m
-lwta.bundled_clip.train --out FOLDER --seed 1 --width 16 --steps 700 --batch-size 96 --pictures 6000 --fp32` makes); the
-features of another seed's network (`readout.py`). What is in the pictures is known beside. MILAN is taught once.
-Intervals are over seeds (Student's t). Last, one timed run of all describers on 208 units.
+random weights. Three judges: the encoder that gave the names; with --second another CLIP of these words; the features
+of another seed's network (`readout.py`). What is in the pictures is known beside. MILAN is taught once. Intervals are
+over seeds (Student's t). Last, one timed run of all describers on 208 units.
 
-What is finished is not done again; with --minutes no further step begins after so many.
+  python -m lwta.bundled_clip.train --out FOLDER --fp32 --seed 1 --width 16 --steps 700 --batch-size 96 --pictures 6000
+
+makes a second encoder in ten minutes. What is finished is not done again; with --minutes no further step begins after
+so many.
 """
 
 import argparse

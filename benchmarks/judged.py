@@ -16,6 +16,7 @@ so many.
 
 import argparse
 import json
+import re
 import resource
 import time
 from collections.abc import Callable, Iterator
@@ -135,7 +136,7 @@ def tables(out: Path, seeds: int) -> None:
     """Prints the means over finished seeds, the leads of the first method, and how the judges rank the methods."""
     for name, layer in LAYERS.items():
         places = [out / f"seed-{seed}" / f"{name}-own.json" for seed in range(seeds)]
-        found = [json.loads(path.read_text())["layers"][0] for path in places if path.is_file()]
+        found = [read_verdicts(path, name) for path in places if path.is_file()]
         if not found:
             continue
         trainings = [path.parent / name / "done.json" for path in places if path.is_file()]
@@ -148,6 +149,16 @@ def tables(out: Path, seeds: int) -> None:
         took = json.loads((out / "timed.json").read_text())
         times = f"{took['wall']:.0f} s by the clock, {took['processor']:.0f} s of the processor"
         print(f"\n{took['units']} units, all describers: {times}")
+
+
+def read_verdicts(path: Path, name: str) -> dict:
+    """The table of one judge; methods by their own names, not by the folders that they stand in."""
+    table = json.loads(path.read_text())["layers"][0]
+    for one in table["verdicts"]:
+        one["method"] = re.sub(f"^({name}-)?(all: )?", "", one["method"])
+    for one in table["leads"]:
+        one["other"] = re.sub(f"^({name}-)?(all: )?", "", one["other"])
+    return table
 
 
 def lines(found: list[dict]) -> None:
@@ -180,7 +191,7 @@ def ranks(out: Path, name: str, seeds: int) -> None:
     for seed in range(seeds):
         for each in JUDGES:
             path = out / f"seed-{seed}" / f"{name}-{each}.json"
-            said = json.loads(path.read_text())["layers"][0]["verdicts"] if path.is_file() else []
+            said = read_verdicts(path, name)["verdicts"] if path.is_file() else []
             for measure in ("r", "AUPRC", *(("true r",) if each == "own" else ())):
                 kept = {one["method"]: one["mean"] for one in said if one["measure"] == measure and not one["control"]}
                 if kept:

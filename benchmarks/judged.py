@@ -36,6 +36,7 @@ from lwta.demo_networks import Settings, train
 from lwta.scene_truth import scene_truth
 
 DESCRIBERS = "lwta,clip-dissect,dnd,patches,milan,milan-free"
+OURS = "lwta"
 BESIDE = ("soft_wpmi",)  # similarities of clip-dissect, in dissections of their own
 LAYERS = {"sparse": "decision", "dense": "layer4.0.act2"}
 TIMED = ["layer2.0.act2", "layer3.0.act2", "layer4.0.act2"]  # 48 + 64 + 96 units of the dense network
@@ -156,8 +157,6 @@ def read_verdicts(path: Path, name: str) -> dict:
     table = json.loads(path.read_text())["layers"][0]
     for one in table["verdicts"]:
         one["method"] = re.sub(f"^({name}-)?(all: )?", "", one["method"])
-    for one in table["leads"]:
-        one["other"] = re.sub(f"^({name}-)?(all: )?", "", one["other"])
     return table
 
 
@@ -167,21 +166,18 @@ def lines(found: list[dict]) -> None:
         for one in each["verdicts"]:
             if one["mean"] is not None and not one["control"].startswith("best of"):
                 cells.setdefault((one["method"], one["control"]), {}).setdefault(one["measure"], []).append(one["mean"])
-    first = found[0]["verdicts"][0]["method"]
     shown = [c for c in COLUMNS if any(c in row for row in cells.values())]
     print("| method | " + " | ".join(shown) + " |\n|---|" + "---|" * len(shown))
     for (method, control), row in cells.items():
-        if control in ("", "random weights") or method == first:
+        if control in ("", "random weights") or method == OURS:
             title = method if not control else f"{method}, {control}"
             print(f"| {title} | " + " | ".join(short(row.get(column, [])) for column in shown) + " |")
-    print(f"\n| {first} ahead of | " + " | ".join(shown) + " |\n|---|" + "---|" * len(shown))
-    leads: dict[str, dict[str, list[float]]] = {}
-    for each in found:
-        for one in each["leads"]:
-            if one["mean"] is not None:
-                leads.setdefault(one["other"], {}).setdefault(one["measure"], []).append(one["mean"])
-    for other, row in leads.items():
-        print(f"| {other} | " + " | ".join(short(row.get(column, []), sign="+") for column in shown) + " |")
+    print(f"\n| {OURS} ahead of | " + " | ".join(shown) + " |\n|---|" + "---|" * len(shown))
+    ours = cells[OURS, ""]
+    for (method, control), row in cells.items():
+        if method != OURS and not control:
+            leads = [[a - b for a, b in zip(ours.get(c, []), row.get(c, []), strict=True)] for c in shown]
+            print(f"| {method} | " + " | ".join(short(lead, sign="+") for lead in leads) + " |")
 
 
 def ranks(out: Path, name: str, seeds: int) -> None:

@@ -33,9 +33,9 @@ def paired_findings(of: Mapping[str, PerPicture]) -> tuple[str, ...]:
         p = mcnemar(int((apart > 0).sum()), int((apart < 0).sum()))
         pictures = f"{len(apart)} pictures"
         points = [100 * value for value in mean_with_interval(apart)]
-        said.append(sentence((name, first), "points of accuracy", points, f"{pictures}, McNemar's p = {p:.2g}"))
+        said.append(sentence((name, first), "points of accuracy", points, f"{pictures}, {100 * p:.2g} % likely if they were alike"))
         nats = mean_with_interval(base.nll - one.nll)  # ahead: the smaller one
-        said.append(sentence((name, first), "nats of log-loss", nats, pictures))
+        said.append(sentence((name, first), "of log-loss", nats, pictures))
         gaps = [100 * value for value in _calibration_apart(base, one)]
         said.append(sentence((name, first), "points of calibration error", gaps, pictures))
         if one.layer == base.layer:

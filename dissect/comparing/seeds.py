@@ -48,7 +48,7 @@ def seed_figures(networks: Sequence[NetworkFigures]) -> tuple[SeedFigures, ...]:
 # what is said of a figure, and what its difference is times: below 0 where the smaller is ahead
 _SAID = {
     "accuracy": ("points of accuracy", 100),
-    "log-loss": ("nats of log-loss", -1),
+    "log-loss": ("of log-loss", -1),
     "calibration error": ("points of calibration error", -100),
     "the same, scaled": ("points of calibration error after temperature scaling", -100),
     "accuracy, corrupted": ("points of accuracy on corrupted pictures", 100),

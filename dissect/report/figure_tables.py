@@ -87,7 +87,7 @@ def _seeds(comparison: Comparison) -> Table:
         "Over seeds",
         ("network", "seeds", *columns),
         tuple(rows),
-        "Means over seeds in percent (log-loss in nats, likeness as MS score, units in a decision as their number), "
+        "Means over seeds in percent (likeness as MS score, units in a decision as their number), "
         "with half of the 95 % interval (Student's t).",
     )
 

@@ -87,7 +87,7 @@ def test_a_newer_format_is_refused_by_name(tmp_path):
     save_model(small(), tmp_path / "model")
     path = tmp_path / "model/config.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "format": 99}))
-    with pytest.raises(ValueError, match="format 2 or older but got 99"):
+    with pytest.raises(ValueError, match="format 3 or older but got 99"):
         load_model(tmp_path)
 
 

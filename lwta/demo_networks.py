@@ -46,7 +46,7 @@ class Settings:
     seed: int = 0
 
 
-FULL = Settings(train=4000, probe=1200, test=400, epochs=9)
+FULL = Settings(train=4000, probe=1200, test=400, epochs=8)
 QUICK = Settings(train=1200, probe=500, test=300, epochs=4, explained=3, beside_random=False, batch_size=16, lr=6e-3)
 
 

@@ -33,7 +33,8 @@ def paired_findings(of: Mapping[str, PerPicture]) -> tuple[str, ...]:
         p = mcnemar(int((apart > 0).sum()), int((apart < 0).sum()))
         pictures = f"{len(apart)} pictures"
         points = [100 * value for value in mean_with_interval(apart)]
-        said.append(sentence((name, first), "points of accuracy", points, f"{pictures}, {100 * p:.2g} % likely if they were alike"))
+        chance = f"{pictures}, {100 * p:.2g} % likely if they were alike"
+        said.append(sentence((name, first), "points of accuracy", points, chance))
         nats = mean_with_interval(base.nll - one.nll)  # ahead: the smaller one
         said.append(sentence((name, first), "of log-loss", nats, pictures))
         gaps = [100 * value for value in _calibration_apart(base, one)]

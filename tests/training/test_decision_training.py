@@ -126,6 +126,13 @@ def test_a_killed_feature_pass_goes_on_where_it_was(images, tmp_path, monkeypatc
     assert torch.equal(torch.cat(again.shards), torch.cat(whole.shards))
 
 
+def test_features_that_half_precision_cannot_hold_end_the_pass(tmp_path):
+    model = create_model("test_resnet", competitors=1, num_classes=2, image_size=32, decision=DECISION).eval()
+    pictures = [(torch.full((3, 32, 32), 1e9), 0)] * 2
+    with pytest.raises(ValueError, match=r"within 65,504, which half precision holds, but got \d"):
+        store.stored_features(model, pictures, lambda x: x, tmp_path, store.Pass(batch_size=2))
+
+
 @pytest.mark.parametrize("seconds", [0, 1000])
 def test_shards_of_any_length_give_each_picture_its_features(tmp_path, monkeypatch, seconds):
     model = create_model("test_resnet", competitors=1, num_classes=2, image_size=32, decision=DECISION).eval()
@@ -330,6 +337,12 @@ def test_settings_of_a_sweep_are_read_from_a_line():
         settings_of("8/4, 16/16, 8/4", base)
     with pytest.raises(ValueError, match=r"Expected --sweep UNITS/COMPETITORS,\.\.\. such as"):
         settings_of("", base)
+
+
+def test_labels_of_a_sweep_are_checked_before_it():
+    features, labels = clusters()
+    with pytest.raises(ValueError, match="Expected labels as a tensor but got list"):
+        sweep((features, labels), (features, labels.tolist()), [DECISION])
 
 
 def test_a_sweep_of_nothing_is_refused():

@@ -139,7 +139,7 @@ def _shards(model: nn.Module, loader: DataLoader, images: Any) -> Iterator[tuple
     model.eval()
     try:
         for pixels, labels in loader:
-            features = decision_features(model, pixels.to(device)).half().cpu()
+            features = _halved(decision_features(model, pixels.to(device))).cpu()
             most = most or max(1, SHARD_BYTES // features[0].nbytes)
             for start in range(0, len(labels), most):
                 waiting.append((features[start : start + most], labels[start : start + most]))
@@ -155,6 +155,18 @@ def _shards(model: nn.Module, loader: DataLoader, images: Any) -> Iterator[tuple
             yield torch.cat([f for f, _ in waiting]), torch.cat([label for _, label in waiting])
     finally:
         model.train(training)
+
+
+def _halved(features: Tensor) -> Tensor:
+    """In half precision, as they are stored; what it has no number for ends the pass, not a training later."""
+    half = features.half()
+    if not half.isfinite().all():
+        most = features.abs().max().item()
+        raise ValueError(
+            f"Expected features of the frozen backbone within {torch.finfo(torch.half).max:,.0f}, which half precision "
+            f"holds, but got {most:,.0f}: train through the decision layer (--model.train all), or scale the last layer"
+        )
+    return half
 
 
 def _hash_of_weights(model: nn.Module) -> str:

@@ -43,8 +43,7 @@ def sweep(
     if not decisions:
         raise ValueError("Expected at least one decision layer to sweep but got an empty list")
     (features, labels), (others, other_labels) = train, held_out
-    classes = checked_classes(features, labels, int(torch.cat([labels, other_labels]).max()) + 1)
-    checked_classes(others, other_labels, classes)
+    classes = max(checked_classes(features, labels, None), checked_classes(others, other_labels, None))
     if others.shape[1:] != features.shape[1:]:
         raise ValueError(
             f"Expected held-out features of shape {list(features.shape[1:])}, as those that are trained on, but got "

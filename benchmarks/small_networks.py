@@ -30,15 +30,10 @@ from competition_layers import (
     swap_activations,
 )
 from competition_layers.competition import Activation
+from lwta.demo_networks import MODEL_ARGS
 from training.decision.fitting import Fitting, fit_decisions
 
-PLAN = {
-    "layers": (1, 1, 1, 1),
-    "channels": (16, 24, 32, 48),
-    "stem_type": "deep",
-    "stem_width": 8,
-    "output_stride": 8,
-}
+PLAN = MODEL_ARGS | {"channels": (16, 24, 32, 48), "stem_width": 8}  # the demo's, half as wide
 LAYER = DecisionLayer(64, 16, at="positions", noise_scale=0.3, focus=0.0)
 KINDS = ("competing", "top-k", "ReLU", "GELU", "features", "L1")
 THROUGH = ("competing", "top-k", "ReLU", "GELU", "L1")

@@ -97,15 +97,16 @@ def fit_decisions(
     for head in heads:
         if head.options.activation == "competition":
             alike.setdefault((head.options.competitors, head.options.temperature), []).append(head)
-    stacks: list[Stack | Unstacked] = [Stack(group, fitting.seed) for group in alike.values()]
-    stacks += [Unstacked(head) for head in heads if head.options.activation != "competition"]
+    stacks = [Stack(group, fitting.seed) for group in alike.values()]
+    alone = [Unstacked(head) for head in heads if head.options.activation != "competition"]
+    fitted: list[Stack | Unstacked] = [*stacks, *alone]
 
     def loss(x: Tensor, batch: Tensor) -> Tensor:
         target = F.one_hot(labels[batch], classes).float()
         target = target.lerp(torch.full_like(target, 1 / classes), fitting.label_smoothing)
-        return torch.stack([stack.loss(x, target) for stack in stacks]).sum()
+        return torch.stack([each.loss(x, target) for each in fitted]).sum()
 
-    mean, std = minimise(loss, [p for stack in stacks for p in stack.parameters()], features, fitting)
+    mean, std = minimise(loss, [p for each in fitted for p in each.parameters()], features, fitting)
     for stack in stacks:
         stack.write_back()
     for head in heads:

@@ -91,7 +91,7 @@ class Stack(nn.Module):
 
 
 class Unstacked(nn.Module):
-    """One decision layer whose units do not compete, a twin's, with the face of a `Stack`."""
+    """One decision layer whose units do not compete, a twin's, trained as it stands."""
 
     def __init__(self, head: DecisionHead):
         super().__init__()
@@ -106,9 +106,6 @@ class Unstacked(nn.Module):
         logits, focus = self.head.decision_votes(said), self.head.options.focus
         loss = F.cross_entropy(logits, target)
         return loss + focus * focus_loss(said, logits, self.head.decision_votes.weight) if focus else loss
-
-    def write_back(self) -> None:
-        """It was trained as it stands."""
 
 
 class _Competition(torch.autograd.Function):

@@ -30,7 +30,7 @@ _HOMES = {
     "data_config": ".backbones",
     "dead_units": ".metrics",
     "decision_features": ".decision",
-    "draw_noise": ".functional",
+    "draw_noise": ".noise",
     "effective_density": ".metrics",
     "evaluating": ".modes",
     "fixed_noise": ".inference",

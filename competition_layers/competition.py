@@ -1,6 +1,6 @@
 """How the units of a group compete: the options of a competition, checked once. No torch: options are read quickly.
 
-A further option is a field of `Competition` here and what `functional` makes of it: layers, model folders,
+A further option is a field of `Competition` here and what `formula` makes of it: layers, model folders,
 `create_model` and recipes pass the whole on.
 """
 

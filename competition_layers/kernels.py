@@ -1,4 +1,4 @@
-"""The competition of `functional` on a GPU, in Triton: h is read once forward, and once more with dL/dy backward.
+"""What `formula` computes, on a GPU, in Triton: h is read once forward, and once more with dL/dy backward.
 
 Written in torch's operations a competition passes some ten times over memory, and memory is what a GPU waits for.
 
@@ -17,6 +17,7 @@ import triton.language as tl
 from torch import Tensor
 
 from .competition import Estimator
+from .formula import Options
 from .groups import Groups
 from .noise import Key
 from .private_torch import is_under_vmap
@@ -32,8 +33,9 @@ def fit(h: Tensor, groups: Groups, noise: Tensor | None, estimator: Estimator) -
     return keyed and able and not is_under_vmap(h) and _layout(h, groups) is not None
 
 
-def compete(h: Tensor, groups: Groups, noise: Key | None, scale: float, estimator: Estimator) -> tuple[Tensor, Tensor]:
-    """What `functional.compete` gives."""
+def compete(h: Tensor, groups: Groups, noise: Key | None, options: Options) -> tuple[Tensor, Tensor]:
+    """What passes, and the winners."""
+    scale, _, estimator = options
     layout = _laid_out(h, groups)
     drawn = _Drawn.of(h, groups, noise if scale > 0 else None, estimator)
     y = torch.empty_like(h)
@@ -45,15 +47,8 @@ def compete(h: Tensor, groups: Groups, noise: Key | None, scale: float, estimato
     return y, index
 
 
-def gradient(
-    h: Tensor,
-    grad_y: Tensor,
-    index: Tensor,
-    groups: Groups,
-    noise: Key | None,
-    options: tuple[float, float, Estimator],
-) -> Tensor:
-    """dL/dh of the formula in `functional`; `options` are noise scale, temperature and estimator."""
+def gradient(h: Tensor, grad_y: Tensor, index: Tensor, groups: Groups, noise: Key | None, options: Options) -> Tensor:
+    """dL/dh."""
     scale, temperature, estimator = options
     layout = _laid_out(h, groups)
     estimated = temperature != math.inf

@@ -1,4 +1,4 @@
-"""The noise of a competition, as a function of a key and of each unit's place."""
+"""The noise of a competition, as a function of a key and of each unit's place, and what of it an estimator draws."""
 
 import math
 from collections.abc import Sequence
@@ -8,9 +8,53 @@ import torch
 from jaxtyping import Float, Int64
 from torch import Tensor
 
+from .competition import Estimator
+from .groups import Groups, grouped
 from .private_torch import is_under_vmap
 
 Key = Int64[Tensor, ""]
+
+
+def draw_noise(
+    h: Float[Tensor, "*shape"],
+    groups: Groups,
+    key: Key | Float[Tensor, "*drawn"] | None,
+    *,
+    estimator: Estimator = "gumbel",
+) -> Float[Tensor, "*drawn"] | None:
+    """What an estimator needs: Gumbel noise in the shape of `h`, a uniform number a group for `softmax`, or nothing.
+
+    What is no key is given back as it is. Only differences of Gumbel noise within a group mean anything: in groups of
+    two they have its law, the two numbers have not.
+    """
+    if key is None or key.is_floating_point():
+        return key
+    if estimator == "argmax":
+        return None
+    if estimator == "softmax":
+        return uniform_noise(drawn_shape(h, groups, estimator), key, h.device)
+    return arrivals(h, groups, key).log_().neg_().reshape(h.shape)
+
+
+def drawn_shape(h: Tensor, groups: Groups, estimator: Estimator) -> list[int]:
+    """The shape of what `draw_noise` draws."""
+    shape = list(h.shape)
+    if estimator == "softmax":
+        shape[groups.channel_dim] //= groups.competitors
+    return shape
+
+
+def arrivals(h: Tensor, groups: Groups, key: Key) -> Tensor:
+    """Times E, grouped, of which -log E is Gumbel noise: softmax(z - log E) = exp(z) / E, divided by its sum.
+
+    Only their ratios within a group mean anything. Of two numbers from Exp(1) the share of the first in their sum is
+    uniform, so a uniform number v makes such a group: (v, 1 - v).
+    """
+    z, axis = grouped(h, groups)
+    if groups.competitors > 2:
+        return exponential_noise(h.shape, key, h.device).view(z.shape)
+    v = uniform_noise(drawn_shape(h, groups, "softmax"), key, h.device)
+    return torch.stack([v, 1 - v], axis)
 
 
 def gumbel_noise(shape: Sequence[int], key: Key, device: torch.device | str | None = None) -> Float[Tensor, "*shape"]:

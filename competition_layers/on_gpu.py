@@ -1,4 +1,4 @@
-"""Whether the kernels of GPUs compute a competition: where Triton is, after a check on the GPU at hand."""
+"""Which module computes a competition: `formula`, or on a GPU that computes alike its twin in Triton, `kernels`."""
 
 import warnings
 from functools import cache
@@ -8,18 +8,22 @@ from types import ModuleType
 import torch
 from torch import Tensor
 
-from .competition import Estimator
+from . import formula
+from .formula import Options
 from .groups import Groups
 from .noise import key_of
 
 
-def kernels_for(h: Tensor, groups: Groups, noise: Tensor | None, estimator: Estimator) -> ModuleType | None:
-    """The module `kernels`, where it computes what is asked; compilers write their own kernels."""
-    if not h.is_cuda or torch.compiler.is_compiling() or not _computes_alike(h.device):
-        return None
+def formula_for(h: Tensor, groups: Groups, noise: Tensor | None, options: Options) -> ModuleType:
+    """`kernels` where they compute what is asked, else `formula`.
+
+    Compilers write their own kernels, and a gradient that is differentiated once more is one of torch's operations.
+    """
+    if not h.is_cuda or torch.compiler.is_compiling() or torch.is_grad_enabled() or not _computes_alike(h.device):
+        return formula
     from . import kernels
 
-    return kernels if kernels.fit(h, groups, noise, estimator) else None
+    return kernels if kernels.fit(h, groups, noise, options[-1]) else formula
 
 
 @cache
@@ -28,18 +32,17 @@ def _computes_alike(device: torch.device) -> bool:
     if find_spec("triton") is None:
         return False
     from . import kernels
-    from .functional import compete
 
     groups, key = Groups(8, channel_dim=1), key_of(0)
-    with torch.inference_mode(False), torch.enable_grad():
+    options: Options = (1.0, 1.0, "gumbel")
+    with torch.inference_mode(False), torch.no_grad():
         numbers = torch.arange(2400.0, device="cpu").view(50, 48)
-        h, grad_y = numbers.sin(), numbers.cos()
-        y, index = compete(h.requires_grad_(), groups, noise=key)
-        here = (y, index, *torch.autograd.grad(y, h, grad_y))
-    h, grad_y = h.detach().to(device), grad_y.to(device)
-    y, index = kernels.compete(h, groups, key, 1.0, "gumbel")
-    there = (y, index, kernels.gradient(h, grad_y, index, groups, key, (1.0, 1.0, "gumbel")))
-    alike = all(torch.allclose(a.float(), b.cpu().float(), 1e-4, 1e-5) for a, b in zip(here, there, strict=True))
+        both = []
+        for module, place in ((formula, torch.device("cpu")), (kernels, device)):
+            h, grad_y = numbers.sin().to(place), numbers.cos().to(place)
+            y, index = module.compete(h, groups, key, options)
+            both.append((y, index, module.gradient(h, grad_y, index, groups, key, options)))
+    alike = all(torch.allclose(a.float(), b.cpu().float(), 1e-4, 1e-5) for a, b in zip(*both, strict=True))
     if not alike:
         warnings.warn(f"Triton's kernels compute something else on {device}: competitions run in torch", stacklevel=2)
     return alike

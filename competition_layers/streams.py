@@ -13,9 +13,8 @@ import torch
 from torch import Tensor
 
 from .competition import Estimator
-from .functional import draw_noise, drawn_shape
 from .groups import Groups
-from .noise import Key, key_of
+from .noise import Key, draw_noise, drawn_shape, key_of
 from .private_torch import backward_in_progress, is_exporting, is_under_vmap, next_node_number
 
 _REMEMBERED = 1024  # passes that activation checkpointing may ask for again

@@ -12,11 +12,10 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from .functional import draw_noise
 from .groups import Groups, grouped
 from .inference import load_noise_state, noise_state
 from .layers import StochasticLWTA, assert_numbers
-from .noise import Key
+from .noise import Key, draw_noise
 from .wiring.readers import winner_pairs
 
 # Below so many products a compiled masked path, which is a single kernel and the dense product, is through sooner

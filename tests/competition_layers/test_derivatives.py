@@ -11,8 +11,7 @@ from torchvision.models.feature_extraction import create_feature_extractor
 
 from competition_layers import Competition, Groups, StochasticLWTA, lwta, swap_activations
 from competition_layers.competition import ESTIMATORS
-from competition_layers.functional import draw_noise
-from competition_layers.noise import key_of
+from competition_layers.noise import draw_noise, key_of
 
 # torch's own decompositions for forward mode
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:FutureWarning")

@@ -10,12 +10,11 @@ from competition_layers import Groups
 from competition_layers.competition import ESTIMATORS
 from competition_layers.functional import (
     competition_kl,
-    draw_noise,
     lwta,
     winners,
 )
 from competition_layers.groups import divisors, grouped, winner_mask, winner_units
-from competition_layers.noise import gumbel_noise, key_of
+from competition_layers.noise import draw_noise, gumbel_noise, key_of
 
 KEY = key_of(5)
 

@@ -38,8 +38,9 @@ def both(kernels, h, groups, *, noise=None, scale=0.7, temperature=1.0, estimato
     y, index = compete(x, groups, noise=noise, noise_scale=scale, temperature=temperature, estimator=estimator)
     (gradient,) = torch.autograd.grad(y, x, grad_y)
     assert kernels.fit(h, groups, noise, estimator)
-    y_there, index_there = kernels.compete(h, groups, noise, scale, estimator)
-    gradient_there = kernels.gradient(h, grad_y, index_there, groups, noise, (scale, temperature, estimator))
+    options = (scale, temperature, estimator)
+    y_there, index_there = kernels.compete(h, groups, noise, options)
+    gradient_there = kernels.gradient(h, grad_y, index_there, groups, noise, options)
     return (y.detach(), index, gradient), (y_there, index_there, gradient_there)
 
 

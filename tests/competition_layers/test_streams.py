@@ -15,6 +15,7 @@ from competition_layers import (
     StochasticLWTA,
     competitions,
     create_model,
+    draw_noise,
     fixed_noise,
     load_model,
     predict,
@@ -23,7 +24,6 @@ from competition_layers import (
     swap_activations,
     winner_mask,
 )
-from competition_layers.functional import draw_noise
 
 
 def small():

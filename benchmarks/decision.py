@@ -39,7 +39,13 @@ from runs import interval
 from torch import Tensor, nn
 
 from competition_layers import DecisionHead, DecisionLayer, votes
-from competition_layers.decision_figures import classes_served, necessary_units, sufficient_units, units_for_lead
+from competition_layers.decision_figures import (
+    classes_served,
+    necessary_units,
+    sufficient_units,
+    units_for_lead,
+    values_won,
+)
 from competition_layers.files import write_file
 from training.decision.fitting import Fitting, fit_decisions, logits_of, minimise
 from training.decision.sweep import sweep, sweep_table
@@ -143,8 +149,7 @@ def figures(head: DecisionHead, features: Tensor, labels: Tensor) -> dict[str, f
     """Of one head on one split: accuracy on all of it, the numbers of units on its first 2,000 images."""
     found = votes(head, features[:2000].float())
     used = (found.by_unit((found.values != 0).float()) > 0).sum(0)
-    wins = found.by_unit(torch.ones_like(found.values)).sum(0)
-    served = classes_served(found.by_unit(found.values).sum(0) / wins, found.weights)
+    served = classes_served(values_won(found), found.weights)
     return {
         "accuracy": (logits_of(head, features).argmax(1) == labels).float().mean().item(),
         "active": (found.by_unit(found.values) != 0).sum(1).float().mean().item(),

@@ -5,68 +5,44 @@
 Layers on the frozen dense network of a demo (DIR of `lwta demo --out DIR`; where there is none, one of 2,000 pictures
 and 4 epochs is made), one seed, trained on its training pictures; named on its probe pictures by the bundled CLIP
 (names hold on the other half), read on 2,000 test pictures of another seed. Tautology: the share of the lead carried
-by units whose name is the predicted class or a near-synonym. *Non-negative* sets votes below 0 to 0 before each step.
+by units whose name is the predicted class or a near-synonym. *Non-negative*: `DecisionLayer(votes="non_negative")`.
 Every layer is a JSON file: a run that was stopped goes on where it was.
 """
 
 import argparse
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from frozen_features import scenes_features, test_scenes
-from torch import Tensor
 
-from competition_layers import DecisionHead, DecisionLayer, add_decision, load_model
+from competition_layers import DecisionLayer, add_decision, load_model
 from competition_layers.files import write_file
 from dissect import DescribeOptions, describe, load_concepts, load_encoder, open_probe
 from dissect.comparing.decisions import measure_decision, named_decisions
 from dissect.comparing.measuring import inputs_of
 from lwta.commands.demo import QUICK, Settings, run_demo
-from training.decision.fitting import Fitting, logits_of, minimise
-from training.decision.stack import Stack
+from training.decision.fitting import Fitting, fit_decision, logits_of
 
 MIDDLE = Settings(train=2000, probe=600, test=400, epochs=4, explained=3)
 ONE_EACH = DecisionLayer(64, 64, at="positions", noise_scale=0.3)  # one winner a place
-LAYERS = {  # the layer, and whether its votes are kept from being negative
-    "positions, 1 group of 64, non-negative": (ONE_EACH, True),
-    "positions, 1 group of 64, focus .3": (replace(ONE_EACH, focus=0.3), False),
-    "pooled, 10 groups of 16": (DecisionLayer(), False),
-    "pooled, 10 groups of 16, non-negative": (DecisionLayer(), True),
+LAYERS = {
+    "positions, 1 group of 64, non-negative": replace(ONE_EACH, votes="non_negative"),
+    "positions, 1 group of 64, focus .3": replace(ONE_EACH, focus=0.3),
+    "pooled, 10 groups of 16": DecisionLayer(),
+    "pooled, 10 groups of 16, non-negative": DecisionLayer(votes="non_negative"),
 }
-
-
-def fit_under(
-    decision: DecisionLayer, non_negative: bool, split: Mapping[str, Tensor], classes: int, fitting: Fitting
-) -> DecisionHead:
-    """A decision layer trained as `fit_decision` trains it, if asked with votes that are not negative."""
-    torch.manual_seed(fitting.seed)
-    head = DecisionHead(split["train"].shape[-1], classes, decision)
-    stack = Stack([head], fitting.seed)
-    target = F.one_hot(split["train_labels"], classes).float()
-
-    def loss(x: Tensor, batch: Tensor) -> Tensor:
-        if non_negative:
-            stack.votes[0].data.clamp_(min=0)
-        return stack.loss(x, target[batch])
-
-    mean, std = minimise(loss, list(stack.parameters()), split["train"], fitting)
-    stack.write_back()
-    head.decision_features.mean, head.decision_features.std = mean, std
-    return head.eval()
 
 
 def run(demo: Path, out: Path, fitting: Fitting) -> None:
     """Train, name and read each layer of `LAYERS`."""
-    for i, (key, (decision, non_negative)) in enumerate(LAYERS.items()):
+    for i, (key, decision) in enumerate(LAYERS.items()):
         path = out / f"names-{i}.json"
         if path.is_file():
             continue
         split = scenes_features(demo, out, at=decision.at)
-        head = fit_under(decision, non_negative, split, 10, fitting)
+        head = fit_decision(split["train"], split["train_labels"], decision, classes=10, fitting=fitting)
         model = load_model(demo / "dense").eval()
         add_decision(model, decision, head=head)
         probe = open_probe(demo / "scenes" / "probe")

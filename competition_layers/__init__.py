@@ -46,6 +46,7 @@ _HOMES = {
     "permute_units": ".wiring.permutation",
     "predict": ".predicting",
     "predict_each": ".predicting",
+    "project_votes": ".decision",
     "revert_activations": ".surgery",
     "save_model": ".model_folder",
     "seed_noise": ".inference",

@@ -9,13 +9,13 @@ competition, a site like any other) and `decision_votes` (V, bias). Nothing runs
 
 from dataclasses import dataclass
 from types import MethodType
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from .checks import check_number
+from .checks import check_choice, check_number
 from .competition import Activation, Competition
 from .groups import winner_units
 from .heads import At, Features, features_of, put_classifier_back, remember_added, take_classifier_out
@@ -40,6 +40,8 @@ class DecisionLayer:
         temperature: tau of the straight-through gradient.
         balance: weight of `balance_loss` in training; 0 leaves it out.
         focus: weight of `focus_loss` in training; 0 leaves it out.
+        votes: V, `free` or `non_negative`: then a unit speaks for classes alone and never against one, as far as its
+            value is above 0 (a winner keeps its sign), see `project_votes`.
         activation: `competition`, or that of a twin, see `Competition`: with `topk` K / U units are active.
 
     The numbers that stand here by default were chosen on held-out images (docs/results.md, "The decision layer").
@@ -55,6 +57,7 @@ class DecisionLayer:
     temperature: float = 1.0
     balance: float = 1.0
     focus: float = 0.1
+    votes: Literal["free", "non_negative"] = "free"
     activation: Activation = "competition"
 
     def __post_init__(self):
@@ -81,6 +84,7 @@ class DecisionLayer:
             )
         check_number("balance", self.balance, least=0)
         check_number("focus", self.focus, least=0)
+        check_choice("votes", self.votes, ("free", "non_negative"))
         _ = self.competition  # checks the rest
 
     @property
@@ -186,6 +190,15 @@ def head_of(model: Any) -> DecisionHead:
     return head
 
 
+@torch.no_grad()
+def project_votes(owner: Any) -> None:
+    """Change a model made by `create_model` or a `DecisionHead` in place, to be called after each step of an optimiser:
+    where its votes are to be `non_negative`, those below 0 become 0, the nearest that will do."""
+    decision: DecisionLayer = owner.options if isinstance(owner, DecisionHead) else owner.lwta.decision
+    if decision.votes == "non_negative":
+        owner.decision_votes.weight.clamp_(min=0)
+
+
 def decision_features(model: Any, x: Tensor) -> Tensor:
     """What the decision layer of `model` reads, before it is standardised: as `DecisionHead` takes it."""
     return model.decision_features.laid_out(features_of(model, x))
@@ -269,6 +282,8 @@ def _parts(features: Features, classes: int, decision: DecisionLayer) -> dict[st
     nn.init.zeros_(units.bias)
     if decision.activation != "competition":  # last: a twin's units begin as those that compete
         nn.init.kaiming_uniform_(votes.weight, a=5**0.5)  # all may speak: torch's own start
+    if decision.votes == "non_negative":
+        votes.weight.data.clamp_(min=0)
     return dict(zip(_PARTS, (features, units, nn.Identity(), votes), strict=True))
 
 

@@ -62,13 +62,19 @@ def curve_areas(
     return deleted, inserted
 
 
+def values_won(votes: Votes) -> Float[Tensor, "units"]:
+    """The mean of each unit's value where it won, NaN where it won nowhere."""
+    wins = votes.by_unit(torch.ones_like(votes.values)).sum(0)
+    return votes.by_unit(votes.values).sum(0) / wins
+
+
 def classes_served(values: Float[Tensor, "units"], weights: Float[Tensor, "classes units"]) -> Float[Tensor, "units"]:
     """For how many classes each unit speaks: exp of the entropy of its votes, those above their mean over classes.
 
     1 is a detector of one class. NaN for units that won nowhere.
 
     Args:
-        values: the mean of each unit's value where it won, NaN where it won nowhere.
+        values: see `values_won`.
         weights: `Votes.weights`.
     """
     towards = (values * weights).sub((values * weights).mean(0)).clamp_min(0)

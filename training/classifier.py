@@ -17,6 +17,7 @@ from competition_layers import (
     load_model,
     load_noise_state,
     noise_state,
+    project_votes,
     seed_noise,
 )
 from competition_layers.checks import check_number
@@ -164,6 +165,11 @@ class Classifier(LightningModule):
             features = self.head.decision_features
             for own, found in zip((features.mean, features.std), self.trainer.datamodule.moments(), strict=True):
                 own.copy_(found)
+
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        super().optimizer_step(*args, **kwargs)
+        if self.network.decision:  # before weights are averaged
+            project_votes(self.model)
 
     def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
         self._anneal()  # for the next step; after the last one, what is saved

@@ -1,6 +1,6 @@
 """How good a network is: its accuracy by each rule of inference, its loss, how its units compete."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -8,11 +8,18 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torchmetrics import MeanMetric, Metric, SumMetric
 from torchmetrics.classification import MulticlassAccuracy
+from torchmetrics.utilities import dim_zero_cat
 from torchmetrics.wrappers.abstract import WrapperMetric
 
 from competition_layers import StochasticLWTA, competitions, fixed_noise, observe, predict_each, votes, winner_mask
 from competition_layers.decision import has_decision
-from competition_layers.decision_figures import sufficient_units, units_for_lead
+from competition_layers.decision_figures import (
+    classes_served,
+    necessary_units,
+    sufficient_units,
+    units_for_lead,
+    values_won,
+)
 from competition_layers.metrics import Density, WinRate, dead_units, effective_density, winner_entropy
 
 from .sampling import NOT_COUNTED
@@ -20,7 +27,9 @@ from .sampling import NOT_COUNTED
 # of what is read, what the progress bar tells; the log has all of it
 IN_THE_BAR = ("accuracy", "density", "effective_density", "dead_units", "winner_entropy", "agreement")
 WIN_RATE_BATCHES = 4  # of a validation, its first ones
-_OF_DECISIONS = ("deciding_units", "sufficient_units")
+# of networks that end in a decision layer, medians over images as in `compare`: units that carry 90 % of the lead, that
+# are enough without the others, that change the prediction when switched off; over units: classes that one serves
+_OF_DECISIONS = ("deciding_units", "sufficient_units", "necessary_units", "classes_served")
 _DECIDED = 64  # images of the first batch that the effective density is taken of: it costs a backward pass
 
 
@@ -45,6 +54,22 @@ class _Watched:
     win_rate: WinRate
 
 
+class Median(Metric):
+    """The median of everything seen, by all processes, without NaN."""
+
+    values: list[Tensor]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.add_state("values", default=[], dist_reduce_fx="cat")
+
+    def update(self, values: Tensor) -> None:
+        self.values.append(values.float())
+
+    def compute(self) -> Tensor:
+        return dim_zero_cat(self.values).nanmedian()
+
+
 class Readings(WrapperMetric):
     """Accuracies, loss, and how units compete: over batches, and over processes.
 
@@ -67,8 +92,7 @@ class Readings(WrapperMetric):
         )
         self.loss, self.not_finite = MeanMetric(nan_strategy="ignore"), SumMetric()
         self.agreement, self.effective_density = MeanMetric(), MeanMetric()
-        # of networks that end in a decision layer: units that carry 90 % of the lead, and that are enough without it
-        self.deciding_units, self.sufficient_units = MeanMetric(), MeanMetric()
+        self.of_decisions = nn.ModuleDict({name: Median() for name in _OF_DECISIONS})
         self.watched: dict[str, _Watched] = {}  # by layer, in the order in which they run
 
     def update(
@@ -136,8 +160,8 @@ class Readings(WrapperMetric):
         self.watched = {}
 
     def _figures(self) -> dict[str, Metric]:
-        together = {name: getattr(self, name) for name in ("agreement", "effective_density", *_OF_DECISIONS)}
-        return {"loss": self.loss, **self.accuracies, **together}
+        competing = {"agreement": self.agreement, "effective_density": self.effective_density}
+        return {"loss": self.loss, **self.accuracies, **competing, **self.of_decisions}
 
     def _update_competition(self, model: nn.Module, images: Tensor, counted: Tensor) -> Tensor:
         """Watch one pass; its logits."""
@@ -165,9 +189,13 @@ class Readings(WrapperMetric):
         if shares is not None:
             self.effective_density.update(shares[counted])
         if has_decision(model):
-            found = votes(model, images)
-            self.deciding_units.update(units_for_lead(found)[counted])
-            self.sufficient_units.update(sufficient_units(found)[counted])
+            every = votes(model, images)
+            parts = {name: getattr(every, name)[counted] for name in ("logits", "units", "values")}
+            found = replace(every, **parts)
+            served = classes_served(values_won(found), found.weights)
+            figures = (units_for_lead(found), sufficient_units(found), necessary_units(found), served)
+            for name, figure in zip(_OF_DECISIONS, figures, strict=True):
+                self.of_decisions[name].update(figure)
 
     def _by_rule(self, model: nn.Module, images: Tensor) -> dict[str, Tensor]:
         noisy = any(layer.competition.noise_scale for layer in competitions(model).values())

@@ -285,6 +285,7 @@ def test_noise_is_met_in_training_alone():
         ({"noise_scale": -1.0}, "noise_scale"),
         ({"balance": -1.0}, "Expected balance to be a number >= 0 but got -1.0"),
         ({"focus": -1.0}, "Expected focus to be a number >= 0 but got -1.0"),
+        ({"votes": "positive"}, "Expected votes to be one of free, non_negative but got 'positive'"),
         ({"balance": float("nan")}, "Expected balance to be a number >= 0 but got nan"),
         (
             {"units": 0, "competitors": 1},

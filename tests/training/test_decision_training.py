@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 import torch.nn.functional as F
+from lightning.pytorch.callbacks import EMAWeightAveraging
 from safetensors.torch import load_file
 
 from competition_layers import (
@@ -50,14 +51,17 @@ def clusters(n=300, features=6, classes=3, places=()):
 
 @pytest.mark.parametrize("at", ["pooled", "positions"])
 def test_a_network_is_trained_through_its_decision_layer(train, tiny, images, at):
-    decision = DecisionLayer(12, 4, at, noise_scale=0.5)
-    run = train(classifier=tiny(competitors=1, decision=decision))
+    decision = DecisionLayer(12, 4, at, noise_scale=0.5, votes="non_negative")
+    averaged = {"callbacks": [EMAWeightAveraging()]} if at == "pooled" else {}
+    run = train(classifier=tiny(competitors=1, decision=decision), trainer_args=averaged)
     model = load_model(run)
     assert model.lwta.decision == decision
+    assert model.decision_votes.weight.min() >= 0
     assert model.decision.competition.noise_scale == 0.5  # its own, not the annealed one of the backbone
     figures = metrics(run)[-1]
     assert 1 <= float(figures["val_deciding_units"]) <= 3 or at == "positions"
-    assert "val_sufficient_units" in figures
+    assert 0 <= float(figures["val_sufficient_units"]) <= 12 and 0 <= float(figures["val_necessary_units"]) <= 13
+    assert 1 <= float(figures["val_classes_served"]) <= 2
     assert evaluate(run, images(), accelerator="cpu", enable_progress_bar=False)["test_accuracy"] >= 0
 
 
@@ -224,6 +228,15 @@ def test_twins_are_trained_like_the_layer(train, tiny):
     assert ((votes(largest, x).values != 0).sum(-1) == 3).all()
     alone = fit_decision(x, labels, topk, fitting=fitting)
     assert torch.allclose(alone.decision_votes.weight, largest.decision_votes.weight, atol=1e-5)
+
+
+def test_votes_that_may_not_be_negative_are_none_of_them():
+    x, labels = clusters()
+    plain = DecisionLayer(8, 4)
+    settings = [plain, replace(plain, votes="non_negative"), replace(plain, votes="non_negative", activation="topk")]
+    free, *kept = fit_decisions(x, labels, settings, fitting=Fitting(epochs=5, batch_size=50, lr=1e-2))
+    assert free.decision_votes.weight.min() < -0.1
+    assert [head.decision_votes.weight.min() for head in kept] == [0, 0]
 
 
 @pytest.mark.parametrize("places", [(), (2, 2)], ids=["pooled", "positions"])

@@ -82,12 +82,7 @@ def fit_decisions(
     """
     classes = checked_classes(features, labels, classes)
     for decision in decisions:
-        pooled = features.ndim == 2
-        if pooled != (decision.at == "pooled"):
-            raise ValueError(
-                f"Expected features of shape [images, {'features' if pooled else '*places, features'}] for "
-                f"at={'pooled' if pooled else 'positions'!r} but got {list(features.shape)} for at={decision.at!r}"
-            )
+        _check_places(features, decision)
     heads = []
     for decision in decisions:
         with torch.random.fork_rng(devices=[]):
@@ -106,7 +101,12 @@ def fit_decisions(
         target = target.lerp(torch.full_like(target, 1 / classes), fitting.label_smoothing)
         return torch.stack([each.loss(x, target) for each in fitted]).sum()
 
-    mean, std = minimise(loss, [p for each in fitted for p in each.parameters()], features, fitting)
+    def project() -> None:
+        for each in fitted:
+            each.project()
+
+    parameters = [p for each in fitted for p in each.parameters()]
+    mean, std = minimise(loss, parameters, features, fitting, project=project)
     for stack in stacks:
         stack.write_back()
     for head in heads:
@@ -119,8 +119,10 @@ def minimise(
     parameters: Sequence[nn.Parameter],
     features: Tensor,
     fitting: Fitting,
+    *,
+    project: Callable[[], None] = lambda: None,
 ) -> tuple[Tensor, Tensor]:
-    """The loop: `loss` of a batch of standardised features and its images' numbers, made small.
+    """The loop: `loss` of a batch of standardised features and its images' numbers, made small; `project` after a step.
 
     Modules that share no parameter may be trained on the sum of their losses: each gets its own gradient.
 
@@ -135,6 +137,7 @@ def minimise(
         optimizer.zero_grad()
         loss((features[batch].float() - mean) / std, batch).backward()
         optimizer.step()
+        project()
         schedule.step()
     return mean, std
 
@@ -189,6 +192,15 @@ def moments(parts: Sequence[Tensor]) -> tuple[Float[Tensor, "features"], Float[T
     mean = torch.as_tensor(total / count)
     std = (torch.as_tensor(squares / count) - mean.square()).clamp_min(0).sqrt()
     return (mean + shift).float(), torch.where(std > 1e-6, std, 1.0).float()
+
+
+def _check_places(features: Tensor, decision: DecisionLayer) -> None:
+    pooled = features.ndim == 2
+    if pooled != (decision.at == "pooled"):
+        raise ValueError(
+            f"Expected features of shape [images, {'features' if pooled else '*places, features'}] for "
+            f"at={'pooled' if pooled else 'positions'!r} but got {list(features.shape)} for at={decision.at!r}"
+        )
 
 
 def _batches(size: int, fitting: Fitting) -> Iterator[Tensor]:

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from competition_layers import DecisionHead, focus_loss
+from competition_layers import DecisionHead, focus_loss, project_votes
 from competition_layers.noise import key_of, uniform_noise
 
 
@@ -71,6 +71,13 @@ class Stack(nn.Module):
         return logits + self.votes_bias[:, :, None], said, use
 
     @torch.no_grad()
+    def project(self) -> None:
+        """`project_votes` of every head."""
+        for head, votes in zip(self.heads, self.votes, strict=True):
+            if head.options.votes == "non_negative":
+                votes.clamp_(min=0)
+
+    @torch.no_grad()
     def write_back(self) -> None:
         """Give every head its maps to units and to classes."""
         parts = zip(self.heads, self.weight.split(self._groups), self.bias.split(self._groups), strict=True)
@@ -106,6 +113,10 @@ class Unstacked(nn.Module):
         logits, focus = self.head.decision_votes(said), self.head.options.focus
         loss = F.cross_entropy(logits, target)
         return loss + focus * focus_loss(said, logits, self.head.decision_votes.weight) if focus else loss
+
+    def project(self) -> None:
+        """`project_votes` of the head."""
+        project_votes(self.head)
 
 
 class _Competition(torch.autograd.Function):

@@ -4,7 +4,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from .decision import Votes
+from .decision_votes import Votes
 from .metrics import deciding_units
 
 

@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from competition_layers import fixed_noise
+from competition_layers import Votes, fixed_noise, votes
 from competition_layers.attribution import Contributions
-from competition_layers.decision import SITE, Votes, has_decision, votes
+from competition_layers.decision import SITE, has_decision
 from competition_layers.decision_figures import necessary_units, sufficient_units
 from competition_layers.decision_places import ValuePlaces, value_places
 

@@ -46,8 +46,8 @@ def live_network(network: "nn.Module", dissection: Any = None, layer: str | None
 def _deciding(network: "nn.Module", dissection: Any) -> LiveNetwork:
     import torch
 
-    from competition_layers import evaluating, inference_rule
-    from competition_layers.decision import SITE, votes
+    from competition_layers import evaluating, inference_rule, votes
+    from competition_layers.decision import SITE
     from dissect.recording.subject import architecture, competitors_of, label_names
 
     preparation = preparation_of(network)

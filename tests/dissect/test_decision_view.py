@@ -9,9 +9,8 @@ import torch
 from browser import open_browser
 from PIL import Image
 
-from competition_layers import create_model
+from competition_layers import DecisionLayer, create_model, votes
 from competition_layers.attribution import logits_without
-from competition_layers.decision import DecisionLayer, votes
 from dissect import Explanation, explain, render_report
 from dissect.explaining.picture import network_input
 from dissect.report import explanation_text

@@ -15,9 +15,8 @@ from browser import open_browser
 from firefox import open_firefox
 from PIL import Image
 
-from competition_layers import create_model, inference_rule, observe, save_model
+from competition_layers import DecisionLayer, create_model, inference_rule, observe, save_model, votes
 from competition_layers.attribution import logits_without
-from competition_layers.decision import DecisionLayer, votes
 from dissect.explaining.explanation import Alternative
 from dissect.explaining.picture import network_input
 from dissect.recording.subject import default_layer

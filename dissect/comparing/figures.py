@@ -1,10 +1,12 @@
 """What is said about networks that were compared: frozen values, no tensors."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from competition_layers.attribution import Method
+
+from ..notebook import frame_of, table_html
 
 
 @dataclass(frozen=True)
@@ -208,17 +210,28 @@ class Comparison:
 
     def to_dict(self) -> dict[str, Any]:
         """All of it as plain values, as the JSON beside a page has it."""
-        from ..report.record import comparison_record
-
-        return comparison_record(self)
+        record = asdict(self)
+        for network, found in zip(record["networks"], self.networks, strict=True):
+            for names, counted in zip(network["names"], found.names, strict=True):
+                names |= {"units": counted.units, "share": counted.share}
+        return record | {"remarks": list(self.remarks)}
 
     def to_pandas(self) -> Any:
         """A DataFrame with a row for each network (needs pandas)."""
-        from ..report.notebook import comparison_rows, frame_of
-
-        return frame_of(comparison_rows(self))
+        return frame_of(self._rows())
 
     def _repr_html_(self) -> str:
-        from ..report.notebook import comparison_html
+        return table_html(self._rows())
 
-        return comparison_html(self)
+    def _rows(self) -> list[dict[str, Any]]:
+        return [
+            {
+                **{"network": network.name, "architecture": network.architecture, "competitors": network.competitors},
+                **{"accuracy": network.accuracy.saved, "layer": network.sparsity.layer},
+                **{"density": network.sparsity.density, "effective_density": network.sparsity.effective_density},
+                **{"untrained": network.sparsity.untrained, "kept": network.sparsity.kept},
+                **{"milliseconds": network.milliseconds, "peak_bytes": network.peak_bytes},
+                "parameters": network.parameters,
+            }
+            for network in self.networks
+        ]

@@ -8,7 +8,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from ..numbers import percent
 from .calibration import BINS
+from .figures import Comparison
 
 RESAMPLES = 1000
 
@@ -22,6 +24,21 @@ class PerPicture:
     confidence: Float[Tensor, "images"]  # the probability of the class that was said
     units: Float[Tensor, "images"]  # the share of the layer's units that makes 90 % of the lead
     layer: str = ""
+
+
+def twin_ahead(comparison: Comparison) -> str:
+    """Where a dense network is right more often than all in which units compete: that it is; else ""."""
+    dense = [network for network in comparison.networks if network.competitors == 1]
+    sparse = [network for network in comparison.networks if network.competitors > 1]
+    if not dense or not sparse:
+        return ""
+    ahead = max(dense, key=lambda network: network.accuracy.saved)
+    best = max(sparse, key=lambda network: network.accuracy.saved)
+    if ahead.accuracy.saved <= best.accuracy.saved:
+        return ""
+    first, second = (percent(network.accuracy.saved, 1) for network in (ahead, best))
+    pictures = f"{first} of {comparison.images} pictures, {best.name} {second}"
+    return f"The network without competition, {ahead.name}, is right more often: {pictures}."
 
 
 def paired_findings(of: Mapping[str, PerPicture]) -> tuple[str, ...]:

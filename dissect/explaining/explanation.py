@@ -215,17 +215,18 @@ class Explanation:
 
     def to_dict(self) -> dict[str, Any]:
         """All of it as plain values, without the pictures."""
-        from ..report.record import explanation_record
+        from .record import explanation_record
 
         return explanation_record(self)
 
     def to_pandas(self) -> Any:
         """A DataFrame with a row for each unit (needs pandas)."""
-        from ..report.notebook import explanation_rows, frame_of
+        from ..notebook import frame_of
+        from .record import explanation_rows
 
         return frame_of(explanation_rows(self))
 
     def _repr_html_(self) -> str:
-        from ..report.notebook import explanation_html
+        from .record import explanation_html
 
         return explanation_html(self)

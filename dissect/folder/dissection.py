@@ -16,6 +16,7 @@ from competition_layers.names import nearest
 from ..fingerprints import digest
 from ..naming.description import OUTCOMES, Description
 from ..naming.space import Space
+from ..notebook import frame_of, table_html
 from ..recording.layer_record import LayerRecord
 from ..recording.top_images import TopImages
 from .exemplars import Exemplar
@@ -23,6 +24,8 @@ from .layout import Layout
 from .shard_store import read_image_embeddings, read_record, read_top_images
 from .tables import check_rows, read_descriptions, read_exemplars
 from .tensors import is_stamped, load_tensors
+
+SHOWN = 20  # units that a notebook shows
 
 
 @dataclass(frozen=True)
@@ -151,20 +154,18 @@ class Dissection:
 
     def to_dict(self) -> dict[str, Any]:
         """What was dissected (`manifest`) and a row for each unit (`units`), as plain values."""
-        from ..report.notebook import dissection_rows
-
-        return {"manifest": dict(self.manifest), "units": dissection_rows(self)}
+        return {"manifest": dict(self.manifest), "units": self._rows()}
 
     def to_pandas(self) -> Any:
         """A DataFrame with a row for each unit (needs pandas)."""
-        from ..report.notebook import dissection_rows, frame_of
-
-        return frame_of(dissection_rows(self))
+        return frame_of(self._rows())
 
     def _repr_html_(self) -> str:
-        from ..report.notebook import dissection_html
-
-        return dissection_html(self)
+        rows = self._rows()
+        named = [row for row in rows if row["name"]]
+        surest = sorted(named, key=lambda row: -(row["r"] or 0))[:SHOWN]
+        head = f"{len(named)} of {len(rows)} units are named; the surest {len(surest)}:"
+        return table_html(surest, head=head)
 
     @property
     def images(self) -> tuple[str, ...]:
@@ -175,6 +176,20 @@ class Dissection:
     def concepts(self) -> tuple[str, ...]:
         """The concepts that names were chosen from."""
         return tuple(self.manifest["concepts"]["names"])
+
+    def _rows(self) -> list[dict[str, Any]]:
+        rows = []
+        for about in self.descriptions.values():
+            found = about.evidence
+            r, low, high, p = (found.predictability, found.low, found.high, found.p) if found else (None,) * 4
+            rows.append(
+                {
+                    **{"layer": about.layer, "unit": about.unit, "name": about.description, "outcome": about.outcome},
+                    **{"r": r, "r_low": low, "r_high": high, "p": p},
+                    **{"win_rate": about.win_rate, "support": about.support},
+                }
+            )
+        return rows
 
     @cached_property
     def _exemplars(self) -> dict[tuple[str, int], list[Exemplar]]:

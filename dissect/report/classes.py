@@ -12,8 +12,9 @@ from competition_layers.terminal import aligned, plain
 
 from ..explaining.class_summary import ClassReport
 from ..explaining.explanation import Explanation
-from .numbers import signed
-from .record import FORMAT, without_bytes
+from ..explaining.record import without_bytes
+from ..numbers import signed
+from .record import FORMAT
 from .render import render_page
 
 

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ..comparing.figures import Alike, Calibration, Comparison, DecisionNames, Names, NetworkFigures, Robustness
-from .numbers import percent
+from ..numbers import percent
 
 NONE = "\N{EN DASH}"  # in a cell
 _AS_IS = {"log-loss": (1, 3), "likeness": (1, 3), "enough alone": (1, 1), "change it": (1, 1)}  # no percent; digits

@@ -15,7 +15,8 @@ from markupsafe import Markup
 from competition_layers.terminal import plain
 
 from ..explaining.explanation import UnitName
-from .pictures import COLOURS, data_uri, masks_uri, strip_uri, tile_count
+from ..image_uris import data_uri, strip_uri, tile_count
+from .pictures import COLOURS, masks_uri
 from .render import render_page
 
 TITLE = "What would it say of yours?"

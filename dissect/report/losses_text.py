@@ -5,7 +5,7 @@ from competition_layers.terminal import aligned
 from ..describers.class_ablation import ClassAblation
 from ..describers.patches import METHOD
 from ..folder.dissection import Dissection
-from .numbers import percent
+from ..numbers import percent
 
 SHOWN = 8  # units
 

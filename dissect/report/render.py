@@ -20,16 +20,18 @@ from competition_layers.files import write_file
 from competition_layers.terminal import plain
 
 from ..comparing.figures import Comparison
+from ..comparing.findings import twin_ahead
+from ..explaining.disagreements import disagreements
 from ..explaining.explanation import Explanation
+from ..explaining.sentence import further_words, other_layer, sentence_of
+from ..explaining.sums import lead_parts, needed
+from ..image_uris import picture_uri, strip_uri, tile_count
 from ..naming.description import OUTCOMES
-from .disagreements import disagreements
+from ..numbers import duration, percent, signed
 from .figure_tables import figure_tables
-from .numbers import duration, percent, signed
-from .pictures import COLOURS, masks_uri, picture_uri, region_names, regions_uri, strip_uri, tile_count, veil_uri
+from .pictures import COLOURS, masks_uri, region_names, regions_uri, veil_uri
 from .plots import comparison_plots
 from .record import write_record
-from .sentence import further_words, other_layer, sentence_of, twin_ahead
-from .sums import lead_parts, needed
 from .terms import UNNAMED_WORDS, Glossary
 
 

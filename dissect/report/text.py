@@ -5,13 +5,13 @@ from pathlib import Path
 from competition_layers.terminal import aligned, plain
 
 from ..comparing.figures import Comparison, Decision
+from ..explaining.disagreements import disagreements
 from ..explaining.explanation import Explanation
+from ..explaining.sentence import further_words, other_layer, sentence_of
+from ..explaining.sums import lead_parts, needed
 from ..naming.description import OUTCOMES
-from .disagreements import disagreements
+from ..numbers import duration, percent, signed
 from .figure_tables import figure_tables
-from .numbers import duration, percent, signed
-from .sentence import further_words, other_layer, sentence_of
-from .sums import lead_parts, needed
 
 WHY = 4  # sources that a line names
 

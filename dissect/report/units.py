@@ -10,8 +10,9 @@ from competition_layers.files import write_file
 
 from ..explaining.at_random import AtRandom
 from ..explaining.unit_entries import Histogram, UnitEntry
+from ..image_uris import Tiles, strip_uri, tile_count
 from .agreements import agreements_of
-from .pictures import Tiles, masks_uri, strip_uri, tile_count
+from .pictures import masks_uri
 from .record import FORMAT
 from .render import render_page
 

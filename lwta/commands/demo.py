@@ -90,7 +90,7 @@ def make_demo(out: Path, settings: Settings) -> None:
     seen = {name: look_at(name, out, pictures) for name in make_both(out, scenes, settings)}
     step(3, f"comparing them on {settings.test} pictures")
     table, page = write_pages(out, settings, seen)
-    from dissect.report.numbers import duration
+    from dissect.numbers import duration
 
     took = duration(time.perf_counter() - started)
     print(f"\n{table}\nDone in {took}. The page is {plain(page)}")

@@ -13,9 +13,9 @@ from torch import nn
 from competition_layers.attribution import contributions, logits_without
 from dissect import explain, explanation_text, render_report
 from dissect.explaining.curves import unit_curves
+from dissect.explaining.disagreements import disagreements
 from dissect.explaining.picture import network_input
 from dissect.explaining.stability import stability
-from dissect.report.disagreements import disagreements
 
 LABELS = ("beach", "city", "farm", "park")
 LAST, EARLIER = "layer4.0.act2", "layer3.0.act1"

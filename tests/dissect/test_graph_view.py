@@ -14,7 +14,7 @@ from competition_layers import DecisionLayer, create_model
 from dissect import explain, explain_graph, explanation_text, render_report
 from dissect.explaining.explanation import GraphView
 from dissect.explaining.neuronpedia import neuronpedia_graph
-from dissect.report.numbers import signed
+from dissect.numbers import signed
 
 LABELS = ("beach", "city", "farm", "park")
 # of neuronpedia's graph-schema.json: what must be there, and of which type

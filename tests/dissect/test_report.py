@@ -27,7 +27,7 @@ from dissect.explaining.explanation import (
     UnitEffect,
     UnitName,
 )
-from dissect.report import comparison_text, explanation_record, explanation_text
+from dissect.report import comparison_text, explanation_text
 from dissect.report.terms import TERMS
 
 MINUS = "\N{MINUS SIGN}"
@@ -219,7 +219,7 @@ def test_every_number_on_the_page_is_a_field_of_the_json_beside_it(page):
 
 def test_the_manual_names_every_field_of_an_explanation(repository):
     manual = (repository / "docs" / "explaining.md").read_text("utf-8")
-    record = explanation_record(explanation())
+    record = explanation().to_dict()
     assert {name for name in (*record, *record["at"], *record["units"][0]) if f"`{name}`" not in manual} == set()
 
 
@@ -288,7 +288,6 @@ def test_notebooks_show_results_as_text_without_code():
 
 
 def test_results_as_plain_values_and_as_tables(monkeypatch):
-    assert explanation().to_dict() == explanation_record(explanation())
     assert [network["name"] for network in comparison().to_dict()["networks"]] == ["sparse", "dense"]
     monkeypatch.setitem(sys.modules, "pandas", None)
     with pytest.raises(ImportError, match=r"Expected pandas for to_pandas\(\) .* pip install 'lwta\[pandas\]'"):

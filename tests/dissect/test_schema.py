@@ -35,7 +35,6 @@ from dissect.explaining.unit_entries import Histogram, UnitEntry
 from dissect.naming.description import Candidate, Description
 from dissect.naming.evidence import Evidence
 from dissect.report.classes import classes_record
-from dissect.report.record import comparison_record
 from dissect.report.schema import SCHEMAS, report_schema
 from dissect.report.units import units_record
 
@@ -112,7 +111,7 @@ def report() -> ClassReport:
 
 
 WRITTEN = {
-    "report": lambda: {"format": 1, "explanations": [], "twins": [], "comparison": comparison_record(comparison())},
+    "report": lambda: {"format": 1, "explanations": [], "twins": [], "comparison": comparison().to_dict()},
     "units": lambda: units_record(
         [unit(), UnitEntry(Description("decision", 4, "", 0.0, None, None, 0), None, None)],
         {"decision": AtRandom(4, 1, (0.1, 0.2), None)},

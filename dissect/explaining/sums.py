@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from ..explaining.explanation import Explanation
-from .numbers import add_up
+from ..numbers import add_up
+from .explanation import Explanation
 
 
 @dataclass(frozen=True)

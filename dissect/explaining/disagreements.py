@@ -1,8 +1,8 @@
 """Where what is stated about a decision and what was measured disagree: this is said before anything else."""
 
-from ..explaining.checks import APART, MATTERS, STEADY
-from ..explaining.explanation import Explanation
-from .numbers import percent, signed
+from ..numbers import percent, signed
+from .checks import APART, MATTERS, STEADY
+from .explanation import Explanation
 
 
 def disagreements(explanation: Explanation) -> tuple[str, ...]:

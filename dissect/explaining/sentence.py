@@ -2,9 +2,8 @@
 
 from collections.abc import Sequence
 
-from ..comparing.figures import Comparison
-from ..explaining.explanation import Explanation, UnitEffect
-from .numbers import percent, signed
+from ..numbers import percent, signed
+from .explanation import Explanation, UnitEffect
 from .sums import lead_parts
 
 FOR, AGAINST = 3, 2  # units that the sentence names at most
@@ -82,21 +81,6 @@ def other_layer(explanation: Explanation) -> str:
         return f"{here}, and no other layer's few units do; a network that ends in a decision layer says what decided"
     share = percent(explanation.instead.share)
     return f"{here}; {explanation.instead.layer} does: its strongest units carry {share} of the lead"
-
-
-def twin_ahead(comparison: Comparison) -> str:
-    """Where a dense network is right more often than all in which units compete: that it is; else ""."""
-    dense = [network for network in comparison.networks if network.competitors == 1]
-    sparse = [network for network in comparison.networks if network.competitors > 1]
-    if not dense or not sparse:
-        return ""
-    ahead = max(dense, key=lambda network: network.accuracy.saved)
-    best = max(sparse, key=lambda network: network.accuracy.saved)
-    if ahead.accuracy.saved <= best.accuracy.saved:
-        return ""
-    first, second = (percent(network.accuracy.saved, 1) for network in (ahead, best))
-    pictures = f"{first} of {comparison.images} pictures, {best.name} {second}"
-    return f"The network without competition, {ahead.name}, is right more often: {pictures}."
 
 
 def _listed(effects: Sequence[tuple[UnitEffect, float]]) -> str:

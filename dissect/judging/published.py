@@ -3,19 +3,20 @@
 CLIP-Dissect and Linear Explanations (`layer,unit,description,...`; the latter's `unit,description,...`), MILAN
 (`description`, or `summary` for people's), PRISM (`description`, or `explanation` beside its scores),
 Describe-and-Dissect (`Neuron ID,Label 1,...`), NetDissect (`unit` from 1, `label`), INVERT and CoSy (`neuron,concept`).
-As texts: MAIA's `history.json`, delphi's `explanations/`.
+As texts: MAIA's `LAYER/UNIT/history.json`, delphi's `explanations/`. `write_published` writes what it reads.
 """
 
 import csv
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from .published_texts import read_delphi, read_maia
+from competition_layers.cells import plain
+
+from .published_texts import Said, read_maia, read_texts
 
 Row = Mapping[str, str]
-Said = tuple[str, int, str, float | None]  # layer ("": not said), unit from 0, description, score
 _TEXTS = ("description", "summary", "explanation")
 _SCORES = ("similarity", "sim correlation", "mean_activation", "score", "metric", "AUC")
 
@@ -33,10 +34,11 @@ class PublishedDescription:
 
 
 def read_published(path: str | Path, *, layer: str | None = None) -> tuple[PublishedDescription, ...]:
-    """Every description of a table, of a history or of a folder of explanations; empty ones are left out.
+    """Every description of a table, of a history or of a folder of histories or explanations; empty ones are left out.
 
     Args:
-        layer: of tables without a column for it; by default what the file's name says (`..._layer4.csv`, `..._fc.csv`).
+        layer: of tables without a column for it; by default what the file's name says (`..._layer4.csv`, `..._fc.csv`,
+            what follows the form in the names that `write_published` gives).
 
     Raises:
         FileNotFoundError: none there. ValueError: columns of no known tool, a unit that is no number, no layer.
@@ -49,14 +51,10 @@ def read_published(path: str | Path, *, layer: str | None = None) -> tuple[Publi
     [('layer2', 7, 'red boats', 1), ('layer2', 7, 'boats', 2)]
     """
     table = Path(path)
-    said: list[Said]
     if table.is_dir():
-        said = [(of, unit, text, None) for of, unit, text in read_delphi(table)]
-    elif table.suffix == ".json" and table.is_file():
-        of, unit, texts = read_maia(table)
-        said = [(of, unit, text, None) for text in texts]
+        said = read_texts(table)
     else:
-        said = _rows(table)
+        said = list(read_maia(table)) if table.suffix == ".json" and table.is_file() else _rows(table)
     ranks: dict[tuple[str, int], int] = {}
     found = []
     for of, unit, description, score in said:
@@ -70,13 +68,17 @@ def read_published(path: str | Path, *, layer: str | None = None) -> tuple[Publi
 def _rows(table: Path) -> list[Said]:
     if not table.is_file():
         raise FileNotFoundError(f"Expected a CSV file of descriptions but got {str(table)!r}")
-    with table.open(newline="", encoding="utf-8-sig") as file:
-        rows = csv.DictReader(file)
-        columns = [name.strip() for name in rows.fieldnames or ()]
-        return list(_said([{(k or "").strip(): v or "" for k, v in row.items() if k} for row in rows], columns, table))
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as file:
+            rows = csv.DictReader(file)
+            columns = [name.strip() for name in rows.fieldnames or ()]
+            cells = [{(k or "").strip(): plain(v or "") for k, v in row.items() if k} for row in rows]
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"Expected a CSV file in UTF-8 but got {str(table)!r} ({error})") from error
+    return list(_said(cells, columns, table))
 
 
-def _said(rows: list[Row], columns: list[str], table: Path) -> Iterator[Said]:
+def _said(rows: Sequence[Row], columns: list[str], table: Path) -> Iterator[Said]:
     """Layer ("": none), unit from 0, description and score, row by row."""
     score = next((name for name in _SCORES if name in columns), None)
     text = next((name for name in _TEXTS if name in columns), None)
@@ -89,7 +91,7 @@ def _said(rows: list[Row], columns: list[str], table: Path) -> Iterator[Said]:
         elif "unit" in columns and text:
             yield layer, _unit(row["unit"], table), row[text].strip(), value
         elif "unit" in columns and "category" in columns and "label" in columns:  # NetDissect counts from 1
-            yield layer, _unit(row["unit"], table) - 1, _netdissect(row["label"]), value
+            yield layer, _unit(row["unit"], table, first=1), _netdissect(row["label"]), value
         elif "neuron" in columns and "concept" in columns:
             yield layer, _unit(row["neuron"], table), row["concept"].strip(), value
         else:
@@ -99,10 +101,11 @@ def _said(rows: list[Row], columns: list[str], table: Path) -> Iterator[Said]:
             )
 
 
-def _unit(cell: str, table: Path) -> int:
-    if not re.fullmatch(r"\s*\d{1,9}\s*", cell):
-        raise ValueError(f"Expected the number of a unit in {str(table)!r} but got {cell!r}")
-    return int(cell)
+def _unit(cell: str, table: Path, *, first: int = 0) -> int:
+    """The number of a unit from 0, of a tool that counts from `first`."""
+    if not re.fullmatch(r"\s*[0-9]{1,9}\s*", cell) or int(cell) < first:
+        raise ValueError(f"Expected the number of a unit, from {first}, in {str(table)!r} but got {cell!r}")
+    return int(cell) - first
 
 
 def _score(cell: str) -> float | None:
@@ -122,7 +125,8 @@ def _netdissect(label: str) -> str:
 
 
 def _layer_of(table: Path) -> str:
-    found = re.search(r"(?:^|_)(conv1|layer\d+|fc|avgpool|encoder)(?:_|$)", table.stem)
+    ours = re.fullmatch(r"(?:cosy|dnd|netdissect)_(.+)", table.stem)
+    found = ours or re.search(r"(?:^|_)(conv1|layer\d+|fc|avgpool|encoder)(?:_|$)", table.stem)
     if not found:
         raise ValueError(
             f"Expected a column 'layer', or a file name that ends in one (NAME_layer4.csv), but got {str(table)!r}; "

@@ -1,4 +1,4 @@
-"""`lwta tables`: the names of a dissection as tables that other tools read."""
+"""`lwta tables`: the names of a dissection in the forms that other tools read."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,8 +19,9 @@ def tables(dissection: Path, form: str, out: Path) -> None:
 
     Args:
         dissection: the folder that `lwta describe` wrote; its descriptions.csv is CLIP-Dissect's form (CoSy reads it).
-        form: cosy (neuron,concept; INVERT's too), dnd (Neuron ID,Label 1,...), milan, netdissect (from 1), or prism.
-        out: the folder to write FORM.csv, or a FORM_LAYER.csv a layer, into.
+        form: cosy (neuron,concept; INVERT's too), dnd (Neuron ID,Label 1,...), milan, netdissect (from 1), prism, or,
+            as a file a unit, maia (LAYER/UNIT/history.json) or delphi (explanations/LAYER_latentUNIT.txt).
+        out: the folder to write FORM.csv, or a FORM_LAYER.csv a layer, or those files into.
     """
     from dissect import Dissection
     from dissect.judging.publishing import write_published

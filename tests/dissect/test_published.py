@@ -57,8 +57,11 @@ def test_several_rows_of_a_unit_are_ranked_and_empty_ones_left_out(tmp_path):
     ("text", "told"),
     [
         ("a,b\n1,2\n", "Expected the columns of a known tool .* but got a, b"),
-        ("layer,unit,description\nx,-3,y\n", "Expected the number of a unit in .* but got '-3'"),
+        ("layer,unit,description\nx,-3,y\n", "Expected the number of a unit, from 0, in .* but got '-3'"),
+        ("layer,unit,description\nx,1234567890,y\n", "Expected the number of a unit, from 0, in .* got '1234567890'"),
+        ("unit,category,label\n0,scene,sea\n", "Expected the number of a unit, from 1, in .* but got '0'"),
         ("unit,description\n3,y\n", "Expected a column 'layer', or a file name that ends in one"),
+        (f"layer,unit,description\nx,1,{'y' * 200_000}\n", "Expected a CSV file in UTF-8 but got .*field larger"),
     ],
 )
 def test_what_is_no_such_table_is_told(tmp_path, text, told):
@@ -95,6 +98,8 @@ def test_maias_histories_are_read(tmp_path):
         ("layer4", 12, "boat", 2),
         ("layer4", 12, "harbour", 3),
     ]
+    place.with_name("eval_results.json").write_text('{"average_positive_score": 0.75, "average_negative_score": 0.5}')
+    assert {(one.unit, one.score) for one in read_published(tmp_path)} == {(12, 0.25)}, "a folder of them too"
     place.write_text("[]")
     with pytest.raises(ValueError, match=r"Expected \[DESCRIPTION\]: in .* but got none"):
         read_published(place)
@@ -104,38 +109,86 @@ def test_maias_histories_are_read(tmp_path):
 
 
 def test_delphis_explanations_are_read(tmp_path):
-    (tmp_path / "layers.5_latent12.txt").write_text(json.dumps("boats\n and water"))
-    (tmp_path / "7.txt").write_text(json.dumps("palms"))
-    found = read_published(tmp_path, layer="layer1")
-    assert {(one.layer, one.unit, one.description) for one in found} == {
-        ("layers.5", 12, "boats and water"),
-        ("layer1", 7, "palms"),
+    place, scores = tmp_path / "explanations", tmp_path / "scores" / "detection"
+    for folder in (place, scores):
+        folder.mkdir(parents=True)
+    (place / "layers.5_latent12.txt").write_text(json.dumps("boats\n and water"))
+    (place / "7.txt").write_text(json.dumps("palms"))
+    rows = [{"activating": i < 4, "correct": i in (0, 1, 2, 4)} for i in range(6)]
+    (scores / "7.txt").write_text(json.dumps(rows))
+    found = read_published(place, layer="layer1")
+    assert {(one.layer, one.unit, one.description, one.score) for one in found} == {
+        ("layers.5", 12, "boats and water", None),
+        ("layer1", 7, "palms", (3 / 4 + 1 / 2) / 2),
     }
-    (tmp_path / "7.txt").write_text("no json")
+    (place / "7.txt").write_text("no json")
     with pytest.raises(ValueError, match=r"Expected JSON in .*7\.txt"):
-        read_published(tmp_path, layer="layer1")
+        read_published(place, layer="layer1")
+
+
+def test_a_layer_that_looks_like_a_path_is_text(tmp_path):
+    (tmp_path / "t.csv").write_text("layer,unit,description\n../../x,1,red\n../../x,1,red\n")
+    assert [(one.layer, one.rank) for one in read_published(tmp_path / "t.csv")] == [("../../x", 1), ("../../x", 2)]
+
+
+HOSTILE = (
+    "red boat",
+    "<script>alert(1)</script>",
+    "=HYPERLINK(1)",
+    "../../etc/passwd",
+    'a "b", c',
+    "(LABEL 2): sea",
+    "vitamin-c",
+    "'-s",
+    "caf\u00e9 \u6d77",
+)
 
 
 class Described:
-    """Two units of a layer: a named one, and one that nothing verified."""
+    """A unit of two layers for each hostile name, and one that nothing verified."""
 
-    layers = ("layer4",)
+    layers = ("layer4", "blocks.0_1.act")
 
     def units(self, layer):
-        return 2
+        return len(HOSTILE) + 1
 
     def description(self, layer, unit):
-        said = (Candidate("red boat", 0.5, "dnd"), Candidate("boat", 0.4, "dnd"))
-        return Description(layer, unit, "" if unit else "red boat", 0.5, None, None, 9, said)
+        name = (*HOSTILE, "")[unit]
+        said = (Candidate(name or "boat", 0.5, "dnd"), Candidate("shore", 0.4, "dnd"), Candidate("shore", 2, "lwta"))
+        return Description(layer, unit, name, 0.5, None, None, 9, said)
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_what_is_written_for_other_tools_is_read_again(tmp_path, form):
-    (path,) = write_published(Described(), form, tmp_path)
-    found = [(one.layer, one.unit, one.description) for one in read_published(path)]
-    named = [("layer4", 0, "red boat")]
-    labels = [("layer4", unit, text) for unit in range(2) for text in ("red boat", "boat")]
-    assert found == (labels if form == "dnd" else named)
+    """Markup, formulas, paths, quotation marks and the tools' own marks come back as they were."""
+    written = write_published(Described(), form, tmp_path / "out")
+    assert all(path.is_relative_to(tmp_path / "out") for path in tmp_path.rglob("*") if path.is_file())
+    whole = [tmp_path / "out"] if form == "maia" else written
+    found = {}
+    for one in (one for path in whole for one in read_published(path)):
+        found.setdefault((one.layer, one.unit), []).append(one.description)
+    expected = {(layer, unit): [name] for layer in Described.layers for unit, name in enumerate(HOSTILE)}
+    if form == "dnd":
+        expected |= {(layer, len(HOSTILE)): ["boat"] for layer in Described.layers}
+    if form in ("dnd", "maia"):
+        expected = {place: [*names * (1 + (form == "maia")), "shore"] for place, names in expected.items()}
+    assert found == expected
+
+
+def test_the_marks_of_maia_inside_a_name_do_not_part_it(tmp_path):
+    class Marked(Described):
+        def description(self, layer, unit):
+            return Description(layer, unit, "[LABEL 2]: [DESCRIPTION]", 0.5, None, None, 9)
+
+    write_published(Marked(), "maia", tmp_path)
+    assert {one.description for one in read_published(tmp_path)} == {"(LABEL 2): (DESCRIPTION)"}
+
+
+@pytest.mark.parametrize("form", ["maia", "delphi"])
+def test_files_of_former_units_are_not_mixed_with_new_ones(tmp_path, form):
+    write_published(Described(), form, tmp_path)
+    with pytest.raises(FileExistsError, match=r"Expected a new folder .* but it stands already; choose another"):
+        write_published(Described(), form, tmp_path)
 
 
 def test_an_unknown_form_is_told(tmp_path):

@@ -82,7 +82,8 @@ def masked_mean(
 
 
 def backbone_of(model: nn.Module) -> Backbone:
-    """A timm network as a backbone: its feature levels, the picture's size and normalisation that it was trained with.
+    """A timm network as a backbone: its feature levels (of a ResNet conv1 and the four stages), the picture's size and
+    normalisation that it was trained with.
 
     Raises:
         ValueError: it says nothing of feature levels.
@@ -93,8 +94,14 @@ def backbone_of(model: nn.Module) -> Backbone:
             f"Expected a backbone of timm, which says where its feature levels are, but got {type(model).__name__}"
         )
     config = data_config(model)
-    layers = tuple(level["module"] for level in levels)
+    layers = tuple(_of_level(model, level["module"]) for level in levels)
     return Backbone(model, layers, int(config["input_size"][-1]), tuple(config["mean"]), tuple(config["std"]))
+
+
+def _of_level(model: nn.Module, module: str) -> str:
+    """The layer of a feature level: where a stem's convolution has the channels that timm reads behind its activation,
+    the convolution, as published."""
+    return "conv1" if module == "act1" and isinstance(getattr(model, "conv1", None), nn.Conv2d) else module
 
 
 def bundled_backbone() -> Backbone:

@@ -12,7 +12,8 @@ from tqdm import tqdm
 from .decoder import HIDDEN, Decoder, Prior
 from .words import PAD, Words
 
-BATCH, EPOCHS, PATIENCE, HELD_OUT = 64, 100, 4, 0.1
+EPOCHS, PATIENCE, HELD_OUT = 100, 4, 0.1
+DECODER_BATCH, PRIOR_BATCH = 64, 128  # descriptions
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,10 @@ class Trained:
 def train_milan(units: Sequence[Annotated], *, epochs: int = EPOCHS, hidden: int = HIDDEN, seed: int = 0) -> Trained:
     """Train both; a tenth of the units is held out of both, with all their descriptions.
 
-    AdamW, batches of 64 descriptions; the decoder's loss has the doubly stochastic attention term of Xu et al. (2015,
-    eq. 14). An epoch without progress on the held-out units 4 times in a row is the last, and the weights are those of
-    the best one. Published is a stop on greedy BLEU: of short descriptions it is 0, so the likelihood decides here.
+    AdamW, batches of 64 descriptions (128 of the prior); the decoder's loss has the doubly stochastic attention term of
+    Xu et al. (2015, eq. 14). An epoch without progress on the held-out units 4 times in a row is the last, and the
+    weights are those of the best one. Published is a stop on greedy BLEU: of short descriptions it is 0, so the
+    likelihood decides here.
 
     Raises:
         ValueError: fewer than 10 units.
@@ -69,8 +71,8 @@ def train_milan(units: Sequence[Annotated], *, epochs: int = EPOCHS, hidden: int
 
         sizes = len(rows[0]), len(rows[1])
         losses = [
-            _fit(model, loss, sizes, epochs, name)
-            for model, loss, name in ((decoder, of_decoder, "decoder"), (prior, of_prior, "prior"))
+            _fit(model, loss, sizes, epochs, batch)
+            for model, loss, batch in ((decoder, of_decoder, DECODER_BATCH), (prior, of_prior, PRIOR_BATCH))
         ]
     return Trained(words, decoder.eval(), prior.eval(), losses[0], losses[1])
 
@@ -83,22 +85,22 @@ def _flat(units: Sequence[Annotated], words: Words) -> tuple[Tensor, Tensor]:
 
 
 def _fit(
-    model: nn.Module, loss: Callable[..., Tensor], sizes: tuple[int, int], epochs: int, name: str
+    model: nn.Module, loss: Callable[..., Tensor], sizes: tuple[int, int], epochs: int, batch: int
 ) -> tuple[float, ...]:
     """Fit one network; afterwards its weights are those of its best epoch."""
     optimizer = torch.optim.AdamW(model.parameters())
     best: dict[str, Tensor] = {}
     losses: list[float] = []
-    with tqdm(range(epochs), desc=name, unit="epoch", disable=None, leave=False) as steps:
+    with tqdm(range(epochs), desc=type(model).__name__.lower(), unit="epoch", disable=None, leave=False) as steps:
         for _ in steps:
             model.train()
-            for some in torch.randperm(sizes[0]).split(BATCH):
+            for some in torch.randperm(sizes[0]).split(batch):
                 optimizer.zero_grad()
                 loss(0, some, regular=True).backward()
                 optimizer.step()
             model.eval()
             with torch.no_grad():
-                held = [float(loss(1, some, regular=False)) * len(some) for some in torch.arange(sizes[1]).split(BATCH)]
+                held = [float(loss(1, some, regular=False)) * len(some) for some in torch.arange(sizes[1]).split(batch)]
             losses.append(sum(held) / sizes[1])
             if losses[-1] == min(losses):
                 best = copy.deepcopy(model.state_dict())  # a copy: the tensors of a state dict go on being trained

@@ -17,7 +17,7 @@ from torch import nn
 from dissect import ConceptSet, DescribeOptions, Tools, describe, load_describers, open_probe
 from dissect.describers.milan import Milan
 from dissect.milan.annotations import annotated_units
-from dissect.milan.backbone import Backbone, masked_mean
+from dissect.milan.backbone import Backbone, backbone_of, masked_mean
 from dissect.milan.beam import beam_search, rerank
 from dissect.milan.decoder import Decoder, Prior
 from dissect.milan.saving import check_milan_folder, load_milan, save_milan
@@ -65,6 +65,15 @@ def test_a_feature_is_the_mean_inside_the_mask_at_each_depth(backbone):
     found = backbone.features([Image.fromarray(pixels)], [above, nothing], of=[0, 0])
     assert torch.allclose(found[0], torch.tensor([1.0, 0, 0] * 2)), "masks of any size"
     assert torch.allclose(found[1], torch.tensor([0.5, 0, 0.1] * 2), atol=1e-6), "an empty mask counts every place"
+
+
+def test_a_resnet_is_looked_at_as_published():
+    import timm
+
+    found = backbone_of(timm.create_model("resnet18", num_classes=2))
+    assert found.layers == ("conv1", "layer1", "layer2", "layer3", "layer4") and found.size == 224
+    other = backbone_of(timm.create_model("mobilenetv3_small_050", num_classes=2))
+    assert len(other.layers) == 5 and "conv1" not in other.layers
 
 
 def test_a_masked_mean_is_a_weighted_sum():
@@ -164,6 +173,17 @@ def test_the_weights_are_those_of_the_best_epoch(backbone, monkeypatch):
     assert model.decoder_losses.index(min(model.decoder_losses)) == 0 and len(model.decoder_losses) == 5
     for name, weight in model.decoder.state_dict().items():
         assert torch.equal(weight, states[0][name])
+
+
+def test_the_batches_are_the_published_ones_and_no_unit_is_on_both_sides(backbone, monkeypatch):
+    from dissect.milan import training
+
+    asked, units = [], taught_units(backbone, 20)
+    monkeypatch.setattr(
+        training, "_fit", lambda model, loss, sizes, epochs, batch: asked.append((type(model), sizes, batch)) or (0.0,)
+    )
+    train_milan(units, hidden=8)
+    assert asked == [(Decoder, (36, 4), 64), (Prior, (36, 4), 128)], "two descriptions a unit: 18 units and 2"
 
 
 def test_too_few_units_are_told(backbone):

@@ -41,11 +41,11 @@ SIMPLIFY = (
     "Say in one short, coherent label what the description below shows. Leave out needless detail and repetition. "
     "No full stop, no quotation marks, no numbering."
 )
-SUMMARISE = (
+_SHARED = (
     "These descriptions are of pictures that have something in common. Name what most of them, not necessarily all, "
-    "share, in one coherent label of one to five words. Do not repeat the descriptions. No full stop, no quotation "
-    "marks."
+    "share, in one coherent label of one to five words. Do not repeat the descriptions. No full stop"
 )
+SUMMARISE, SUMMARISE_AGAIN = f"{_SHARED}, no quotation marks.", f"{_SHARED}."  # again: as coded, of commas
 SIMPLIFIED = ((("a dark green leaf, green leaves and a green plant on a green green background",), "green leaves"),)
 SUMMARISED = (
     (("a zebra on grass", "a striped shirt", "a street crossing", "bars of a window", "a barcode"), "striped patterns"),
@@ -61,8 +61,8 @@ class DescribeAndDissect:
         scoring: how labels are ranked, of `SCORINGS`; of the published code it is always the product.
         coded: as the published code does where it differs from the paper: pictures are stretched to 375 x 375, maps
             become 8 bits by wrapping, crops and made pictures are ranked by the mean whatever the summary is, made
-            pictures are shrunk to 32 px, an answer with commas is summarised again, "... design" is also tried as
-            "... design background".
+            pictures are shrunk to 32 px, an answer with commas is summarised again (without the examples and the
+            prompt's last clause), "... design" is also tried as "... design background".
     """
 
     captioner: Captioner
@@ -82,7 +82,8 @@ class DescribeAndDissect:
     @property
     def options(self) -> Mapping[str, Any]:
         asked = [self.captioner.identity, self.language_model.identity, self.text_to_image.identity]
-        return {"asked": asked, "scoring": self.scoring, "prompts": [SIMPLIFY, SUMMARISE], "counts": [IMAGES, MADE]}
+        prompts = [SIMPLIFY, SUMMARISE, SUMMARISE_AGAIN]
+        return {"asked": asked, "scoring": self.scoring, "prompts": prompts, "counts": [IMAGES, MADE]}
 
     def propose(self, probed: Probed) -> Proposals:
         """Three labels a unit with their scores.
@@ -150,11 +151,11 @@ class DescribeAndDissect:
         for draw in range(CANDIDATES if texts else 0):
             label = self._asked(Request(SUMMARISE, tuple(texts), SUMMARISED), temperature=TEMPERATURE, draw=draw)
             if self.coded and (parts := tuple(part.strip() for part in label.split(",") if part.strip()))[1:]:
-                label = self._asked(Request(SUMMARISE, parts), temperature=TEMPERATURE, draw=draw)
+                label = self._asked(Request(SUMMARISE_AGAIN, parts), temperature=TEMPERATURE, draw=draw)
             labels.append(label)
             shuffled.shuffle(texts)
         if self.coded:
-            labels += [f"{label} background" for label in labels if label.endswith(_DESIGNS)]
+            labels += [f"{label} background" for label in labels if label.split(" ")[-1] in _DESIGNS]
         return [label for label in dict.fromkeys(labels) if label]
 
     def _asked(self, request: Request, *, temperature: float = 0.0, draw: int = 0) -> str:

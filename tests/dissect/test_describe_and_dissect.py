@@ -105,6 +105,30 @@ def test_labels_without_pictures_are_left_out(run):
     assert [c.description for c in described.candidates] == ["red things", "red, square"]
 
 
+def test_as_coded_commas_are_summed_up_again_and_designs_have_a_background():
+    """Without the examples, and without the clause about quotation marks; "redesign" is no design."""
+    asked = []
+
+    class Listing:
+        identity = "listing"
+
+        def answer(self, request, *, temperature=0.0, draw=0):
+            asked.append(request)
+            if not temperature or not request.examples:
+                return "stripes"
+            return ["red, blue", "a red design", "a redesign", "a, b", "dots"][draw]
+
+    def labels(coded):
+        asked.clear()
+        return DescribeAndDissect(Colours(), Listing(), Colours(), coded=coded)._summed_up(0, ["one"])
+
+    assert labels(coded=True) == ["stripes", "a red design", "a redesign", "dots", "a red design background"]
+    again = [request for request in asked if request.texts in (("red", "blue"), ("a", "b"))]
+    assert len(again) == 2 and all("quotation" not in request.instruction for request in again)
+    assert labels(coded=False) == ["red, blue", "a red design", "a redesign", "a, b", "dots"] and len(asked) == 6
+    assert all("quotation" in request.instruction for request in asked)
+
+
 def test_a_killed_run_goes_on_where_it_stopped(run, tmp_path):
     class Failing(WordStatistics):
         calls, most = 0, 10

@@ -1,8 +1,9 @@
-"""The content hash of a network; `digest` and `transform_fingerprint` are those of `competition_layers`."""
+"""The content hashes of networks; `digest` and `transform_fingerprint` are those of `competition_layers`."""
 
 import json
+from collections.abc import Iterable
 
-from torch import nn
+from torch import Tensor, nn
 
 from competition_layers import competitions
 from competition_layers.fingerprints import digest as digest
@@ -16,6 +17,20 @@ def model_fingerprint(model: nn.Module) -> str:
     built = [getattr(spec, "architecture", ""), dict(getattr(spec, "model_args", {}))]
     # as JSON: a network that was saved and loaded has lists where it had tuples
     return digest(_settings(model), json.dumps(built, sort_keys=True, default=str), sorted(model.state_dict().items()))
+
+
+_SAMPLED = 256  # numbers of each weight
+
+
+def sampled_fingerprint(models: Iterable[nn.Module]) -> str:
+    """The hash of the names, shapes and kinds of all weights of large models, and of 256 numbers evenly spread over
+    each: gigabytes take minutes to hash whole. Training a weight changes nearly all its numbers, so it is noticed."""
+    return digest(*(_sampled(name, weight) for model in models for name, weight in sorted(model.state_dict().items())))
+
+
+def _sampled(name: str, weight: Tensor) -> list[object]:
+    some = weight.detach().flatten()[:: max(1, weight.numel() // _SAMPLED)]
+    return [name, list(weight.shape), str(weight.dtype), some.float()]
 
 
 def _settings(model: nn.Module) -> str:

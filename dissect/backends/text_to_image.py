@@ -12,7 +12,7 @@ from pictures.scenes.phrases import paint_phrase
 
 from ..encoders.concepts import ConceptSet
 from ..encoders.protocol import ImageTextEncoder
-from ..fingerprints import digest
+from ..fingerprints import digest, sampled_fingerprint
 from ..probe.probe_images import ProbeImages
 from .optional import needed
 
@@ -74,8 +74,7 @@ class Diffusion:
             raise FileNotFoundError(f"Expected a pipeline of diffusers but got {name!r}: {said}") from error
         self.pipeline.set_progress_bar_config(disable=True)
         parts = [part for part in self.pipeline.components.values() if isinstance(part, torch.nn.Module)]
-        firsts = [next(part.parameters()).float() for part in parts]  # whole ones take minutes to hash
-        self.identity = f"diffusers {name} {digest(str(self.pipeline.config), firsts)}"
+        self.identity = f"diffusers {name} {digest(str(self.pipeline.config), sampled_fingerprint(parts))}"
 
     def draw(self, phrase: str, count: int) -> list[Image.Image]:
         """Seeds 0 to count - 1, whatever was drawn before; what a safety checker blackens is left out."""

@@ -12,12 +12,13 @@ from jaxtyping import Float, Int
 from PIL import Image
 from torch import Tensor
 
-from ..fingerprints import digest
+from ..fingerprints import digest, sampled_fingerprint
 from .endpoint import CAPTION, chat_messages
 from .optional import needed
 from .protocols import Request
 
-_TOKENS = 32  # of a caption or an answer
+_TOKENS = 32  # of a caption or an answer: Describe-and-Dissect's
+_FEWEST = 5  # of an encoder-decoder's caption, its mark of the beginning included: the same
 _BATCH = 16
 
 
@@ -30,7 +31,7 @@ class TransformersCaptioner:
         self.model = _loaded(library.AutoModelForImageTextToText, name, use_safetensors=True).eval().to(device)
         self.device = torch.device(device)
         self.chats = bool(getattr(self.processor, "chat_template", None))
-        self.identity = f"transformers captioner {_weights(self.model)} {_TOKENS}"
+        self.identity = f"transformers captioner {_identity(self.model, self.processor)} {_TOKENS} {_FEWEST}"
 
     @torch.no_grad()
     def caption(self, pictures: Sequence[Image.Image]) -> list[str]:
@@ -41,7 +42,7 @@ class TransformersCaptioner:
                 said += [self._chatted(picture) for picture in some]
                 continue
             inputs = self.processor(images=some, return_tensors="pt").to(self.device)
-            written = self.model.generate(**inputs, max_new_tokens=_TOKENS, do_sample=False)
+            written = self.model.generate(**inputs, max_new_tokens=_TOKENS, min_length=_FEWEST, do_sample=False)
             said += self.processor.batch_decode(written, skip_special_tokens=True)
         return said
 
@@ -112,7 +113,7 @@ class TransformersLanguageModel:
         safe = {} if where else {"use_safetensors": True}
         self.model = _loaded(library.AutoModelForCausalLM, name, **where, **safe).eval().to(device)
         self.device = torch.device(device)
-        self.identity = f"transformers language model {_weights(self.model)} {_TOKENS}"
+        self.identity = f"transformers language model {_identity(self.model, self.tokenizer)} {_TOKENS}"
 
     @torch.no_grad()
     def answer(self, request: Request, *, temperature: float = 0.0, draw: int = 0) -> str:
@@ -166,7 +167,8 @@ def _loaded(kind: Any, name: str, **options: Any) -> Any:
         ) from error
 
 
-def _weights(model: Any) -> str:
-    """The hash of a model's configuration and of its first and last weights: whole ones take minutes to hash."""
-    tensors = [tensor for _, tensor in sorted(model.state_dict().items())]
-    return digest(model.config.to_json_string(), len(tensors), [tensors[0].float(), tensors[-1].float()])
+def _identity(model: Any, reader: Any) -> str:
+    """The hash of what answers depend on: configurations, weights (sampled), and how a chat is written."""
+    generation = getattr(model, "generation_config", None)
+    template = getattr(reader, "chat_template", None)
+    return digest(model.config.to_json_string(), str(generation), str(template), sampled_fingerprint([model]))

@@ -126,7 +126,7 @@ def test_a_quantile_is_exact_where_it_fits(quantile):
 
 
 def test_where_it_does_not_fit_a_sketch_keeps_its_bound_in_little_memory():
-    """Of values in a row, of heavy tails, far apart, and mostly zero: the rank is off by less than 4 standard errors."""
+    """In a row, heavy-tailed, far apart, mostly zero: the rank is off by less than 4 standard errors."""
     draws = torch.Generator().manual_seed(0)
     x = torch.randn(60_000, generator=draws)
     late = x.clone()
@@ -144,7 +144,7 @@ def test_where_it_does_not_fit_a_sketch_keeps_its_bound_in_little_memory():
 
 def test_a_sketch_without_its_library_is_told(monkeypatch):
     monkeypatch.setitem(sys.modules, "datasketches", None)
-    with pytest.raises(ModuleNotFoundError, match="'datasketches' for the quantiles .* pip install datasketches; or look"):
+    with pytest.raises(ModuleNotFoundError, match=r"'datasketches' for the .* pip install datasketches; or look"):
         upper_quantile(1000, 1, 0.5, budget=1)
 
 

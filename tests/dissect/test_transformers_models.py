@@ -61,13 +61,30 @@ def gpt2(tmp_path_factory):
     return place
 
 
-def test_an_encoder_decoder_captions_pictures_one_by_one_or_together(blip):
-    captioner = TransformersCaptioner(str(blip))
+def test_an_encoder_decoder_captions_pictures_one_by_one_or_together(blip, monkeypatch):
+    captioner, asked = TransformersCaptioner(str(blip)), {}
+    generate = captioner.model.generate
+    monkeypatch.setattr(captioner.model, "generate", lambda **options: asked.update(options) or generate(**options))
     pictures = [Image.new("RGB", (20, 30), colour) for colour in ("red", "blue")]
     together = captioner.caption(pictures)
     assert len(together) == 2 and set(" ".join(together).split()) <= set(WORDS)
     assert together == [captioner.caption([picture])[0] for picture in pictures]
+    lengths = asked["min_length"], asked["max_new_tokens"]
+    assert lengths == (5, 32) and not asked["do_sample"], "as Describe-and-Dissect asks BLIP"
     assert not captioner.chats and captioner.identity == TransformersCaptioner(str(blip)).identity
+
+
+@pytest.mark.parametrize("place", [0, -1, "middle"])
+def test_a_changed_weight_is_another_model(gpt2, tmp_path, place):
+    """Wherever it lies: what was answered by the former is not taken for an answer of this one."""
+    model = TransformersLanguageModel(str(gpt2))
+    weights = [weight for _, weight in sorted(model.model.named_parameters())]
+    with torch.no_grad():
+        weights[len(weights) // 2 if place == "middle" else place].add_(0.001)
+    model.model.save_pretrained(tmp_path)
+    model.tokenizer.save_pretrained(tmp_path)
+    again = TransformersLanguageModel(str(gpt2)).identity
+    assert model.identity == again != TransformersLanguageModel(str(tmp_path)).identity
 
 
 @pytest.fixture(scope="module")

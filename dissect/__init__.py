@@ -24,7 +24,7 @@ _HOMES = {
     "ProbeImages": ".probe.probe_images",
     "Proposals": ".describers.describer",
     "SIMILARITIES": ".similarity",
-    "Space": ".naming.space",
+    "Space": ".encoders.space",
     "Tools": ".describers.tools",
     "compare": ".comparing.comparing",
     "contributions": "competition_layers.attribution",

@@ -19,9 +19,9 @@ from .describers.concept_matching import ConceptMatching, Naming
 from .describers.describer import Describer, Probed, Proposals
 from .encoders.concepts import ConceptSet
 from .encoders.familiarity import encoder_warnings
-from .encoders.phrases import with_phrases
 from .encoders.precomputed import PrecomputedEncoder
 from .encoders.protocol import ImageTextEncoder, PixelEncoder
+from .encoders.space import Space, with_phrases
 from .exemplars.collecting import collect_exemplars
 from .fingerprints import digest
 from .folder.claim import claimed
@@ -38,7 +38,6 @@ from .naming.alikeness import alikeness_warnings
 from .naming.blocks import blocks_by
 from .naming.description import Candidate, Description
 from .naming.halves import halve
-from .naming.space import Space
 from .naming.verifying import VERIFYING, verified
 from .probe.probe_images import ProbeImages
 from .recording.layer_reader import LayerReader

@@ -21,10 +21,10 @@ from competition_layers.terminal import plain
 from pictures import print_skipped
 from training import Classifier, ImageData, Run
 from training.configuration import saved_configuration
-from training.decision.picture_sweep import USUAL, settings_of, sweep_pictures
 from training.decision.sweep import sweep_plot, sweep_table
 from training.moved import MOVED
 from training.options_file import read_options
+from training.picture_sweep import USUAL, settings_of, sweep_pictures
 from training.quiet import print_once, quietly
 from training.run import TRAINER_DEFAULTS, make_trainer, run_trainer, train, with_model
 

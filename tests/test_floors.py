@@ -3,6 +3,7 @@
 import ast
 from collections.abc import Callable
 from functools import cache
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -65,6 +66,26 @@ def test_imports_only_point_down():
         return level == 0 and module.split(".")[0] in BELOW.keys() - BELOW[room] - {room}
 
     assert lines_of(points_up) == [], "Expected rooms to import what is below them alone"
+
+
+def test_the_rooms_of_a_package_import_one_another_in_no_circle():
+    def room(module: str) -> str:
+        """A folder of a package, or a file that lies beside its folders."""
+        package, *within = module.split(".")
+        return ".".join((package, *within[:1]))
+
+    above: dict[str, set[str]] = {}
+    for source in SOURCES:
+        if source.count("/") == 1 and source.endswith("/__init__.py"):
+            continue  # a face hands names on
+        parts = source.removesuffix(".py").split("/")
+        for level, module, _ in imports(source):
+            if level:
+                target = room(".".join((*parts[:-level], module)))
+                above.setdefault(room(".".join(parts)), set()).add(target)
+    above = {name: below - {name} for name, below in above.items()}
+    assert above["dissect.report"] and not any("dissect.report" in below for below in above.values())
+    list(TopologicalSorter(above).static_order())  # CycleError: the rooms of a circle
 
 
 def test_imports_inside_a_package_are_relative():

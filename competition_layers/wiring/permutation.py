@@ -13,9 +13,10 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ..competition import Layout
+from ..inference import inference_rule, logits_of
 from ..layers import StochasticLWTA
+from ..modes import evaluating
 from ..observing import observe
-from ..predicting import predict
 from .channels import MAPS
 from .graph import Node, Value
 from .trace import trace
@@ -155,6 +156,7 @@ def _own(module: nn.Module) -> list[Tensor]:
 @torch.no_grad()
 def _outputs(model: nn.Module, around: Neighbours, x: Tensor) -> list[Tensor]:
     """What the modules that follow give, and what the model gives."""
-    with observe(model, around.follows, read=lambda _, tensor: tensor.clone()) as seen:
-        logits = predict(model, x, samples=0)
+    taken = observe(model, around.follows, read=lambda _, tensor: tensor.clone())
+    with torch.no_grad(), evaluating(model), inference_rule(model, "argmax"), taken as seen:
+        logits = logits_of(model, x)
     return [*seen.values(), logits]

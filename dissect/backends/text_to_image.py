@@ -13,8 +13,8 @@ from pictures.scenes.phrases import paint_phrase
 from ..encoders.concepts import ConceptSet
 from ..encoders.protocol import ImageTextEncoder
 from ..fingerprints import digest, sampled_fingerprint
+from ..optional import needed
 from ..probe.probe_images import ProbeImages
-from .optional import needed
 
 PROMPT = "One realistic image of {}"  # Describe-and-Dissect's
 

@@ -13,8 +13,8 @@ from PIL import Image
 from torch import Tensor
 
 from ..fingerprints import digest, sampled_fingerprint
+from ..optional import needed
 from .endpoint import CAPTION, chat_messages
-from .optional import needed
 from .protocols import Request
 
 _TOKENS = 32  # of a caption or an answer: Describe-and-Dissect's

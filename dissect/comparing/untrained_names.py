@@ -7,9 +7,9 @@ from torch import nn
 from competition_layers.decision import SITE
 
 from ..describers.concept_matching import Naming, name_verified
+from ..encoders.space import Space
 from ..folder.dissection import Dissection
 from ..naming.halves import halve
-from ..naming.space import Space
 from ..probe.probe_images import ProbeImages
 from ..recording.recording import record_activations
 from ..recording.subject import label_names

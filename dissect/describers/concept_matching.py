@@ -14,9 +14,9 @@ from torch import Tensor
 
 from competition_layers.names import nearest
 
+from ..encoders.space import Space
 from ..naming.description import Candidate, Description
 from ..naming.halves import Halves
-from ..naming.space import Space
 from ..naming.synonyms import distinct_names
 from ..naming.verifying import LEAST_R, MINIMUM_SUPPORT, describable, descriptions, verified
 from ..recording.layer_record import LayerRecord

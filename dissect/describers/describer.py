@@ -11,11 +11,11 @@ from tqdm import tqdm
 from ..backends.budget import CallsSpentError
 from ..encoders.concepts import ConceptSet
 from ..encoders.protocol import ImageTextEncoder
+from ..encoders.space import Space
 from ..exemplars.collecting import collect_exemplars
 from ..exemplars.exemplar_set import ExemplarSet
 from ..naming.description import Candidate
 from ..naming.halves import Halves
-from ..naming.space import Space
 from ..probe.probe_images import ProbeImages
 from ..recording.layer_reader import LayerReader
 from ..recording.layer_record import LayerRecord

@@ -19,12 +19,11 @@ from competition_layers import competitions
 from competition_layers.groups import group_numbers
 
 from ..backends.protocols import TextToImage
-from ..encoders.phrases import with_phrases
+from ..encoders.space import Space, with_phrases
 from ..naming.description import Candidate
 from ..naming.near_duplicates import block_means
 from ..naming.permutation_test import standardised
 from ..naming.predictability import TOP_SHARE, best_predictors, prediction_targets
-from ..naming.space import Space
 from ..naming.verifying import describable
 from ..recording.subject import label_names
 from .describer import Probed, Proposals

@@ -13,12 +13,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..backends.protocols import LanguageModel, Request
-from ..encoders.phrases import with_phrases
 from ..encoders.pictures import encode_pictures
 from ..encoders.protocol import PixelEncoder
+from ..encoders.space import Space, with_phrases
 from ..exemplars.regions import Box, connected_boxes
 from ..naming.description import Candidate
-from ..naming.space import Space
 from ..naming.synonyms import distinct_names
 from .class_ablation import class_ablation
 from .describer import Probed, Proposals

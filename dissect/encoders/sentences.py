@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 from torch.nn.functional import normalize
 
-from ..backends.optional import needed
+from ..optional import needed
 
 BATCH = 64
 

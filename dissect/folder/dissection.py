@@ -13,9 +13,9 @@ from torch import Tensor
 
 from competition_layers.names import nearest
 
+from ..encoders.space import Space
 from ..fingerprints import digest
 from ..naming.description import OUTCOMES, Description
-from ..naming.space import Space
 from ..notebook import frame_of, table_html
 from ..recording.layer_record import LayerRecord
 from ..recording.top_images import TopImages

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..encoders.space import Space
 from ..recording.layer_record import LayerRecord
 from ..recording.unit_values import UnitValues
 from .description import Candidate, Description
@@ -14,7 +15,6 @@ from .halves import Halves
 from .near_duplicates import NEAR_DUPLICATE
 from .permutation_test import DRAWS
 from .predictability import LEVEL, RESAMPLES, TOP_SHARE, best_predictors, prediction_targets
-from .space import Space
 from .synonyms import NEAR_SYNONYM, same_names
 
 MINIMUM_SUPPORT = 3  # different images on which a unit says something, of each half; below that a name is a guess

@@ -77,7 +77,7 @@ def _measured(network: "nn.Module", dissection: Any, layer: str | None) -> LiveN
     from dissect.explaining.places import grid_of
     from dissect.recording.subject import architecture, competitors_of, default_layer, label_names
 
-    from ..commands.export import onnx_compatible
+    from ..exported import onnx_compatible
 
     preparation = preparation_of(network)
     picture = torch.rand(1, 3, preparation.height, preparation.width, generator=torch.Generator().manual_seed(0))
@@ -147,7 +147,7 @@ def _with_winners(network: "nn.Module") -> "nn.Module":
     from competition_layers.decision import decision_features
     from competition_layers.groups import grouped, winner_units
 
-    from ..commands.export import onnx_compatible
+    from ..exported import onnx_compatible
 
     plain = onnx_compatible(network)
     groups = network.get_submodule("decision").groups

@@ -21,7 +21,7 @@ def runtime_for(what: str, archive: Path | None = None) -> Runtime:
     Raises:
         ImportError: the exporter's packages are missing. FileNotFoundError, ValueError: see `open_runtime`.
     """
-    from ..commands.export import need_onnx
+    from ..exported import need_onnx
 
     need_onnx(what)
     return open_runtime(archive)

@@ -17,10 +17,10 @@ from dissect.backends.budget import CallBudget, CallsSpentError
 from dissect.backends.endpoint import KEY, BackendError, ChatEndpoint
 from dissect.backends.in_order import in_order
 from dissect.backends.loading import endpoint_of
-from dissect.backends.optional import needed
 from dissect.backends.protocols import Request, parallel
 from dissect.backends.text_to_image import Diffusion, Painter, Retrieval
 from dissect.backends.word_statistics import WordStatistics
+from dissect.optional import needed
 
 ASKED = Request("Summarise.", ("a red boat on a beach", "two red boats"), examples=((("blue", "navy"), "blue things"),))
 

@@ -11,9 +11,9 @@ from competition_layers import Competition, Groups, StochasticLWTA
 from dissect.describers.describer import Probed
 from dissect.describers.fitting import Fitting
 from dissect.describers.sparse_fit import raised, sparse_fit
+from dissect.encoders.space import Space
 from dissect.naming.halves import Halves
 from dissect.naming.predictability import best_predictors
-from dissect.naming.space import Space
 from dissect.recording.layer_record import LayerRecord
 from dissect.recording.unit_values import UnitValues
 

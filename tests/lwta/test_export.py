@@ -8,10 +8,10 @@ import torch
 
 from competition_layers import Competition, create_model, predict, save_model
 from lwta import cli
-from lwta.commands import export as room
+from lwta import exported as room
 
 needs_onnx = pytest.mark.skipif(
-    not all(find_spec(name) for name in room._ONNX), reason="needs onnx, onnxscript, onnxruntime: lwta[onnx]"
+    not all(find_spec(name) for name in room.ONNX), reason="needs onnx, onnxscript, onnxruntime: lwta[onnx]"
 )
 
 

@@ -23,13 +23,13 @@ from dissect.recording.subject import default_layer
 from dissect.report import live as page_room
 from dissect.report.live import Preparation, render_live
 from lwta import cli
-from lwta.commands.export import _ONNX
+from lwta.exported import ONNX
 from lwta.live import runtime as runtimes
 from lwta.live.network import refuse_others
 from lwta.live.writing import LARGE, example, write_live
 
 needs_onnx = pytest.mark.skipif(
-    not all(find_spec(name) for name in _ONNX), reason="needs onnx, onnxscript, onnxruntime: lwta[onnx]"
+    not all(find_spec(name) for name in ONNX), reason="needs onnx, onnxscript, onnxruntime: lwta[onnx]"
 )
 EVIL = "</script><script>document.title = 'stolen'</script><img src=x onerror=alert(1)>"
 LABELS = ("beach", "city", EVIL, "park")

@@ -28,9 +28,9 @@ from competition_layers.noise import key_of
 from training import Augmentation, Fitting, evaluate, fit_decision, fit_decisions
 from training.decision import store
 from training.decision.fitting import logits_of, moments
-from training.decision.picture_sweep import settings_of
 from training.decision.stack import Stack
 from training.decision.sweep import sweep, sweep_plot, sweep_table
+from training.picture_sweep import settings_of
 from training.sampling import Draw
 
 DECISION = DecisionLayer(units=12, competitors=4)

@@ -1,18 +1,28 @@
-"""Phrases that stand in no list: what a describer found, in the encoder's space."""
+"""The probe images and the concepts in one encoder's space: what every name is chosen from and judged by."""
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
-from ..naming.space import Space
 from .concepts import ConceptSet
 from .precomputed import PrecomputedEncoder
 from .protocol import ImageTextEncoder
 
 
+@dataclass(frozen=True)
+class Space:
+    """Unit vectors of the probe images and of the concepts, and the concepts' phrases."""
+
+    image_embeddings: Float[Tensor, "images dim"]
+    concept_embeddings: Float[Tensor, "concepts dim"]
+    names: tuple[str, ...]
+
+
 def with_phrases(space: Space, phrases: Iterable[str], encoder: ImageTextEncoder, concepts: ConceptSet) -> Space:
-    """`space` and, after its own names, the `phrases` that the encoder reads, with the prompts of `concepts`.
+    """`space` and, after its own names, `phrases` of no list that the encoder reads, with the prompts of `concepts`.
 
     Embeddings computed elsewhere hold no other phrases: then it stays as it is.
     """

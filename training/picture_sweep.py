@@ -10,12 +10,12 @@ from lightning import Callback, LightningModule, Trainer
 
 from competition_layers import DecisionLayer
 
-from ..classifier import Classifier
-from ..data import ImageData
-from ..run import make_trainer
-from .feature_data import FeatureData
-from .fitting import Fitting
-from .sweep import SweepRow, sweep
+from .classifier import Classifier
+from .data import ImageData
+from .decision.feature_data import FeatureData
+from .decision.fitting import Fitting
+from .decision.sweep import SweepRow, sweep
+from .run import make_trainer
 
 USUAL = "32/16,64/16,80/16,96/16,128/16,160/16,192/16,256/16"
 

@@ -42,6 +42,7 @@ COMMANDS = {
     "compare": ("lwta.commands.compare", "networks against each other: a table and a page"),
     "edit": ("lwta.commands.edit", 'units off, scaled, limited, renamed:  lwta edit MODEL --off "a name" --out DIR'),
     "export": ("lwta.commands.export", "the network as a torch.export or ONNX file, compared with the original"),
+    "push": ("lwta.commands.push", "a network, its card and its names to a hub:  lwta push RUN OWNER/NAME"),
     "doctor": ("lwta.doctor", "what is installed, what is missing, and the command that mends it"),
 }
 _INTERRUPTED = 130  # 128 and the signal's number

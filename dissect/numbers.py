@@ -16,6 +16,16 @@ def signed(value: float, digits: int = 2) -> str:
     return text if not float(text) else ("+" if value > 0 else MINUS) + text
 
 
+def loss(value: float) -> str:
+    """What a lead does that loses `value`: losing less than nothing is gaining.
+
+    >>> loss(1.234), loss(-1.234), loss(-0.001)
+    ('loses 1.23', 'gains 1.23', 'loses 0.00')
+    """
+    size = f"{abs(value):.2f}"
+    return f"{'gains' if value < 0 and float(size) else 'loses'} {size}"
+
+
 def percent(share: float, digits: int | None = None) -> str:
     """A share in percent: by default with a digit after the point only where it says something.
 

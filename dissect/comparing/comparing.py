@@ -7,13 +7,12 @@ import torch
 from jaxtyping import Int
 from torch import Tensor, nn
 
-from competition_layers import competitions
 from competition_layers.attribution import check_layer
 from competition_layers.decision import has_decision
 
 from ..folder.dissection import Dissection
 from ..probe.probe_images import ProbeImages
-from ..recording.subject import architecture, competitors_of, default_layer, label_names
+from ..recording.subject import architecture, competitors_of, default_layer, label_names, winners_rule
 from .calibration import measure_calibration
 from .decisions import measure_decision, named_decisions
 from .figures import Comparison, Names, NetworkFigures
@@ -127,7 +126,6 @@ def _figures_of(
 ) -> tuple[NetworkFigures, PerPicture]:
     """One network's figures, and what it did on each picture."""
     model, shown_as, batch_size, layer = each.model, f"compare {name}", how.batch_size, how.layer
-    rules = sorted({layer.competition.inference for layer in competitions(model).values()})
     passes = inputs_of(model, data, batch_size, shown_as=shown_as)
     accuracy, logits = measure_answers(model, passes, targets, how.samples)
     sparsity, units = measure_sparsity(model, data, batch_size, layer, shown_as=shown_as)
@@ -135,7 +133,7 @@ def _figures_of(
         name=name,
         architecture=architecture(model),
         competitors=competitors_of(model.get_submodule(layer)),
-        rule=" and ".join(rules) or "nothing competes",
+        rule=winners_rule(model),
         accuracy=accuracy,
         calibration=measure_calibration(logits, targets),
         sparsity=sparsity,

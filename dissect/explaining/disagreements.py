@@ -1,6 +1,6 @@
 """Where what is stated about a decision and what was measured disagree: this is said before anything else."""
 
-from ..numbers import percent, signed
+from ..numbers import loss, percent, signed
 from .checks import APART, MATTERS, STEADY
 from .explanation import Explanation
 
@@ -36,18 +36,17 @@ def _switched_off(explanation: Explanation) -> list[str]:
     found = []
     if abs(stated - measured) > APART * abs(stated):
         found.append(
-            f"Figure by figure these units add {signed(stated)} to the lead, but without them it loses "
-            f"{signed(measured)}: the second is what happens"
+            f"Figure by figure these units add {signed(stated)} to the lead, but without them it "
+            f"{loss(measured)}: the second is what happens"
         )
     if drawn is not None and abs(drawn) >= abs(measured):
         found.append(
-            f"As many other winners, drawn at random, change the lead as much: {signed(drawn)} against "
-            f"{signed(measured)}"
+            f"As many other {explanation.at.speakers}, drawn at random, change the lead as much: {signed(drawn)} "
+            f"against {signed(measured)}"
         )
     wrong = [e for e in explanation.units if e.to_lead * e.off.lead < 0]
     if wrong:
         found.append(
-            f"{wrong[0].label} should add {signed(wrong[0].to_lead)}, but without it the lead loses "
-            f"{signed(wrong[0].off.lead)}"
+            f"{wrong[0].label} should add {signed(wrong[0].to_lead)}, but without it the lead {loss(wrong[0].off.lead)}"
         )
     return found

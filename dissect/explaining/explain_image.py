@@ -25,7 +25,7 @@ from competition_layers.names import nearest
 from pictures.names import readable_name
 
 from ..folder.dissection import Dissection
-from ..recording.subject import architecture, competitors_of, default_layer, label_names
+from ..recording.subject import architecture, competitors_of, default_layer, label_names, winners_rule
 from .checks import Checks
 from .curves import unit_curves
 from .decision_view import DecisionView, decides, decision_views, with_places
@@ -221,13 +221,12 @@ def class_index(model: nn.Module, target: str | int) -> int:
 
 
 def _explained_layer(model: nn.Module, layer: str, found: Contributions, *, decision: bool) -> ExplainedLayer:
-    rules = sorted({each.competition.inference for each in competitions(model).values()})
     return ExplainedLayer(
         architecture=architecture(model),
         layer=layer,
         width=found.to_logit.shape[1],
         competitors=competitors_of(model.get_submodule(layer)),
-        rule=" and ".join(rules) or "nothing competes",
+        rule=winners_rule(model),
         method=found.method,
         decision=decision,
     )

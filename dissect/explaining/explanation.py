@@ -122,6 +122,11 @@ class ExplainedLayer:
     decision: bool = False  # the last competition, after which everything is linear and nothing beside it
 
     @property
+    def speakers(self) -> str:
+        """What to call the units that pass something on: where nothing competes, nothing wins."""
+        return "winners" if self.competitors > 1 else "active units"
+
+    @property
     def exact(self) -> bool:
         """Whether contributions are exact: all that follows is linear, as it is or with norm scales frozen."""
         return self.method != "gradient x activation"

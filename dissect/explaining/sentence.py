@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from ..numbers import percent, signed
+from ..numbers import loss, percent, signed
 from .explanation import Explanation, UnitEffect
 from .sums import lead_parts
 
@@ -36,12 +36,11 @@ def further_words(explanation: Explanation) -> tuple[str, ...]:
     """What was measured, in a sentence or two: the network without these units, and with a picture a little changed."""
     off, drawn, count = explanation.together, explanation.random_lead, len(explanation.units)
     units = "this unit" if count == 1 else f"these {count} units"
-    at_random = "" if drawn is None else f"; with as many other winners off, at random, {signed(drawn)}"
     still = "still " if off.label == explanation.label else ""
-    said = [
-        f"With {units} off the lead loses {signed(off.lead)}{at_random}; the network then {still}says {off.label}, "
-        f"{percent(off.probability)}."
-    ]
+    then = f"and the network {still}says {off.label}, {percent(off.probability)}"
+    said = [f"With {units} off the lead {loss(off.lead)}, {then}."]
+    if drawn is not None:
+        said.append(f"With as many other {explanation.at.speakers} off, drawn at random, the lead {loss(drawn)}.")
     again = explanation.checks.stability if explanation.checks else None
     if again is not None:
         noise, shifts = percent(again.answer.noise), percent(again.answer.shifts)
@@ -49,7 +48,7 @@ def further_words(explanation: Explanation) -> tuple[str, ...]:
             f"With a little noise the answer stays in {noise} of the runs, shifted by a few pixels in {shifts}."
         )
     missed = _why_not_shown(explanation)
-    return (*said, missed) if missed else tuple(said)
+    return (missed, *said) if missed else tuple(said)
 
 
 def _why_not_shown(explanation: Explanation) -> str:
@@ -67,7 +66,8 @@ def _why_not_shown(explanation: Explanation) -> str:
     apart = [row[said] - row[shown] for row in votes.votes]
     effect, most = max(zip(explanation.units, apart, strict=False), key=lambda each: each[1])
     behind = sum(apart) + votes.bias[said] - votes.bias[shown]
-    return f"{truth}, which it shows, is {behind:.2f} behind, of these units mostly by {effect.label} ({signed(most)})."
+    by = f"of these units mostly by {effect.label} ({signed(most)})"
+    return f"{truth}, which it shows, is {behind:.2f} behind {label}, {by}."
 
 
 def other_layer(explanation: Explanation) -> str:
@@ -75,7 +75,8 @@ def other_layer(explanation: Explanation) -> str:
     if explanation.explains:
         return ""
     if explanation.at.decision:
-        return "Other winners and the fixed part of the classes carry the rest of the lead: --top shows more of them"
+        others = f"Other {explanation.at.speakers} and the fixed part of the classes"
+        return f"{others} carry the rest of the lead: --top shows more of them"
     here = f"{explanation.at.layer} does not explain this decision"
     if explanation.instead is None:
         return f"{here}, and no other layer's few units do; a network that ends in a decision layer says what decided"

@@ -32,8 +32,11 @@ def needed(explanation: Explanation) -> str:
     enough, change = explanation.sufficient, explanation.necessary
     if enough is None:
         return ""
-    strongest = "unit" if enough == 1 else f"{enough} units"
-    alone = f"{f'The strongest {strongest}' if enough else 'The fixed part of the classes'} alone"
+    alone = f"The {_strongest(enough)} alone would" if enough else "The fixed part of the classes alone would"
     if change is None:
-        return f"{alone} would give the same answer, and no unit's absence changes it."
-    return f"{alone} would give the same answer; without the strongest {'one' if change == 1 else change} it changes."
+        return f"{alone} give the same answer, and no unit's absence changes it."
+    return f"{alone} give the same answer; without the {_strongest(change)} the answer changes."
+
+
+def _strongest(units: int) -> str:
+    return "strongest unit" if units == 1 else f"strongest {units} units"

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from competition_layers import StochasticLWTA, activation_sites
+from competition_layers import StochasticLWTA, activation_sites, competitions
 from competition_layers.transforms import plain_transform
 from competition_layers.twins import TwinActivation
 from competition_layers.wiring.trace import trace
@@ -46,6 +46,12 @@ def class_tokens(model: nn.Module) -> int:
 def reads_class_token(model: nn.Module) -> bool:
     """Whether the network has a class token and reads its answer from it."""
     return class_tokens(model) > 0 and getattr(model, "global_pool", "token") == "token"
+
+
+def winners_rule(model: nn.Module) -> str:
+    """How its winners are picked, in words."""
+    rules = sorted({each.competition.inference for each in competitions(model).values()})
+    return " and ".join(rules) or "nothing competes"
 
 
 def competitors_of(module: nn.Module) -> int:

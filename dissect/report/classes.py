@@ -1,20 +1,15 @@
 """What decides each class: page, JSON and terminal."""
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 from competition_layers.attribution import METHODS
-from competition_layers.files import write_file
 from competition_layers.terminal import aligned, plain
 
 from ..explaining.class_summary import ClassReport
 from ..explaining.explanation import Explanation
-from ..explaining.record import without_bytes
 from ..numbers import signed
-from .record import FORMAT
+from .record import classes_record, write_json
 from .render import render_page
 
 
@@ -33,9 +28,7 @@ def render_classes(
         pages: titles and file names of the pages beside it, itself among them; units and mistakes link there.
         made: lines for "How these numbers were made".
     """
-    record = Path(path).with_suffix(".json")
-    with write_file(record) as temporary:
-        temporary.write_text(json.dumps(classes_record(report), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+    record = write_json(Path(path).with_suffix(".json"), classes_record(report))
     only = report.classes[0].label if len(report.classes) == 1 else "each class"
     return render_page(
         path,
@@ -48,11 +41,6 @@ def render_classes(
         record=record.name,
         made=made or {},
     )
-
-
-def classes_record(report: ClassReport) -> dict[str, Any]:
-    """The fields of a `ClassReport` without its pictures."""
-    return {"format": FORMAT, "class_report": without_bytes(asdict(report))}
 
 
 def classes_text(report: ClassReport) -> str:

@@ -273,7 +273,7 @@ const show = (found, name) => {
   if (measured) {
     find(".share").replaceChildren("The ", term("lead"), ` of ${labels[target]} over ${labels[rival]} is ${signed(lead)}. What ` +
       "each unit adds is ", term("measured"), `: the network ran again without it, for the ${rows.length} units of ` +
-      `${found.passed} with the largest values. Effects overlap, so they do not add up to the lead.`);
+      `${found.passed} with the largest values.${network.adds_up ? "" : " Effects overlap, so they do not add up to the lead."}`);
   } else find(".share").replaceChildren(element("b", {}, percent(carried / lead)), " of the ", term("lead"), ` of ` +
     `${labels[target]} over ${labels[rival]} (${signed(lead)}) is carried by the `, term("vote"), `s of these ${shown.length} ` +
     `units, of ${rows.length} that won somewhere.`);

@@ -81,6 +81,11 @@ class LiveNetwork:
     rows: int = 1
     reaches: tuple[bool, ...] = field(default=(), repr=False)
 
+    @property
+    def adds_up(self) -> bool:
+        """Whether the lead is the sum of what its units did: nothing bends behind a decision layer, a twin's either."""
+        return self.layer == "decision"
+
 
 def render_live(
     path: str | Path,
@@ -139,6 +144,7 @@ def _data(network: LiveNetwork, top: int) -> Markup:
         "places": network.places,
         "measured": network.weights is None,
         "competitors": network.competitors,
+        "adds_up": network.adds_up,
         "rows": network.rows,
         "reaches": network.reaches,
         "top": top,

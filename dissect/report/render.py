@@ -27,7 +27,7 @@ from ..explaining.sentence import further_words, other_layer, sentence_of
 from ..explaining.sums import lead_parts, needed
 from ..image_uris import picture_uri, strip_uri, tile_count
 from ..naming.description import OUTCOMES
-from ..numbers import duration, percent, signed
+from ..numbers import duration, loss, percent, signed
 from .figure_tables import figure_tables
 from .pictures import COLOURS, masks_uri, region_names, regions_uri, veil_uri
 from .plots import comparison_plots
@@ -114,6 +114,7 @@ def render_text(template: str, **values: Any) -> str:
     )
     environment.filters |= {
         "signed": signed,
+        "loss": loss,
         "percent": percent,
         "duration": duration,
         "picture": cache(picture_uri),  # the same picture stands in three places, a unit's strip in several pictures

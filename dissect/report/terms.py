@@ -9,7 +9,7 @@ TERMS: Mapping[str, str] = {
     # a picture
     "lead": "By how much the score (logit) of the explained class is above that of the class behind it.",
     "renamed": "A person gave the unit this name (lwta edit), in the place of the one that was found, or of none.",
-    "value": "What the unit passed on, with its sign: the mean over the places it won.",
+    "value": "What the unit passed on, with its sign: the mean over the places where it did.",
     "won": "Share of all places of the picture where it was the largest of its group.",
     "beat": "The units of its group that came second where it won, and how often.",
     "agrees": "How well the name predicts the unit on pictures that did not choose it: correlation, 1 is perfect and 0 "
@@ -26,7 +26,7 @@ TERMS: Mapping[str, str] = {
     "adds": "What the source adds directly, everything else held as it fell: exact.",
     "if off": "What is lost when the source is switched off and the network runs again, nothing held.",
     # its checks
-    "mean probability": "Of the explained class, over all steps from no unit to all units that won.",
+    "mean probability": "Of the explained class, over all steps from no unit to all that passed anything on.",
     "strongest first": "Units in the order of what they added to the lead.",
     "in random order": "The same with units in random order: what the order of the explanation must beat.",
     "wins again": "Where it won on this picture, it wins again in so many of the runs.",
@@ -122,13 +122,13 @@ UNNAMED_WORDS = {
 class Glossary:
     """The words that one page uses, in their order: each a button where it stands, all explained once at its end."""
 
-    used: dict[str, str] = field(default_factory=dict)  # the element that explains each
+    used: dict[str, tuple[str, str]] = field(default_factory=dict)  # the element that explains each, what it is called
 
     def term(self, word: str, shown: str = "") -> Markup:
         """`word` (or `shown` in its place), which says what it means; as it is where nothing is known of it."""
         if word not in TERMS:
             return Markup.escape(shown or word)
-        place = self.used.setdefault(word, f"word-{len(self.used) + 1}")
+        place, _ = self.used.setdefault(word, (f"word-{len(self.used) + 1}", shown or word))
         button = '<button type="button" class="term" aria-describedby="{}">{}</button>'
         return Markup(button).format(place, shown or word)
 
@@ -136,9 +136,9 @@ class Glossary:
         """The elements that explain `words`, for a script that makes their buttons."""
         for word in words:
             self.term(word)
-        return {word: self.used[word] for word in words}
+        return {word: self.used[word][0] for word in words}
 
     @property
     def entries(self) -> list[tuple[str, str, str]]:
-        """Of each word so far its place, itself, and what it means."""
-        return [(place, word, TERMS[word]) for word, place in self.used.items()]
+        """Of each word so far its place, what the page calls it, and what it means."""
+        return [(place, shown, TERMS[word]) for word, (place, shown) in self.used.items()]

@@ -1,19 +1,15 @@
 """The page of units: every unit of a dissection, searched and filtered, those of one name in one line that opens."""
 
-import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-from competition_layers.files import write_file
 
 from ..explaining.at_random import AtRandom
 from ..explaining.unit_entries import Histogram, UnitEntry
 from ..image_uris import Tiles, strip_uri, tile_count
 from .agreements import agreements_of
 from .pictures import masks_uri
-from .record import FORMAT
+from .record import units_record, write_json
 from .render import render_page
 
 MANY = 600  # units from which strips are smaller
@@ -65,11 +61,7 @@ def render_units(
         raise ValueError("Expected units to show but got none")
     at_random = at_random or {}
     tiles = Tiles(4, 40, 60) if len(entries) > MANY else Tiles()
-    record = Path(path).with_suffix(".json")
-    with write_file(record) as temporary:
-        temporary.write_text(
-            json.dumps(units_record(entries, at_random), ensure_ascii=False, indent=1) + "\n", encoding="utf-8"
-        )
+    record = write_json(Path(path).with_suffix(".json"), units_record(entries, at_random))
     return render_page(
         path,
         "units.html.j2",
@@ -95,15 +87,6 @@ def render_units(
         record=record.name,
         made=made or {},
     )
-
-
-def units_record(entries: Sequence[UnitEntry], at_random: Mapping[str, AtRandom]) -> dict[str, Any]:
-    """The fields of every `UnitEntry` without its pictures, and of each layer's `AtRandom`."""
-    rows = [asdict(replace(entry, exemplars=b"", masks=())) | {"anchor": entry.anchor} for entry in entries]
-    for row in rows:
-        del row["exemplars"], row["masks"]
-    random = {layer: asdict(found) | {"high": found.high} for layer, found in at_random.items()}
-    return {"format": FORMAT, "units": rows, "at_random": random}
 
 
 def lines_of(entries: Sequence[UnitEntry]) -> list[NameLine]:

@@ -18,6 +18,7 @@ from competition_layers import (
     load_model,
     revert_activations,
     save_model,
+    sparse_inference,
     votes,
 )
 from competition_layers.twins import TwinActivation
@@ -62,7 +63,7 @@ def test_the_other_twins_are_torchs(activation, formula):
 def test_a_twin_is_an_ordinary_model_folder(activation, tmp_path):
     model, x = twin(activation), images()
     again = load_model(save_model(model, tmp_path / "m"))
-    assert torch.equal(model(x), again(x))
+    assert torch.equal(model(x), again(x)) and torch.equal(sparse_inference(again)(x), again(x))
     assert not competitions(again)
     layers = [again.get_submodule(site.name) for site in again.lwta.sites]
     assert all(isinstance(layer, TwinActivation) and layer.competition.activation == activation for layer in layers)

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from competition_layers import Competition, StochasticLWTA, create_model
+from competition_layers.twins import TwinActivation
 from dissect import LayerRecord, record_activations
 from dissect.recording.subject import reads_class_token
 from dissect.recording.summaries import SUMMARIES
@@ -51,6 +52,16 @@ def test_a_competition_on_a_map_is_recorded_as_a_loop_over_positions_says(probe,
             torch.testing.assert_close(record.win_rate[i, k], won[k].float().mean())
             expected = values.mean() if len(values) else torch.tensor(0.0)
             torch.testing.assert_close(record.value_when_winning[i, k], expected)
+
+
+@pytest.mark.parametrize("activation", ["topk", "relu", "gelu"])
+def test_a_twin_is_recorded_as_what_it_gives_and_wins_nothing(probe, to_tensor, activation):
+    model = conv_net()
+    model[1] = TwinActivation(4, channel_dim=1, competition=Competition(activation=activation))
+    record = record_activations(model, probe, "1", summaries=["mean"], transform=to_tensor)["1"]
+    given = model[:2](torch.stack([to_tensor(image) for image in probe]))
+    torch.testing.assert_close(record.summaries["mean"], given.mean((2, 3)))
+    assert record.won is None and record.win_rate is None
 
 
 def test_a_winner_of_value_zero_has_won(probe, to_tensor):

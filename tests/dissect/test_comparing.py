@@ -9,7 +9,7 @@ import torch
 from competing import small_resnet
 from PIL import Image
 
-from competition_layers import DecisionLayer, create_model, predict, votes
+from competition_layers import Competition, DecisionLayer, create_model, predict, votes
 from competition_layers.attribution import contributions
 from competition_layers.decision_figures import necessary_units, sufficient_units, tautology, units_for_lead
 from competition_layers.metrics import effective_density
@@ -75,6 +75,18 @@ def test_density_is_one_over_u_for_a_competition_and_measured_for_a_relu(figures
     dense, sparse = figures[1].networks
     assert sparse.sparsity.density == 0.25
     assert 0 < dense.sparsity.density < 1
+
+
+@pytest.mark.slow
+def test_twins_are_measured_beside_a_competition(folder):
+    twins = ("topk", "relu", "gelu")
+    models = {twin: network(4, competition=Competition(activation=twin)) for twin in twins}
+    topk, relu, gelu = compare(models, open_probe(folder)).networks
+    assert (topk.sparsity.density, gelu.sparsity.density) == (0.25, None) and 0 < relu.sparsity.density < 1
+    assert [each.architecture for each in (topk, relu, gelu)] == [f"resnet18 ({twin})" for twin in twins]
+    assert {(each.competitors, each.rule, each.accuracy.argmax) for each in (topk, relu, gelu)} == {
+        (1, "nothing competes", None)
+    }
 
 
 def test_a_smooth_activation_has_no_density(folder):

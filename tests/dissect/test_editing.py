@@ -33,8 +33,8 @@ class Described:
         return SimpleNamespace(description=self.names[unit])
 
 
-def network():
-    return small_resnet(4, LABELS, decision=DecisionLayer(units=16, competitors=4))
+def network(activation="competition"):
+    return small_resnet(4, LABELS, decision=DecisionLayer(units=16, competitors=4, activation=activation))
 
 
 @pytest.fixture(scope="module")
@@ -59,8 +59,9 @@ def test_a_name_is_all_units_called_so(x):
         units_named(Described(), "red")
 
 
-def test_every_kind_of_edit_does_what_it_says(x):
-    model, edited = network(), network()
+@pytest.mark.parametrize("activation", ["competition", "topk", "relu", "gelu"])
+def test_every_kind_of_edit_does_what_it_says(activation, x):
+    model, edited = network(activation), network(activation)
     edits = [Edit("decision", 0), Edit("decision", 1, "scale", factor=2.0), Edit("decision", 2, "clamp", high=0.5)]
     edits += [Edit("decision", 2, "scale", factor=-1.0), Edit("decision", 3, "rename", to="a kite")]
     assert apply_edits(edited, edits) == {"decision": "gate"}

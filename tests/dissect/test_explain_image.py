@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+import re
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,8 @@ from dissect import DescribeOptions, Dissection, describe, explain, explain_many
 from dissect.encoders.concepts import ConceptSet
 from dissect.explaining import explain_image
 from dissect.explaining.picture import network_input
+from dissect.report.render import render_report
+from dissect.report.text import explanation_text
 
 LABELS = ("beach", "city", "farm", "park")
 LAST = "layer4.0.act2"
@@ -230,10 +233,20 @@ def test_an_explanation_holds_no_tensors(picture):
     assert {type(v) for v in values(explain(network(4), picture))} <= {str, bytes, int, float, bool, type(None)}
 
 
-def test_a_dense_network_has_no_winners(picture):
-    explanation = explain(network(1), picture, layer=LAST)
+SLOW = (pytest.param(twin, marks=pytest.mark.slow) for twin in ("relu", "gelu"))
+
+
+@pytest.mark.parametrize("twin", [None, "topk", *SLOW])
+def test_where_nothing_competes_nothing_wins_nor_is_it_said(twin, picture, tmp_path):
+    model = network(1)
+    if twin is not None:
+        model = network(4, competition=Competition(activation=twin), decision=DecisionLayer(16, 4, activation=twin))
+    explanation = explain(model, picture, layer=LAST if twin is None else None)
     assert explanation.at.rule == "nothing competes"
     assert {(e.group, e.competitor, e.win_share) for e in explanation.units} == {(None, None, None)}
+    page = render_report(tmp_path / "report.html", [explanation]).read_text("utf-8")
+    said = " ".join(re.sub(r"<style>.*?</style>|<script.*?</script>|<[^>]*>", " ", page, flags=re.DOTALL).split())
+    assert not re.search(r"\bw[io]n(s|ners?)?\b", explanation_text(explanation) + said)
 
 
 def test_a_sampled_explanation_repeats_and_its_check_meets_the_same_noise(picture):

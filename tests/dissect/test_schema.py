@@ -34,9 +34,8 @@ from dissect.explaining.explanation import Alternative, UnitName
 from dissect.explaining.unit_entries import Histogram, UnitEntry
 from dissect.naming.description import Candidate, Description
 from dissect.naming.evidence import Evidence
-from dissect.report.classes import classes_record
+from dissect.report.record import classes_record, units_record
 from dissect.report.schema import SCHEMAS, report_schema
-from dissect.report.units import units_record
 
 jsonschema = pytest.importorskip("jsonschema", reason="pip install 'lwta[dev]'")
 LABELS = ("beach", "city", "farm", "park")

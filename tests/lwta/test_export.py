@@ -16,12 +16,17 @@ needs_onnx = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module")
-def network():
+def network(request):
+    """A competition's, or that of the twin that is asked for."""
+    activation = getattr(request, "param", "competition")
     torch.manual_seed(0)
     names = ["cat", "dog", "elk"]
     options = {"num_classes": 3, "label_names": names, "image_size": 32, "depth": 1, "embed_dim": 24, "num_heads": 2}
     return create_model(
-        "vit_tiny_patch16_224", competitors=4, competition=Competition(inference="sample"), **options
+        "vit_tiny_patch16_224",
+        competitors=4,
+        competition=Competition(inference="sample", activation=activation),
+        **options,
     ).eval()
 
 
@@ -55,7 +60,13 @@ def test_a_torch_export_is_the_argmax_network(network, folder, tmp_path, capsys)
     assert [path.name for path in tmp_path.iterdir()] == ["net.pt2"]
 
 
+TWINS = ("topk", "relu", "gelu")
+
+
 @needs_onnx
+@pytest.mark.parametrize(
+    "network", ["competition", *(pytest.param(twin, marks=pytest.mark.slow) for twin in TWINS)], indirect=True
+)
 # the exporter's own: names that torch has deprecated, and hints for its developers
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning:torch.*")
 def test_an_onnx_export_is_the_argmax_network(network, folder, tmp_path):

@@ -15,7 +15,7 @@ from browser import open_browser
 from firefox import open_firefox
 from PIL import Image
 
-from competition_layers import DecisionLayer, create_model, inference_rule, observe, save_model, votes
+from competition_layers import Competition, DecisionLayer, create_model, inference_rule, observe, save_model, votes
 from competition_layers.attribution import logits_without
 from dissect.explaining.explanation import Alternative
 from dissect.explaining.picture import network_input
@@ -132,6 +132,9 @@ def without_decision(kind):
     """A network without a decision layer, whose units a page measures."""
     torch.manual_seed(0)
     small = {"competitors": 4 if kind == "ResNet" else 1, "num_classes": 4, "image_size": 32, "label_names": LABELS}
+    if kind == "top-k decision":  # a twin's decision layer is measured, and its figures add up
+        topk = {"competition": Competition(activation="topk"), "decision": DecisionLayer(16, 4, activation="topk")}
+        return create_model("resnet18", **small | topk | {"competitors": 4, "layers": (1, 1, 1, 1)}).eval()
     if kind == "ResNet":
         small |= {"layers": (1, 1, 1, 1), "channels": (8, 8, 16, 16), "output_stride": 8}
         return create_model("resnet18", **small).eval()
@@ -163,7 +166,7 @@ MEANINGS = """[...document.querySelectorAll('.explained .term')].every(
 
 @needs_onnx
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["ResNet", "ViT"])
+@pytest.mark.parametrize("kind", ["ResNet", "ViT", "top-k decision"])
 def test_without_a_decision_layer_units_are_measured_as_in_python(kind, runtime, tab, tmp_path):
     model = without_decision(kind)
     (tmp_path / "mine.png").write_bytes(png(photo(3)))
@@ -171,7 +174,11 @@ def test_without_a_decision_layer_units_are_measured_as_in_python(kind, runtime,
     tab.open(page.as_uri())
     check_measured(tab, model)
     words = tab.evaluate(SAID).split(",")
-    assert words[:4] == ["lead", "measured", "value", "won" if kind == "ResNet" else "active at"]
+    if kind != "top-k decision":
+        assert words[3] == ("won" if kind == "ResNet" else "active at")
+    assert words[:3] == ["lead", "measured", "value"]
+    overlap = tab.evaluate("document.querySelector('.share').textContent.includes('overlap')")
+    assert overlap == (kind != "top-k decision")
     assert tab.evaluate(MEANINGS)
     assert tab.console == []
 

@@ -15,9 +15,9 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import torch
-from frozen_features import scenes_features, test_scenes
+from frozen_features import scenes_features, scenes_network, test_scenes
 
-from competition_layers import DecisionLayer, add_decision, load_model
+from competition_layers import DecisionLayer, add_decision
 from competition_layers.files import write_file
 from dissect import DescribeOptions, describe, load_concepts, load_encoder, open_probe
 from dissect.comparing.decisions import measure_decision, named_decisions
@@ -27,11 +27,13 @@ from training.decision.fitting import Fitting, fit_decision, logits_of
 
 MIDDLE = Settings(train=2000, probe=600, test=400, epochs=4, explained=3)
 ONE_EACH = DecisionLayer(64, 64, at="positions", noise_scale=0.3)  # one winner a place
-LAYERS = {
+LAYERS = {  # those of stage 3 stand on the features before the last stage
     "positions, 1 group of 64, non-negative": replace(ONE_EACH, votes="non_negative"),
     "positions, 1 group of 64, focus .3": replace(ONE_EACH, focus=0.3),
     "pooled, 10 groups of 16": DecisionLayer(),
     "pooled, 10 groups of 16, non-negative": DecisionLayer(votes="non_negative"),
+    "stage 3, positions, 1 group of 64, focus .3": replace(ONE_EACH, focus=0.3),
+    "stage 3, pooled, 10 groups of 16": DecisionLayer(),
 }
 
 
@@ -41,9 +43,10 @@ def run(demo: Path, out: Path, fitting: Fitting) -> None:
         path = out / f"names-{i}.json"
         if path.is_file():
             continue
-        split = scenes_features(demo, out, at=decision.at)
+        stages = 3 if key.startswith("stage 3") else 4
+        split = scenes_features(demo, out, at=decision.at, stages=stages)
         head = fit_decision(split["train"], split["train_labels"], decision, classes=10, fitting=fitting)
-        model = load_model(demo / "dense").eval()
+        model = scenes_network(demo, stages)
         add_decision(model, decision, head=head)
         probe = open_probe(demo / "scenes" / "probe")
         options = DescribeOptions(layers=["decision"])

@@ -91,12 +91,12 @@ def flickr_features() -> dict[str, Tensor]:
 
 
 @torch.inference_mode()
-def scenes_features(demo: Path, out: Path, *, at: At = "pooled") -> dict[str, Tensor]:
+def scenes_features(demo: Path, out: Path, *, at: At = "pooled", stages: int = 4) -> dict[str, Tensor]:
     """Features of the demo's dense network, computed once; `val` are 2,000 pictures of a seed of their own."""
-    path = out / f"features-scenes-{at}.safetensors"
+    path = out / f"features-scenes-{at}{'' if stages == 4 else f'-{stages}'}.safetensors"
     if path.is_file():
         return load_file(path)
-    model = load_model(demo / "dense").eval()
+    model = scenes_network(demo, stages)
     add_decision(model, DecisionLayer(at=at))
     tensors = {}
     val = write_scenes(out / "val-scenes", splits={"val": 2000}, seed=2) / "val"
@@ -109,6 +109,16 @@ def scenes_features(demo: Path, out: Path, *, at: At = "pooled") -> dict[str, Te
     with write_file(path) as temporary:
         save_file(tensors, temporary)
     return tensors
+
+
+def scenes_network(demo: Path, stages: int = 4) -> nn.Module:
+    """The demo's dense network, or its first stages with a classifier of their width, to be exchanged."""
+    model = load_model(demo / "dense").eval()
+    for stage in range(stages + 1, 5):
+        model.set_submodule(f"layer{stage}", nn.Identity())
+    width = model.get_submodule(f"layer{stages}")[-1].conv2.out_channels
+    model.fc = nn.Linear(width, model.num_classes)
+    return model
 
 
 def test_scenes(out: Path) -> Path:

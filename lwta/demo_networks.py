@@ -150,7 +150,9 @@ def name_units(name: str, out: Path, probe: Path, *, beside_random: bool) -> Non
     asked = open_probe(probe), load_concepts("scenes"), load_encoder("bundled")
     found = describe(load_model(out / name), *asked, out=folder)
     if beside_random:
-        describe_beside(found, open_model(str(out / name), random_weights=True), *asked, DescribeOptions())
+        found = describe_beside(found, open_model(str(out / name), random_weights=True), *asked, DescribeOptions())
+        beside = found.layout.beside_random
+        ModelSource.of(beside, str(out / name), random_weights=True).write(beside)
     ModelSource.of(folder, str(out / name)).write(folder)
 
 

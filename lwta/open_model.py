@@ -100,7 +100,8 @@ def open_dissected(folder: Path, model: str | None = None) -> tuple[Any, Any]:
 
     dissection = Dissection.open(folder)
     source, said = model or recall_model(folder), ModelSource.read(folder)
-    network = open_model(source, random_weights=said is not None and said.random_weights and not Path(source).exists())
+    saved = model is not None and Path(model).exists()  # as it was: also one with random weights
+    network = open_model(source, random_weights=said is not None and said.random_weights and not saved)
     if model_fingerprint(network) != dissection.manifest["model"]["fingerprint"]:
         raise ValueError(
             f"Expected the network that {str(folder)!r} describes but got {source!r}, whose weights or settings are "

@@ -53,7 +53,7 @@ class ChatEndpoint:
 
     @property
     def identity(self) -> str:
-        return f"endpoint {self.url} {self.model} {_TOKENS}"
+        return f"endpoint {self.url} {self.model} {_TOKENS} {CAPTION}"
 
     def answer(self, request: Request, *, temperature: float = 0.0, draw: int = 0) -> str:
         """The answer to a request; `draw` is the seed.

@@ -74,7 +74,7 @@ class Diffusion:
             raise FileNotFoundError(f"Expected a pipeline of diffusers but got {name!r}: {said}") from error
         self.pipeline.set_progress_bar_config(disable=True)
         parts = [part for part in self.pipeline.components.values() if isinstance(part, torch.nn.Module)]
-        self.identity = f"diffusers {name} {digest(str(self.pipeline.config), sampled_fingerprint(parts))}"
+        self.identity = f"diffusers {name} {digest(str(self.pipeline.config), sampled_fingerprint(parts), PROMPT)}"
 
     def draw(self, phrase: str, count: int) -> list[Image.Image]:
         """Seeds 0 to count - 1, whatever was drawn before; what a safety checker blackens is left out."""

@@ -31,7 +31,7 @@ class TransformersCaptioner:
         self.model = _loaded(library.AutoModelForImageTextToText, name, use_safetensors=True).eval().to(device)
         self.device = torch.device(device)
         self.chats = bool(getattr(self.processor, "chat_template", None))
-        self.identity = f"transformers captioner {_identity(self.model, self.processor)} {_TOKENS} {_FEWEST}"
+        self.identity = f"transformers captioner {_identity(self.model, self.processor)} {_TOKENS} {_FEWEST} {CAPTION}"
 
     @torch.no_grad()
     def caption(self, pictures: Sequence[Image.Image]) -> list[str]:

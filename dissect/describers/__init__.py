@@ -20,7 +20,7 @@ DESCRIBERS: dict[str, Callable[[Tools], Describer]] = {
     "lwta": lambda tools: Fitting(tools.pictures),
     "dnd-coded": lambda tools: DescribeAndDissect(*tools.models.of_labels(), coded=True),
     "milan": lambda tools: Milan(*tools.taught()),
-    "milan-free": lambda tools: MilanFree(*tools.models.of_likelihoods()),
+    "milan-free": lambda tools: MilanFree(*tools.likelihoods()),
     "patches": lambda tools: Patches(tools.asked_for_phrases(), tools.domain),
 }
 DEFAULT_DESCRIBER = "clip-dissect"

@@ -5,9 +5,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ..backends.loading import Backends
-from ..backends.protocols import LanguageModel, TextToImage
+from ..backends.protocols import Captioner, CaptionLikelihood, LanguageModel, LanguagePrior, TextToImage
 from ..backends.word_statistics import WordStatistics
 from ..milan.backbone import Backbone, bundled_backbone
+from ..milan.prior import TaughtPrior
 from ..milan.saving import MilanModel, load_milan
 from .concept_matching import Naming
 
@@ -32,6 +33,13 @@ class Tools:
         if self.milan is None:
             raise ValueError("Expected --milan FOLDER, which `lwta describe-train milan --out FOLDER` writes")
         return load_milan(self.milan), self.backbone() if self.backbone else bundled_backbone()
+
+    def likelihoods(self) -> tuple[Captioner, CaptionLikelihood, LanguagePrior | None]:
+        """What MILAN without training asks; the prior of a trained one (`milan`) where no language model is named."""
+        captioner, likelihood, prior = self.models.of_likelihoods()
+        if prior is None and self.milan is not None:
+            prior = TaughtPrior(load_milan(self.milan))
+        return captioner, likelihood, prior
 
     def asked_for_phrases(self) -> LanguageModel | None:
         """The language model that lists the phrases of a domain; None where the concepts are the vocabulary.

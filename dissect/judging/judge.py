@@ -48,6 +48,7 @@ def judge_layer(
     sight: Sight,
     *,
     untrained: Mapping[str, Dissection] | None = None,
+    blind: Sight | None = None,
     seed: int = 0,
 ) -> LayerVerdicts:
     """Every method of `dissections` (of one network, on one probe) on the units of `layer` that all of them describe.
@@ -56,6 +57,8 @@ def judge_layer(
 
     Args:
         untrained: dissections of the same network with random weights: a row for each of their methods.
+        blind: what the judge may look at of that network; None: what it may of the trained one but for what switching
+            units off does and what they say on made pictures.
 
     Raises:
         ValueError: dissections of different networks or probes, or no unit that all methods describe.
@@ -70,8 +73,8 @@ def judge_layer(
     found, leads, images = _of(dissections, methods, sight, seed)
     if untrained:
         check_same({**untrained, "the trained network": next(iter(dissections.values()))}, ("probe",))
-        blind = replace(sight, effects=None, drawn=None)
-        random, _, _ = _of(untrained, field_of(untrained, layer), blind, seed)
+        seen = blind or replace(sight, effects=None, drawn=None)
+        random, _, _ = _of(untrained, field_of(untrained, layer), seen, seed)
         found = [*found, *(replace(each, control=UNTRAINED) for each in random if not each.control)]
     return LayerVerdicts(methods, images, found, leads)
 

@@ -47,7 +47,7 @@ class Page:
 def render_verdicts(
     path: str | Path,
     tables: Sequence[tuple[str, LayerVerdicts]],
-    sanity: Mapping[str, Sanity | None],
+    sanity: Mapping[str, Sanity],
     *,
     made: Mapping[str, str] | None = None,
     pages: Mapping[str, str] | None = None,
@@ -69,7 +69,7 @@ def render_verdicts(
     )
 
 
-def _page(dissections: str, table: LayerVerdicts, sanity: Mapping[str, Sanity | None]) -> Page:
+def _page(dissections: str, table: LayerVerdicts, sanity: Mapping[str, Sanity]) -> Page:
     cells, measures = by_cell(table.verdicts), measures_of(table)
     layer = table.methods.layer
     lines = []
@@ -79,7 +79,7 @@ def _page(dissections: str, table: LayerVerdicts, sanity: Mapping[str, Sanity | 
         shown = tuple(_cell(each, below) for each, below in zip(found, bars, strict=True))
         lines.append(Line(line_title(method, control), bool(control), shown))
     columns = tuple(
-        (name, MEASURES[name].about, passes(sanity.get(name)), units_of(cells, table, name)) for name in measures
+        (name, MEASURES[name].about, passes(sanity[name]), units_of(cells, table, name)) for name in measures
     )
     return Page(heading(table), dissections, columns, tuple(lines), tuple(map(str.strip, lead_lines(table))))
 

@@ -18,9 +18,7 @@ from ..judging.verdicts import Verdict
 SUFFIXES = (".json", ".csv")
 
 
-def write_verdicts(
-    path: Path, tables: Sequence[tuple[str, LayerVerdicts]], sanity: Mapping[str, Sanity | None]
-) -> None:
+def write_verdicts(path: Path, tables: Sequence[tuple[str, LayerVerdicts]], sanity: Mapping[str, Sanity]) -> None:
     """`tables` (with the dissections that each is of) to a `.csv`, a row a verdict, or to a `.json` with the leads, the
     units that were skipped, and the sanity tests too.
 
@@ -49,9 +47,9 @@ def _cell(value: str | float) -> str | float:
     return value if isfinite(value) else ""
 
 
-def _json(tables: Sequence[tuple[str, LayerVerdicts]], sanity: Mapping[str, Sanity | None]) -> dict[str, Any]:
+def _json(tables: Sequence[tuple[str, LayerVerdicts]], sanity: Mapping[str, Sanity]) -> dict[str, Any]:
     return {
-        "sanity": {name: found and asdict(found) | {"passes": found.passes} for name, found in sanity.items()},
+        "sanity": {name: asdict(found) | {"passes": found.passes} for name, found in sanity.items()},
         "layers": [
             {
                 "dissections": dissections,

@@ -10,11 +10,11 @@ from ..judging.sanity import Sanity
 from ..judging.verdicts import Verdict, by_cell
 
 
-def verdict_text(table: LayerVerdicts, sanity: Mapping[str, Sanity | None]) -> str:
+def verdict_text(table: LayerVerdicts, sanity: Mapping[str, Sanity]) -> str:
     """One layer: a line a method with half of the 95 % interval, and a line for each thing that it must beat."""
     cells = by_cell(table.verdicts)
     measures = measures_of(table)
-    rows: list[tuple[str, ...]] = [("", *measures), ("sanity tests", *(passes(sanity.get(name)) for name in measures))]
+    rows: list[tuple[str, ...]] = [("", *measures), ("sanity tests", *(passes(sanity[name]) for name in measures))]
     for method, control in dict.fromkeys((each.method, each.control) for each in in_order(table)):
         found = [cells.get((table.methods.layer, method, control, name)) for name in measures]
         title = method if not control else "  " + line_title(method, control)
@@ -75,10 +75,8 @@ def units_of(cells: Mapping[tuple[str, str, str, str], Verdict], table: LayerVer
     return str(max(counts)) if counts else ""
 
 
-def passes(found: Sanity | None) -> str:
-    """How a measure stood the sanity tests; "" where they do not concern it."""
-    if found is None:
-        return ""
+def passes(found: Sanity) -> str:
+    """How a measure stood the sanity tests."""
     if found.passes:
         return "pass"
     return "fail missing" if found.missing <= found.extra else "fail extra"

@@ -85,7 +85,8 @@ def describe(
         domain: of patches: the language model is asked for phrases of this domain; without it the concepts are matched.
         max_calls: ask captioner, language model and text-to-image model so many new questions; then the dissection is
             written with what was said, and the same command goes on. By default as many as it takes.
-        milan: the folder that `lwta describe-train milan` wrote.
+        milan: the folder that `lwta describe-train milan` wrote; milan-free takes its prior from there where no
+            language model is named.
         backbone: the network that it was trained with, as --model; by default the bundled one.
         similarity: how activations are compared with concepts: claims (default), soft_wpmi, wpmi, cosine,
             cosine_cubed, rank_reorder, jensen_shannon.

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,12 +78,13 @@ def judge(
     passed: dict[str, Any] = {}
     for together in by_network(opened):
         sight = sight_of(together, blind, asked)
+        unlearnt = blind_sight(sight, blind, asked)
         judges.append(_who(sight))
         print(f"\nJudged by {plain(judges[-1])}")
         known = next(iter(together.values())).layers
         for layer in match_names(layers, known, what="layer") if layers else known:
             random = {name: each for name, each in blind.items() if layer in each.layers}
-            table = judge_layer(together, layer, sight, untrained=random)
+            table = judge_layer(together, layer, sight, untrained=random, blind=unlearnt)
             for name in {each.measure for each in table.verdicts} - passed.keys():
                 passed[name] = sanity(MEASURES[name])
             print(verdict_text(table, passed))
@@ -141,26 +142,19 @@ def by_network(opened: "Mapping[str, Dissection]") -> "list[dict[str, Dissection
 
 def sight_of(together: "Mapping[str, Dissection]", blind: "Mapping[str, Dissection]", asked: Asked) -> "Sight":
     """What the judge looks at for these dissections."""
-    from dissect import ConceptSet, load_encoder, open_probe
-    from dissect.backends.answers import AnswerStore
-    from dissect.backends.loading import Backends
+    from dissect import load_encoder, open_probe
     from dissect.encoders.sentences import load_sentence_encoder
     from dissect.folder.sources import read_encoder
-    from dissect.judging.drawn import DrawnPictures
-    from dissect.judging.effects import class_effects
     from dissect.judging.evaluators import other_evaluator, own_evaluator
     from dissect.judging.judge import Sight
-    from dissect.recording.layer_reader import LayerReader
-    from dissect.recording.subject import default_transform
 
     from ..scene_truth import scene_truth
 
     every = [*together.values(), *blind.values()]
     first = every[0]
-    probe = None if asked.images is None else open_probe(asked.images)
     if asked.evaluator is not None:
-        assert probe is not None
-        evaluator = other_evaluator(load_encoder(asked.evaluator), probe, every)
+        assert asked.images is not None
+        evaluator = other_evaluator(load_encoder(asked.evaluator), open_probe(asked.images), every)
     else:  # a dissection may come from anybody: only the encoder that is in the package is loaded because it says so
         own = load_encoder("bundled") if read_encoder(first.folder) == "bundled" else None
         known = own is not None and own.identity == first.manifest["encoder"]
@@ -169,13 +163,29 @@ def sight_of(together: "Mapping[str, Dissection]", blind: "Mapping[str, Dissecti
     if asked.truth is not None:
         phrases = {name for each in every for name in each.space().names}
         truth = scene_truth(asked.truth, first.images, sorted(phrases))
+    sentences = None if asked.sentence_encoder is None else load_sentence_encoder(asked.sentence_encoder)
+    return with_network(Sight(evaluator, truth, sentences=sentences), first, asked)
+
+
+def with_network(sight: "Sight", first: "Dissection", asked: Asked) -> "Sight":
+    """The sight, and what the network of a dissection does with units off and with made pictures."""
+    from dissect import ConceptSet, load_encoder, open_probe
+    from dissect.backends.answers import AnswerStore
+    from dissect.backends.loading import Backends
+    from dissect.judging.drawn import DrawnPictures
+    from dissect.judging.effects import class_effects
+    from dissect.recording.layer_reader import LayerReader
+    from dissect.recording.subject import default_transform
+
+    if not (asked.effects or asked.text_to_image):
+        return sight
+    _, network = open_dissected(first.folder, asked.model)
     effects = drawn = None
-    if asked.effects or asked.text_to_image:
-        _, network = open_dissected(first.folder, asked.model)
     if asked.effects:
+        assert asked.images is not None
+        probe = open_probe(asked.images)
 
         def effects(layer: str, units: Sequence[int]) -> Any:
-            assert probe is not None
             return class_effects(network, probe, layer, units, width=first.units(layer))
 
     if asked.text_to_image:
@@ -187,8 +197,19 @@ def sight_of(together: "Mapping[str, Dissection]", blind: "Mapping[str, Dissecti
             lambda layer: LayerReader(network, layer, first.summary(layer), default_transform(network)),
             lambda layer: first.record(layer).unit_values(first.summary(layer)),
         ).answers
-    sentences = None if asked.sentence_encoder is None else load_sentence_encoder(asked.sentence_encoder)
-    return Sight(evaluator, truth, effects, drawn, sentences)
+    return replace(sight, effects=effects, drawn=drawn)
+
+
+def blind_sight(sight: "Sight", blind: "Mapping[str, Dissection]", asked: Asked) -> "Sight":
+    """The same of the network with random weights, as far as its dissection says which one that is."""
+    without = replace(sight, effects=None, drawn=None)
+    if len({each.manifest["model"]["fingerprint"] for each in blind.values()}) != 1:
+        return without
+    try:
+        return with_network(without, next(iter(blind.values())), replace(asked, model=None))
+    except (ValueError, FileNotFoundError) as error:
+        print(f"Random weights are judged without their network: {plain(error)}")
+        return without
 
 
 def _who(sight: "Sight") -> str:

@@ -269,9 +269,10 @@ def test_a_damaged_answer_is_asked_for_again(tmp_path):
     assert len(RememberedPictures(again, store).draw("boat", 1)) == 1 and again.asked == 1
 
 
-def test_an_answer_is_one_line_of_printable_text(tmp_path):
+def test_a_hostile_answer_is_one_line_of_printable_text(server, endpoint, tmp_path):
     hostile = "../../etc\n\x1b[31m<script>alert(1)</script>\u202e" + "x" * 1000
-    said = RememberedModel(Counting(hostile), AnswerStore(tmp_path)).answer(ASKED)
+    server.answers = [(200, completion(hostile), 0)]
+    said = RememberedModel(endpoint, AnswerStore(tmp_path)).answer(ASKED)
     assert said.startswith("../../etc [31m<script>") and len(said) <= 400 and said.isprintable()
     (path,) = tmp_path.rglob("*.json")
     assert path.stem.isalnum() and path.parent.name == path.stem[:2]

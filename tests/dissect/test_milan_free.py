@@ -8,6 +8,10 @@ from dissect import ConceptSet, DescribeOptions, Tools, describe, load_describer
 from dissect.backends.answers import AnswerStore
 from dissect.backends.loading import Backends
 from dissect.describers.milan_free import MilanFree
+from dissect.milan.decoder import Decoder, Prior
+from dissect.milan.saving import save_milan
+from dissect.milan.training import Trained
+from dissect.milan.words import Words
 
 
 class Speaking(Colours):
@@ -23,7 +27,7 @@ class Speaking(Colours):
         return torch.tensor(rows) * torch.tensor([len(p.split()) + 1.0 for p in phrases])
 
 
-class Prior:
+class SquaresAreLikely:
     identity = "prior"
 
     def log_probabilities(self, phrases):
@@ -59,8 +63,24 @@ def test_units_get_the_phrase_that_their_exemplars_make_likely_and_a_blank_pictu
 
 def test_a_language_models_prior_is_taken_off(run):
     world = Speaking()
-    candidates = run(MilanFree(world, world, Prior())).description("1", 0).candidates
+    candidates = run(MilanFree(world, world, SquaresAreLikely())).description("1", 0).candidates
     assert "square" not in candidates[0].description and candidates[0].similarity > 0
+
+
+def test_the_prior_may_be_that_of_a_taught_milan(tmp_path):
+    """A number for each phrase: of its words and its end, as the LSTM says them one after the other."""
+    torch.manual_seed(0)
+    words = Words.of(["red square", "a square"])
+    trained = Trained(words, Decoder(len(words.known), 4, 8).eval(), Prior(len(words.known), 8).eval(), (1.0,), (1.0,))
+    save_milan(tmp_path / "milan", trained, "any")
+    concepts = ConceptSet(tuple(COLOURS), source="words")
+    backends = Backends("bundled", "words", "", AnswerStore(tmp_path), Colours(), concepts, open_probe)
+    (found,) = load_describers("milan-free", Tools(backends=backends, milan=tmp_path / "milan"))
+    likely = found.prior.log_probabilities(["red square", "unheard", ""])
+    with torch.no_grad():
+        by_hand = trained.prior(words.encode(["red square"]))[0, :3].sum()
+    assert likely.shape == (3,) and (likely < 0).all() and torch.allclose(likely[0], by_hand)
+    assert found.prior.identity in str(found.options)
 
 
 def test_a_captioner_or_model_that_only_speaks_is_refused(tmp_path):

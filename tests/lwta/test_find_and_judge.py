@@ -2,13 +2,14 @@
 
 import csv
 import json
+import re
 
 import pytest
 from torch import nn
 
 from competition_layers import create_model, save_model
 from dissect import DescribeOptions, Dissection, Naming, describe, load_concepts, load_encoder, open_probe
-from dissect.folder.sources import write_encoder
+from dissect.folder.sources import ModelSource, write_encoder
 from lwta.commands import find, judge
 from lwta.scene_truth import scene_truth
 from pictures.scenes import write_scenes
@@ -123,12 +124,21 @@ def test_two_methods_are_judged_on_the_same_units_beside_random_weights(place, t
     scenes, model = place / "scenes", network()
     options = DescribeOptions(naming=Naming("wpmi"))
     described = (load_concepts("scenes"), load_encoder("bundled"))
+    save_model(model.eval(), tmp_path / "model")
     describe(model, open_probe(scenes / "probe"), *described, tmp_path / "wpmi", options)
     out = tmp_path / "verdicts.csv"
-    judge.main([str(tmp_path / "wpmi"), "--untrained", str(place / "names"), "--out", str(out)])
+    asked = [str(tmp_path / "wpmi"), "--untrained", str(place / "names"), "--out", str(out)]
+    looks = ["--model", str(tmp_path / "model"), "--text_to_image", "painter", "--truth", str(scenes / "probe")]
+    judge.main([*asked, *looks])
     rows = list(csv.DictReader(out.read_text().splitlines()))
     assert [row["control"] for row in rows if row["measure"] == "r"][-1] == "random weights"
-    assert "random weights" in capsys.readouterr().out
+    told = r"Random weights are judged without their network: Expected --model, since the dissection .* does not say"
+    assert re.search(told, capsys.readouterr().out)
+    ModelSource.of(place / "names", str(place / "model")).write(place / "names")
+    judge.main([*asked, *looks])
+    rows = list(csv.DictReader(out.read_text().splitlines()))
+    columns = {row["measure"] for row in rows}
+    assert {row["measure"] for row in rows if row["control"] == "random weights"} == columns >= {"true r", "drawn AUC"}
 
 
 def test_what_judge_cannot_do_is_refused_before_it_works(place, tmp_path):

@@ -1,46 +1,35 @@
 """Record, embed, score, name: the units of a network described. What was computed before is not computed again."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
-from functools import partial
-from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from competition_layers import competitions
-
-from .backends.budget import CallsSpentError
 from .describers.concept_matching import ConceptMatching, Naming
-from .describers.describer import Describer, Probed, Proposals
+from .describers.describer import Describer
 from .encoders.concepts import ConceptSet
 from .encoders.familiarity import encoder_warnings
 from .encoders.precomputed import PrecomputedEncoder
 from .encoders.protocol import ImageTextEncoder, PixelEncoder
-from .encoders.space import Space, with_phrases
-from .exemplars.collecting import collect_exemplars
+from .encoders.space import Space
 from .fingerprints import digest
 from .folder.claim import claimed
 from .folder.dissection import Dissection
-from .folder.exemplar_store import stored_exemplars
 from .folder.layout import Layout
 from .folder.shard_store import ShardStore, copy_embeddings, read_image_embeddings, read_record
 from .folder.strips import STRIPS, StripWriter
-from .folder.tables import write_descriptions
 from .folder.tensors import FORMAT, load_tensors, save_tensors
-from .folder.unit_store import KeptUnits
 from .inputs import Inputs
-from .naming.alikeness import alikeness_warnings
+from .layer_names import LayerNames
 from .naming.blocks import blocks_by
-from .naming.description import Candidate, Description
 from .naming.halves import halve
-from .naming.verifying import VERIFYING, verified
+from .naming.verifying import VERIFYING
 from .probe.probe_images import ProbeImages
-from .recording.layer_reader import LayerReader
 from .recording.options import RecordingOptions
 from .recording.recorder import recording
 from .recording.recording import record_shards
@@ -105,47 +94,23 @@ def describe(
         store.finalise()
         space = Space(read_image_embeddings(layout), concept_embeddings, concepts.names)
         halves = halve(space.image_embeddings, blocks=blocks)
-        told = encoder_warnings(encoder, space.image_embeddings)
-        made |= {"observations": halves.observations, "layers": {}, "warnings": told}
+        names = LayerNames(inputs, layout, concepts, space, halves, blocks)
+        names.warnings += encoder_warnings(encoder, space.image_embeddings)
         strips = StripWriter(layout, probe)
-        described: list[Description] = []
-        wide = space  # and the phrases that describers found themselves
-        unasked: dict[str, int] = {}
         for layer in store.layers:
             record = read_record(layout, layer)
             summary = next(iter(record.summaries))
-            assert inputs.options.transform is not None
-            reader = LayerReader(model, layer, summary, inputs.options.transform, options.batch_size)
-            proposed: dict[str, Proposals] = {}
-            collect = partial(collect_exemplars, reader, probe, record.unit_values(summary), halves)
-            looked_at = digest(inputs.fingerprint, inputs.recorded, probe.fingerprint, halves.choosing, layer)
-            stored = partial(stored_exemplars, layout, layer, looked_at, collect)
-            kept = KeptUnits(layout, layer, digest(looked_at, encoder.identity, concepts.fingerprint))
-            probed = Probed(record, summary, probe, space, halves, concepts, encoder, reader, proposed, stored, kept)
-            for describer in options.proposing:
-                proposed[describer.method] = _proposals(describer, probed)
-                _keep(layout, layer, describer.method, proposed[describer.method])
-            candidates, wide, unread = _readable(proposed, wide, encoder, concepts)
-            described += verified(record, summary, candidates, wide, halves, least_r=options.naming.least_r)
-            told += [f"{layer}: the encoder does not read {len(unread)} of the phrases proposed"] if unread else []
-            unasked |= {f"{layer}: {method}": len(of.unasked) for method, of in proposed.items() if of.unasked}
-            values = record.summaries[summary]
-            alike = alikeness_warnings(values, space.image_embeddings, probe.names, blocks)
-            told += [f"{layer}: {warning}" for warning in alike]
+            names.find(record, summary, options.proposing, least_r=options.naming.least_r)
             strips.draw(record, summary=summary)
-            about = {"units": probed.units, "summary": summary, "competes": record.won is not None}
-            made["layers"][layer] = about | _groups(model, layer)
-        made["phrases"] = list(wide.names[len(space.names) :])
-        found = wide.concept_embeddings[len(space.names) :]
-        save_tensors(layout.phrase_embeddings, {"embeddings": found}, key=digest(made["phrases"]))
+        made |= names.write()
         strips.finish()
-        write_descriptions(layout, described)
-        made["rows"] = {"candidates": sum(len(one.candidates) for one in described), "exemplars": strips.rows}
-        told += [
+        made["rows"] = {"candidates": sum(len(one.candidates) for one in names.described), "exemplars": strips.rows}
+        made["warnings"] = names.warnings + [
             f"{who} has nothing yet of {count} units, as the calls are used up (--max_calls); the same command goes on"
-            for who, count in unasked.items()
+            for who, count in names.unasked.items()
         ]
-        layout.finish({**made, "key": "" if unasked else key})  # without its key it is described again
+        # without its key it is described again
+        layout.finish({**made, "observations": halves.observations, "key": "" if names.unasked else key})
     return Dissection.open(out)
 
 
@@ -240,12 +205,6 @@ def _embed_concepts(inputs: Inputs, layout: Layout, concepts: ConceptSet) -> Flo
     return tensors["embeddings"]
 
 
-def _groups(model: nn.Module, layer: str) -> dict[str, Any]:
-    """Which units of a layer compete with one another; nothing where it is no competition itself."""
-    found = competitions(model).get(layer)
-    return {} if found is None else {"competitors": found.groups.competitors, "layout": found.groups.layout}
-
-
 def _decisive(options: DescribeOptions) -> dict[str, Any]:
     """The options that names depend on, beside the recording's."""
     return {
@@ -254,32 +213,3 @@ def _decisive(options: DescribeOptions) -> dict[str, Any]:
         "describers": {describer.method: describer.options for describer in options.proposing},
         "strips": STRIPS,
     }
-
-
-def _readable(
-    proposed: Mapping[str, Proposals], space: Space, encoder: ImageTextEncoder, concepts: ConceptSet
-) -> tuple[list[tuple[Candidate, ...]], Space, set[str]]:
-    """Each unit's candidates of all describers that the encoder reads, the space with them in it, and those unread."""
-    units = [tuple(chain.from_iterable(of)) for of in zip(*(p.candidates for p in proposed.values()), strict=True)]
-    phrases = dict.fromkeys(candidate.description for of in units for candidate in of)
-    wide = with_phrases(space, phrases, encoder, concepts)
-    read = set(wide.names)
-    kept = [tuple(candidate for candidate in of if candidate.description in read) for of in units]
-    return kept, wide, phrases.keys() - read
-
-
-def _proposals(describer: Describer, probed: Probed) -> Proposals:
-    """What it proposes; where the calls were spent before it began, nothing."""
-    try:
-        return describer.propose(probed)
-    except CallsSpentError:
-        return Proposals([()] * probed.units, unasked=tuple(range(probed.units)))
-
-
-def _keep(layout: Layout, layer: str, method: str, proposals: Proposals) -> None:
-    """What a describer keeps of a layer beside names."""
-    path = layout.kept(layer, method)
-    if proposals.tensors:
-        save_tensors(path, proposals.tensors, key=digest(sorted(proposals.tensors.items())))
-    else:
-        path.unlink(missing_ok=True)

@@ -95,11 +95,11 @@ def test_phrases_of_no_list_are_kept_with_their_embeddings(run):
 
 
 def test_exemplars_are_collected_once_and_read_again(run, monkeypatch):
-    from dissect import describing
+    from dissect import layer_names
 
     collected = []
-    whole = describing.collect_exemplars
-    monkeypatch.setattr(describing, "collect_exemplars", lambda *given: collected.append(given) or whole(*given))
+    whole = layer_names.collect_exemplars
+    monkeypatch.setattr(layer_names, "collect_exemplars", lambda *given: collected.append(given) or whole(*given))
 
     class Looking(Fixed):
         def propose(self, probed):

@@ -255,10 +255,10 @@ def test_layers_side_by_side_have_each_its_own_loss(places):
     assert torch.allclose(Stack(heads, seed=0).loss(x, target), expected, atol=1e-5)
 
 
-@pytest.mark.parametrize(("scale", "temperature"), [(1.0, 1.0), (0.5, 0.7)])
+@pytest.mark.parametrize(("scale", "temperature"), [(1.0, 1.0), (0.5, 0.7), (0.0, 1.0)])
 def test_layers_side_by_side_learn_as_the_competition_does(scale, temperature):
     x, target = torch.randn(30, 6), torch.randn(30, 3).softmax(1)
-    options = DecisionLayer(12, 4, noise_scale=scale, temperature=temperature, balance=0.5, focus=0.0)
+    options = DecisionLayer(12, 4, noise_scale=scale, temperature=temperature, balance=0.5, focus=0.3)
     head, how = DecisionHead(6, 3, options), {"noise_scale": scale, "temperature": temperature, "estimator": "softmax"}
     assert head.decision.competition.estimator == "softmax"
     stack = Stack([head], seed=3)
@@ -266,7 +266,9 @@ def test_layers_side_by_side_learn_as_the_competition_does(scale, temperature):
 
     h = head.decision_units(x).view(30, 4, 3)
     y = lwta(h, Groups(4, channel_dim=1), noise=key_of(3, 0), **how)
-    expected = F.cross_entropy(head.decision_votes(y.flatten(1)), target)
+    logits = head.decision_votes(y.flatten(1))
+    focus = focus_loss(y.flatten(1), logits, head.decision_votes.weight)
+    expected = F.cross_entropy(logits, target) + 0.3 * focus
     expected = expected + 0.5 * balance_loss(h.flatten(1), head.decision.groups)
     of_units, of_votes = torch.autograd.grad(expected, [head.decision_units.weight, head.decision_votes.weight])
     assert torch.allclose(found[0].transpose(0, 1).flatten(0, 1), of_units, atol=1e-6)  # kept group by group
@@ -276,7 +278,7 @@ def test_layers_side_by_side_learn_as_the_competition_does(scale, temperature):
 def test_layers_side_by_side_meet_noise_of_their_own_scale():
     x = torch.randn(200, 6)
     heads = [DecisionHead(6, 3, DecisionLayer(8, 8, noise_scale=scale)) for scale in (0.0, 30.0)]
-    logits, _, _ = Stack(heads, seed=0)(x)
+    logits, *_ = Stack(heads, seed=0)(x)
     apart = [(found.t() - head(x)).abs().amax(1) for found, head in zip(logits, heads, strict=True)]
     assert apart[0].max() < 1e-4
     assert (apart[1] > 1e-4).float().mean() > 0.5  # other units win

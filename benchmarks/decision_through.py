@@ -1,12 +1,14 @@
 """Networks trained through to a decision layer, against the same networks with other heads.
 
     python benchmarks/decision_through.py [--network resnet vit scenes] [--workers 2] [--out DIR] [--table] [--quick]
+    python benchmarks/decision_through.py --focus-of-votes [--out DIR]
     python benchmarks/decision_through.py --long --device cuda --workers 14 [...]
 
 resnet, vit: a small ResNet and a small ViT on 10,000 pictures of CIFAR-10 (lossy JPEGs, 32 px), 5,000 of train/ held
 out for choices, all 10,000 test pictures; scenes: the same ResNet on 4,000 painted scenes, 1,000 for choices, 2,000 to
 test. Half a minute of a core a run, so these are short trainings: the heads are compared, the accuracy is not what the
-networks could reach. --long: larger networks, 45,000 pictures (6,000 scenes), a minute or two a run on a GPU.
+networks could reach. --focus-of-votes: scenes, held-out pictures, one seed: the focus moves the votes, not the features
+before them. --long: larger networks, 45,000 pictures (6,000 scenes), a minute or two a run on a GPU.
 
 Heads: the decision layer (of settings screened on the held-out pictures with seed 0), linear, and of the same width
 ReLU, GELU and top-k with as many active units; GELU at positions too. One recipe, the same initial backbone, the same
@@ -41,6 +43,7 @@ from competition_layers import (
     DecisionLayer,
     add_decision,
     create_model,
+    focus_loss,
     save_model,
     seed_noise,
     votes,
@@ -134,11 +137,26 @@ def build(network: Network, head: DecisionLayer | Callable[[int, int], DecisionH
     return model
 
 
-def train(network: Network, head: DecisionLayer | Callable, split: dict[str, Tensor], seed: int) -> nn.Module:
+class FocusOfVotes(Terms):
+    """The same terms, but the focus moves the votes alone: what the units said is given."""
+
+    def _focus(self, layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        if layer.training:
+            self.left["focus"] = focus_loss(inputs[0].detach(), output, layer.weight)
+
+
+def train(
+    network: Network,
+    head: DecisionLayer | Callable,
+    split: dict[str, Tensor],
+    seed: int,
+    *,
+    terms_of: type[Terms] = Terms,
+) -> nn.Module:
     """AdamW, one cycle, mirrored at random and moved by up to an eighth, a batch at a time."""
     x, y = split["train"], split["train_labels"]
     model = build(network, head, seed).to(x.device, memory_format=torch.channels_last).train()
-    terms = Terms(model, head) if isinstance(head, DecisionLayer) else None
+    terms = terms_of(model, head) if isinstance(head, DecisionLayer) else None
     optimizer = torch.optim.AdamW(model.parameters(), lr=network.lr, weight_decay=0.05, fused=True)
     steps = network.epochs * math.ceil(len(x) / network.batch)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, network.lr, total_steps=steps, pct_start=0.2)
@@ -190,6 +208,25 @@ def try_setting(name: str, layer: DecisionLayer, asked: argparse.Namespace) -> N
         model = train(network, layer, split, 0)
         seconds = {"seconds": time.monotonic() - start}
         _write(path, {"head": in_words(layer)} | read(model, split, "val", network.side) | seconds)
+
+
+def try_focus_of_votes(name: str, asked: argparse.Namespace) -> None:
+    """No focus, that of everything, that of the votes alone: held-out pictures, seed 0."""
+    split, network = opened(pictures_of(name, asked), asked.device), network_of(name, asked)
+    tried = [
+        ("none", 0.0, Terms),
+        ("everything", 0.1, Terms),
+        ("votes", 0.1, FocusOfVotes),
+        ("votes", 0.3, FocusOfVotes),
+    ]
+    for what, focus, terms in tried:
+        model = train(network, DecisionLayer(focus=focus), split, 0, terms_of=terms)
+        found = read(model, split, "val", network.side)
+        print(
+            f"{name}, focus {focus:g} of {what}: {100 * found['accuracy']:.1f} %, {found['units']:g} units for 90 %, "
+            f"a unit serves {found['serves']:.1f} classes",
+            flush=True,
+        )
 
 
 def _choice(name: str, layer: DecisionLayer, asked: argparse.Namespace) -> Path:
@@ -269,6 +306,7 @@ def main() -> None:
     parser.add_argument("--table", action="store_true", help="train nothing, print what is finished")
     parser.add_argument("--quick", action="store_true", help="scenes, one seed, one epoch of few pictures")
     add_machine_options(parser)
+    parser.add_argument("--focus-of-votes", action="store_true", help="a screen on the scenes: where the focus reaches")
     asked = parser.parse_args()
     asked.until = time.time() + 60 * asked.minutes
     one_thread()
@@ -276,6 +314,9 @@ def main() -> None:
         asked.out, asked.network, asked.seeds, asked.epochs = asked.out / "quick", ["scenes"], 1, 1
     asked.out = asked.out / "long" if asked.long else asked.out
     asked.out.mkdir(parents=True, exist_ok=True)
+    if asked.focus_of_votes:
+        try_focus_of_votes("scenes", asked)
+        return
     names = [name for name in asked.network if name == "scenes" or find_data().is_dir()]
     for name in set(asked.network) - set(names):
         print(f"no CIFAR-10 in {find_data()}: nothing to do for {name}")

@@ -72,8 +72,6 @@ def create_model(
     if label_names and len(label_names) != classes:
         raise ValueError(f"Expected {classes} label names but got {len(label_names)}")
     labels = tuple(label_names or _label_names(model, classes))
-    if decision is not None:
-        sites.append(add_decision(model, decision))
     model.lwta = ModelSpec(
         architecture=cfg.get("architecture", name),
         num_classes=classes,
@@ -82,8 +80,9 @@ def create_model(
         pretrained_cfg=cfg,
         sites=tuple(sites),
         left_out=found.left_out(sites),
-        decision=decision,
     )
+    if decision is not None:
+        add_decision(model, decision)
     return model
 
 

@@ -7,7 +7,7 @@ It stands in the place of a network's classifier, in three parts by name: `decis
 competition, a site like any other) and `decision_votes` (V, bias). Nothing runs beside it and nothing after it.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MethodType
 from typing import Any, Literal
 
@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from .checks import check_choice, check_number
 from .competition import Activation, Competition
-from .heads import At, Features, features_of, put_classifier_back, remember_added, take_classifier_out
+from .heads import At, Features, features_of, put_classifier_back, remember_added, remember_changed, take_classifier_out
 from .surgery import swap_activations
 from .wiring.sites import Site
 
@@ -127,6 +127,8 @@ def add_decision(
 ) -> Site:
     """Change `model` in place: a decision layer takes the place of its classifier; `revert_activations` undoes it.
 
+    A model made by `create_model` or `load_model` remembers it: `save_model` writes it.
+
     Args:
         head: the layer, trained on the features already; by default a new one.
         classifier: the name of the classifier, of networks that are not timm's; by default their last Linear.
@@ -168,7 +170,12 @@ def add_decision(
     # instance attribute: `model(x)`, `model.forward(x)`, compiled and exported graphs all go through it
     model.forward = MethodType(_forward, model)  # type: ignore[method-assign]
     remember_added(model, modules=_PARTS, attributes=["forward"])
-    return swap_activations(model, decision.competitors, sites=[_site(decision)], competition=decision.competition)[0]
+    (site,) = swap_activations(model, decision.competitors, sites=[_site(decision)], competition=decision.competition)
+    spec: Any = getattr(model, "lwta", None)
+    if spec is not None and spec.decision is None:
+        remember_changed(model, "lwta", spec)
+        model.lwta = replace(spec, sites=(*spec.sites, site), decision=decision)
+    return site
 
 
 def has_decision(model: nn.Module) -> bool:

@@ -123,6 +123,11 @@ def remember_added(model: nn.Module, *, modules: Sequence[str], attributes: Sequ
     vars(model)[CLASSIFIER] += [(model, store, name, _MISSING) for store, name in added]
 
 
+def remember_changed(model: nn.Module, attribute: str, old: object) -> None:
+    """What `put_classifier_back` is to set again."""
+    vars(model)[CLASSIFIER].append((model, "__dict__", attribute, old))
+
+
 def features_of(model: nn.Module, x: Tensor) -> Any:
     """The features of a network whose classifier is out, as the network lays them out."""
     if hasattr(model, "forward_head"):

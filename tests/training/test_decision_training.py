@@ -20,6 +20,8 @@ from competition_layers import (
     decision_features,
     focus_loss,
     load_model,
+    revert_activations,
+    save_model,
     votes,
 )
 from competition_layers.functional import lwta
@@ -189,16 +191,21 @@ def test_a_seed_repeats_a_fit():
     assert torch.equal(one.decision_units.weight, other.decision_units.weight)
 
 
-def test_a_fitted_layer_stands_behind_the_backbone_of_its_features():
+def test_a_fitted_layer_stands_behind_the_backbone_of_its_features(tmp_path):
     torch.manual_seed(0)
     backbone = create_model("test_resnet", competitors=1, num_classes=3, image_size=32).eval()
     x = torch.randn(12, 3, 32, 32)
     with torch.no_grad():
         features = backbone.forward_head(backbone.forward_features(x), pre_logits=True)
     head = fit_decision(features, torch.arange(12) % 3, DECISION, fitting=Fitting(epochs=2, batch_size=4))
+    dense = backbone.lwta
     add_decision(backbone, DECISION, head=head)
     with torch.no_grad():
         assert torch.allclose(backbone(x), head(features), atol=1e-5)
+        save_model(backbone, tmp_path / "model")
+        assert torch.equal(load_model(tmp_path / "model").eval()(x), backbone(x))
+    revert_activations(backbone)
+    assert backbone.lwta == dense
 
 
 def test_several_settings_at_once_are_what_each_is_alone():

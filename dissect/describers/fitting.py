@@ -3,8 +3,8 @@
 1. The signal of each unit over the whole choosing half; where it competes, less half of its rivals' mean: the name
 must tell which of them wins. 2. A sparse non-negative regression on the scores of all concepts, and of what describers
 before it found: several meanings, with weights. The first is the best predictor (`first_terms`). 3. A meaning stays if
-pictures that carry it raise the unit over others: pictures made of it where there is something that makes them, else
-those of the probe that score highest.
+pictures that carry it raise the unit over others: pictures made of it, where nothing makes any those of the probe that
+score highest.
 """
 
 from collections.abc import Mapping
@@ -50,7 +50,14 @@ class Fitting:
     @property
     def options(self) -> Mapping[str, Any]:
         made = None if self.text_to_image is None else self.text_to_image.identity
-        return {"terms": TERMS, "rivals": RIVALS, "own": ROUNDS, "pictures": made, "counts": [MADE, FEWEST]}
+        return {
+            "terms": TERMS,
+            "rivals": RIVALS,
+            "own": ROUNDS,
+            "pictures": made,
+            "unmade": "found",
+            "counts": [MADE, FEWEST],
+        }
 
     def propose(self, probed: Probed) -> Proposals:
         """Up to five meanings a unit, in the order in which they came into the fit; `similarity` is the weight."""
@@ -64,10 +71,10 @@ class Fitting:
         first = None if values.won is not None else first_terms(targets, images, phrases, classes=_of_classes(probed))
         fit = sparse_fit(signals, images, phrases, terms=TERMS, first=first)
         stays = (fit.weights > 0) & describable(values, probed.halves)[0][:, None]
-        if self.text_to_image is None:
-            stays &= _by_retrieval(targets, images, space, fit)
-        else:
-            stays &= self._by_made_pictures(self.text_to_image, probed, space, fit, stays)
+        raises = _by_retrieval(targets, images, space, fit)
+        if self.text_to_image is not None:
+            raises = self._by_made_pictures(self.text_to_image, probed, space, fit, raises)
+        stays &= raises
         rows = zip(fit.concepts.tolist(), fit.weights.tolist(), stays.tolist(), strict=True)
         candidates = [
             tuple(
@@ -89,22 +96,22 @@ class Fitting:
         probed: Probed,
         space: Space,
         fit: SparseFit,
-        stays: Bool[Tensor, "units terms"],
+        retrieved: Bool[Tensor, "units terms"],
     ) -> Bool[Tensor, "units terms"]:
-        """Pictures of a phrase against those of all other phrases; a phrase that nothing was made of stays."""
+        """Pictures of a phrase against those of all other phrases; `retrieved` of one that nothing was made of."""
         made, of = [], []
-        for concept in fit.concepts[stays].unique().tolist():
+        for concept in fit.concepts[fit.weights > 0].unique().tolist():
             pictures = maker.draw(space.names[concept], MADE)
             made += pictures
             of += [concept] * len(pictures)
         if not made:
-            return torch.ones_like(stays)
+            return retrieved
         seen = probed.reader.values(made)
         values = prediction_targets(seen.values, seen.won)
-        pictured, raises = torch.tensor(of), torch.zeros_like(stays)
-        for term in range(stays.shape[1]):
-            carry = pictured[:, None] == fit.concepts[:, term]
-            raises[:, term] = raised(values, carry) | ~carry.any(0)
+        pictured, raises = torch.tensor(of), torch.zeros_like(retrieved)
+        for term, concepts in enumerate(fit.concepts.unbind(1)):
+            carry = pictured[:, None] == concepts
+            raises[:, term] = raised(values, carry).where(carry.any(0), retrieved[:, term])
         return raises
 
 

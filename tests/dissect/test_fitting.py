@@ -1,6 +1,7 @@
 """Our describer: the fit against brute force, planted meanings, rivals told apart, pictures that must raise."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 import torch
@@ -8,10 +9,13 @@ from torch import nn
 from torch.nn.functional import normalize
 
 from competition_layers import Competition, Groups, StochasticLWTA
-from dissect.describers.describer import Probed
+from dissect.describers import fitting
+from dissect.describers.describer import Probed, Proposals
 from dissect.describers.fitting import Fitting
 from dissect.describers.sparse_fit import raised, sparse_fit
+from dissect.encoders.concepts import ConceptSet
 from dissect.encoders.space import Space
+from dissect.naming.description import Candidate
 from dissect.naming.halves import Halves
 from dissect.naming.predictability import best_predictors
 from dissect.recording.layer_record import LayerRecord
@@ -106,11 +110,38 @@ def test_a_unit_of_two_meanings_gets_both_the_stronger_first(space):
     assert weights[0] > weights[1] > 0 and {c.method for of in found.candidates for c in of} == {"lwta"}
 
 
-def test_a_meaning_that_made_pictures_do_not_raise_goes(space):
-    """Unit 3 follows word 5, but no picture of word 5 raises it; nothing is made of word 2, so that stays."""
+def test_a_meaning_that_made_pictures_do_not_raise_goes(space, monkeypatch):
+    """Unit 3 follows word 5, but no picture of word 5 raises it; of word 2 none is made: images that score high say."""
     scores = space.image_embeddings @ space.concept_embeddings.T
-    found = Fitting(Maker()).propose(probed(space, scores[:, [0, 1, 2, 5]]))
+    given = probed(space, scores[:, [0, 1, 2, 5]])
+    found = Fitting(Maker()).propose(given)
     assert [[c.description for c in of] for of in found.candidates] == [["word 0"], ["word 1"], ["word 2"], []]
+    monkeypatch.setattr(fitting, "_by_retrieval", lambda targets, images, space, fit: fit.weights < 0)
+    found = Fitting(Maker()).propose(given)
+    assert [[c.description for c in of] for of in found.candidates] == [["word 0"], ["word 1"], [], []]
+
+
+def test_what_a_describer_before_it_said_is_a_candidate_too(space):
+    """Unit 0 follows a phrase of no list, which another found; phrases that the encoder does not read are left out."""
+    phrase = normalize(torch.ones(DIM), dim=0)
+
+    class Reads:
+        def known(self, concepts):
+            read = replace(concepts, names=("coined",), lines=("coined",))
+            return read, len(concepts) - len(read)
+
+        def encode_texts(self, concepts):
+            return phrase.expand(len(concepts), -1)
+
+    values = torch.stack(
+        [space.image_embeddings @ phrase, *(space.image_embeddings @ torch.eye(DIM)[:, :3]).unbind(1)], 1
+    )
+    said = Proposals([tuple(Candidate(text, 1.0, "other") for text in ("coined", "unread", "word 1"))] + [()] * 3)
+    concepts = ConceptSet(NAMES, source="words")
+    given = replace(probed(space, values), earlier={"other": said}, encoder=Reads(), concepts=concepts)
+    names = [of[0].description for of in Fitting().propose(given).candidates]
+    assert names == ["coined", "word 0", "word 1", "word 2"]
+    assert Fitting().propose(probed(space, values)).candidates[0][0].description != "coined"
 
 
 def test_where_units_compete_the_name_tells_them_from_their_rivals(space):

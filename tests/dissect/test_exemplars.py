@@ -93,6 +93,31 @@ def test_a_layer_of_vectors_has_maps_of_one_place(pictures, to_tensor):
         assert found.masks(unit, (5, 5)).all() and all(record.won["mean"][place, unit] for place in found.places(unit))
 
 
+class Tokens(nn.Module):
+    """A class token and 8 x 8 tokens, each of which says how red its place is, and how little."""
+
+    def __init__(self):
+        super().__init__()
+        self.cls_token = nn.Parameter(torch.full((1, 1, 2), 9.0))
+        self.patches, self.act = planted(competes=False)[:2], StochasticLWTA(2, channel_dim=-1)
+
+    def forward(self, x):
+        tokens = self.patches(x).flatten(2).transpose(1, 2)
+        return self.act(torch.cat([self.cls_token.expand(len(x), -1, -1), tokens], 1)).mean(1)
+
+
+def test_tokens_have_masks_on_their_grid_without_the_class_token(pictures, to_tensor):
+    model = Tokens().eval()
+    record = record_activations(model, pictures, "act", summaries=["tokens"], transform=to_tensor)["act"]
+    halves = Halves(torch.arange(30), torch.arange(30, 40), torch.arange(40))
+    reader = LayerReader(model, "act", "tokens", to_tensor)
+    found = collect_exemplars(reader, pictures, record.unit_values("tokens"), halves)
+    assert found.maps.shape == (2, 15, 8, 8) and found.thresholds[0] < 9
+    for place, red in zip(found.places(0), found.masks(0, (16, 16)), strict=True):
+        y, x = 8 * (place // 2 % 2), 8 * (place % 2)
+        assert red[y + 2 : y + 5, x + 2 : x + 5].all() and red.float().mean() < 0.3
+
+
 def test_near_duplicates_count_once_and_losers_never():
     values = torch.tensor([[5.0, 0.0], [4.0, 3.0], [3.0, 2.0], [2.0, 9.0]])
     counted = torch.tensor([[True, True], [True, True], [True, False], [False, True]])

@@ -77,12 +77,13 @@ def attribution_graph(
                 f"patterns and gates are held but sums miss their values by {gap:.1%}: something else bends, as the "
                 "product of two branches does; `contributions` gives first-order estimates"
             )
-        lost = unheld_effects(model, image, shown.chosen, scheme, ends_in)
+        lost = unheld_effects(model, image, shown.chosen, shown.patches, scheme, ends_in)
     nodes = [
         GraphNode(TARGET, "target", value=values[TARGET].item(), influence=values[TARGET].item()),
-        *(replace(c.node, value=values[c.node.id].item(), unheld=lost[c.node.id, TARGET]) for c in shown.chosen),
+        *(replace(c.node, value=values[c.node.id].item()) for c in shown.chosen),
         *_rest(scheme, by_all_paths, shown, values[TARGET].item()),
     ]
+    nodes = [replace(node, unheld=lost.get((node.id, TARGET))) for node in nodes]
     edges = [replace(edge, unheld=lost.get((edge.source, edge.target))) for edge in edges]
     return AttributionGraph(*classes, tuple(nodes), tuple(edges), _kept(scheme, by_all_paths, shown), scheme.grid, gap)
 

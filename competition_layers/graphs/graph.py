@@ -13,7 +13,8 @@ class GraphNode:
 
     `value` is, of a unit, its pre-activation, summed over the `places` where it won and from which the target can be
     reached; of the target its logit, or the difference of two. `influence` is what the node adds to the target by all
-    paths, everything held; `unheld` what the target loses when the unit is switched off and the network runs as ever.
+    paths, everything held; `unheld` what the target loses when the unit is switched off, or
+    the patch has the mean colour, and the network runs as ever.
     """
 
     id: str

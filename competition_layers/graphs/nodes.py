@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float, Shaped
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from ..attribution import flat_positions
@@ -39,7 +39,8 @@ class Scheme:
     def pooled(self, source: str, effect: Tensor) -> Float[Tensor, "nodes"]:
         """One number for each node that could be shown: a unit, a unit at a position, or a patch."""
         if source == PICTURE:
-            return _by_patch(effect[0].double().sum(0), self.grid)
+            by_pixel = effect[0].double().sum(0).flatten()
+            return by_pixel.new_zeros(self.grid[0] * self.grid[1]).index_add(0, self.cells(effect).flatten(), by_pixel)
         each = self.flat(source, effect)[0].double()
         return each.flatten() if self.positions else each.sum(0)
 
@@ -63,11 +64,10 @@ class Scheme:
         """The name of a patch: its row and column."""
         return "patch/{},{}".format(*divmod(index, self.grid[1]))
 
-
-def _by_patch(effect: Float[Tensor, "height width"], grid: tuple[int, int]) -> Float[Tensor, "patches"]:
-    """Sums over the cells of a grid, also where it does not divide the picture."""
-    row, column = (
-        torch.arange(size, device=effect.device) * cells // size for size, cells in zip(effect.shape, grid, strict=True)
-    )
-    cell = row[:, None] * grid[1] + column
-    return effect.new_zeros(grid[0] * grid[1]).index_add(0, cell.flatten(), effect.flatten())
+    def cells(self, image: Float[Tensor, "*images height width"]) -> Int[Tensor, "height width"]:
+        """The patch of each pixel, also where the grid does not divide the picture."""
+        row, column = (
+            torch.arange(size, device=image.device) * cells // size
+            for size, cells in zip(image.shape[-2:], self.grid, strict=True)
+        )
+        return row[:, None] * self.grid[1] + column

@@ -16,11 +16,17 @@ TARGET = "target"
 
 @torch.no_grad()
 def unheld_effects(
-    model: nn.Module, image: Tensor, chosen: Sequence[Chosen], scheme: Scheme, ends_in: Callable[[Tensor], Tensor]
+    model: nn.Module,
+    image: Tensor,
+    chosen: Sequence[Chosen],
+    patches: Sequence[int],
+    scheme: Scheme,
+    ends_in: Callable[[Tensor], Tensor],
 ) -> dict[tuple[str, str], float]:
     """By (source, target): what the target's value, at the places of its node, loses without the source.
 
-    All that lies before the layer of the units that are off is computed once for all of them.
+    All that lies before the layer of the units that are off is computed once for all of them. A patch that is off has
+    the mean colour.
 
     Args:
         ends_in: the target's value in each row of logits.
@@ -48,6 +54,11 @@ def unheld_effects(
         for id, each in without.items():
             if len(each) == len(batch):  # else it comes before the layer, and loses nothing
                 lost |= {(off.node.id, id): float(whole[id][0] - each[row]) for row, off in enumerate(batch)}
+    cells = scheme.cells(image)
+    for start in range(0, len(patches), BATCH):
+        some = patches[start : start + BATCH]
+        for id, each in values(torch.cat([image * (cells != patch) for patch in some])).items():
+            lost |= {(scheme.patch(patch), id): float(whole[id][0] - each[row]) for row, patch in enumerate(some)}
     return lost
 
 

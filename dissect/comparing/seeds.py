@@ -54,6 +54,9 @@ _SAID = {
     "accuracy, corrupted": ("points of accuracy on corrupted pictures", 100),
     "accuracy, attacked": ("points of accuracy under attack", 100),
     "units for 90 % of the lead": ("points of the units that make 90 % of the lead", -100),
+    "enough alone": ("units that are enough alone", -1),
+    "named": ("points of the units with a name", 100),
+    "likeness": ("of likeness (MS score)", 1),
 }
 
 
@@ -62,7 +65,8 @@ def seed_findings(networks: Sequence[NetworkFigures]) -> tuple[str, ...]:
     of = {network.name: _figures(network) for network in networks}
     said_of = dict(_SAID)
     if len({network.sparsity.layer for network in networks}) > 1:  # other units at other layers
-        del said_of["units for 90 % of the lead"]
+        for figure in ("units for 90 % of the lead", "named", "likeness"):
+            del said_of[figure]
     (first, base), *others = kinds_of(of).items()
     said = []
     for kind, seeds in others:
@@ -97,6 +101,12 @@ def _figures(network: NetworkFigures) -> dict[str, float]:
         alike = [names.alike.median for names in network.names if names.alike and names.alike.median is not None]
         if alike:
             found["likeness"] = mean(alike)
+        untrained = [names.untrained for names in network.names if names.untrained]
+        if len(untrained) == len(network.names):
+            found["named, random weights"] = sum(one.named for one in untrained) / sum(n.units for n in network.names)
+            chance = [one.alike for one in untrained if one.alike is not None]
+            if chance:
+                found["likeness, random weights"] = mean(chance)
     return found
 
 

@@ -161,6 +161,17 @@ class GraphView:
     over: str  # the class whose logit is subtracted; "" without one
     names: Mapping[str, UnitName]
 
+    @property
+    def patches(self) -> tuple[GraphNode, ...]:
+        """Those of the picture that are shown by themselves, the largest influence first."""
+        return tuple(node for node in self.graph.nodes if node.kind == "patch")
+
+    @property
+    def patch_grid(self) -> Grid:
+        """At each place of the picture the influence of its patch; None where that is not shown."""
+        (rows, columns), added = self.graph.grid, {node.position: node.influence for node in self.patches}
+        return tuple(tuple(added.get(row * columns + column) for column in range(columns)) for row in range(rows))
+
     def label(self, node: GraphNode) -> str:
         """What to call a node."""
         if node.kind == "target":

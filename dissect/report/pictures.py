@@ -5,7 +5,7 @@ from typing import Any
 
 from PIL import Image
 
-from ..explaining.explanation import Explanation, Grid, UnitEffect
+from ..explaining.explanation import Explanation, Grid
 from ..image_uris import Tiles, data_uri, encoded
 
 VEIL, SOFT_VEIL = 0.82, 0.6  # how dark a place is where the unit lost: on the picture, on an exemplar
@@ -30,9 +30,8 @@ def masks_uri(masks: Sequence[Grid], tiles: Tiles = Tiles()) -> str:
     return data_uri(encoded(image, "PNG"), "png")
 
 
-def veil_uri(effect: UnitEffect) -> str:
-    """A dark veil over the picture, lifted at each place as far as the unit spoke there: one pixel a place."""
-    grid = effect.where or ()
+def veil_uri(grid: Grid) -> str:
+    """A dark veil over the picture, lifted at each place as far as its value is large: one pixel a place."""
     strongest = max((abs(value) for row in grid for value in row if value is not None), default=0) or 1
     image = Image.new("LA", (len(grid[0]), len(grid)))
     image.putdata([(0, _alpha(value, strongest)) for row in grid for value in row])

@@ -10,6 +10,8 @@ TERMS: Mapping[str, str] = {
     "lead": "By how much the score (logit) of the explained class is above that of the class behind it.",
     "renamed": "A person gave the unit this name (lwta edit), in the place of the one that was found, or of none.",
     "value": "What the unit passed on, with its sign: the mean over the places where it did.",
+    "score": "What it added to the score (logit) of the explained class alone; the bar shows by how much it lifted "
+    "that class over the one behind it.",
     "won": "Share of all places of the picture where it was the largest of its group.",
     "beat": "The units of its group that came second where it won, and how often.",
     "agrees": "How well the name predicts the unit on pictures that did not choose it: correlation, 1 is perfect and 0 "
@@ -24,7 +26,9 @@ TERMS: Mapping[str, str] = {
     "measured": "What the lead really lost when the unit was switched off and the network ran again.",
     "active at": "Share of all places of the picture at which it passed anything on.",
     "adds": "What the source adds directly, everything else held as it fell: exact.",
-    "if off": "What is lost when the source is switched off and the network runs again, nothing held.",
+    "adds by all paths": "What it adds to the answer directly and through all units, everything held as it fell.",
+    "if off": "What is lost when the source is switched off and the network runs again, nothing held; a patch that is "
+    "off has the mean colour.",
     # its checks
     "mean probability": "Of the explained class, over all steps from no unit to all that passed anything on.",
     "strongest first": "Units in the order of what they added to the lead.",
@@ -94,6 +98,8 @@ TERMS: Mapping[str, str] = {
     "Accuracy, attacked": "On pictures changed on purpose, by at most a few levels of 255.",
     "Enough alone": "So many units, the strongest first, give the same answer without all others.",
     "Change it": "So many units, the strongest first, change the answer when they are switched off.",
+    "Named, random weights": "The same of these networks with random weights.",
+    "Likeness, random weights": "The same of these networks with random weights.",
     "Likeness": "How alike the pictures are that a unit answers to (the MS score), of the median unit.",
     # names
     "Median unit": "The MS score that half of the units exceed; 1 is a unit whose pictures are all the same.",

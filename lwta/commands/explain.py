@@ -113,7 +113,7 @@ def explain(
         where = twin_layer(names, other, explanations[0].at.layer)
         with inference_rule(other, rule):
             twins = list(explain_many(other, files, dissection=names, layer=where, **asked))
-    made = {} if described is None else how_named(described)
+    made = how_made(described, live=live)
     pages = pages_beside(page, described, live=live)
     print(f"The page is {plain(render_report(page, explanations, twins=twins, made=made, pages=pages))}")
     for path in write_graphs(page, explanations):
@@ -264,6 +264,17 @@ def how_many_named(dissection: Any) -> str:
         random = dissection.named_at_random(layer)
         lines += [] if random is None else [f"With random weights {random} of them are."]
     return " ".join(lines)
+
+
+def how_made(dissection: Any, *, live: bool) -> dict[str, str]:
+    """The page's last lines: where names come from, and how to have the network in a page where it is not."""
+    names = {} if dissection is None else how_named(dissection)
+    if live:
+        return names
+    how = (
+        "lwta explain --live also writes a page in which the network itself runs, for any photo; it names what it needs"
+    )
+    return names | {"Your own photo": f"{how} for that, and the command that gets it."}
 
 
 def how_named(dissection: Any) -> dict[str, str]:

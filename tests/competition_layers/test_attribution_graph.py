@@ -7,7 +7,7 @@ from torch import nn
 
 from competition_layers import DecisionLayer, attribution_graph, create_model, fixed_noise, inference_rule
 from competition_layers.attribution import flat_positions
-from competition_layers.graphs.held_pass import held_again, held_pass
+from competition_layers.graphs.held_pass import PICTURE, held_again, held_pass
 
 LABELS = ("beach", "city", "farm", "park")
 EXACT = {torch.float32: 1e-5, torch.float64: 1e-10}
@@ -64,6 +64,15 @@ def test_effects_and_bias_sum_to_what_the_network_computed(name, dtype, position
                 assert node.value == pytest.approx(flat[node.position].item(), rel=1e-4, abs=1e-5)
 
 
+def without_patch(x: torch.Tensor, graph, node) -> torch.Tensor:
+    """The picture with the mean colour in the place of a patch."""
+    row, column = divmod(node.position, graph.grid[1])
+    high, wide = x.shape[-2] // graph.grid[0], x.shape[-1] // graph.grid[1]
+    grey = x.clone()
+    grey[..., row * high : (row + 1) * high, column * wide : (column + 1) * wide] = 0
+    return grey
+
+
 @pytest.mark.parametrize("name", NETWORKS)
 def test_a_source_ablated_with_the_rest_held_takes_its_edge(name):
     model, x = network(name, torch.float64), picture(torch.float64)
@@ -71,10 +80,13 @@ def test_a_source_ablated_with_the_rest_held_takes_its_edge(name):
     with fixed_noise(model):
         first = held_pass(model, x, graph.layers)
         whole = held_again(model, first, first.sources)
-        for source in [node for node in graph.nodes if node.kind == "unit"]:
-            ablated = first.sources[source.layer].detach().clone()
-            ablated.select(axis_of(ablated), source.unit).zero_()
-            left = held_again(model, first, dict(first.sources) | {source.layer: ablated})
+        for source in [node for node in graph.nodes if node.kind in ("unit", "patch")]:
+            if source.kind == "patch":
+                left = held_again(model, first, dict(first.sources) | {PICTURE: without_patch(x, graph, source)})
+            else:
+                ablated = first.sources[source.layer].detach().clone()
+                ablated.select(axis_of(ablated), source.unit).zero_()
+                left = held_again(model, first, dict(first.sources) | {source.layer: ablated})
             edges = {edge.target: edge.effect for edge in graph.edges if edge.source == source.id}
             lost = (whole[""] - left[""])[0]
             assert edges.get("target", 0) == pytest.approx((lost[graph.target] - lost[graph.over]).item(), abs=1e-10)
@@ -104,6 +116,11 @@ def test_beside_each_edge_stands_what_switching_off_really_does(name):
         assert source.unheld == pytest.approx((lost[graph.target] - lost[graph.over]).item(), abs=1e-9)
         direct = [edge for edge in graph.into("target") if edge.source == source.id]
         assert all(edge.unheld == source.unheld for edge in direct)
+    for source in [node for node in graph.nodes if node.kind == "patch"]:
+        grey = without_patch(x, graph, source)
+        lost = (logits - plain_pass(model, grey, graph.layers)[1])[0]
+        assert source.unheld == pytest.approx((lost[graph.target] - lost[graph.over]).item(), abs=1e-9)
+        assert all(edge.unheld is not None for edge in graph.edges if edge.source == source.id)
 
 
 def test_of_the_last_competition_nothing_but_its_own_path_leads_to_the_decision():

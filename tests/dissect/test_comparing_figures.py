@@ -23,10 +23,11 @@ from dissect.comparing.calibration import calibration_error, fit_temperature, me
 from dissect.comparing.comparing import Compared, Extras
 from dissect.comparing.corruptions import CORRUPTIONS, corrupt
 from dissect.comparing.decisions import measure_decision, named_decisions
+from dissect.comparing.figures import Accuracy, Alike, Names, NetworkFigures, Sparsity, UntrainedNames
 from dissect.comparing.findings import PerPicture, mcnemar, mean_with_interval, paired_findings
 from dissect.comparing.monosemanticity import measure_alike, ms_scores
 from dissect.comparing.robustness import measure_robustness
-from dissect.comparing.seeds import kinds_of
+from dissect.comparing.seeds import kinds_of, seed_figures, seed_findings
 from dissect.comparing.untrained import untrained_twin
 from dissect.explaining.picture import network_input
 from dissect.report import comparison_text
@@ -277,6 +278,26 @@ def test_seeds_are_means_with_intervals_and_paired(few):
     apart = sum(loss[f"dense-{seed}"] - loss[f"sparse-{seed}"] for seed in (0, 1)) / 2
     assert f"{abs(apart):.3f}" in said[1]  # ahead is the smaller one
     assert "Over seeds" in comparison_text(comparison)
+
+
+def test_names_have_their_control_and_their_sentence_over_seeds():
+    sparsity = Sparsity(
+        "act", 10, "direct", density=None, effective_density=0.5, untrained=0.5, kept=1.0, kept_without_any=0.5
+    )
+
+    def of(name, named):
+        names = Names("act", {"named": named, "chance": 10 - named}, named, Alike(named / 10, 0.9, 0.1))
+        names = replace(names, untrained=UntrainedNames(1, 1, 0.05))
+        return NetworkFigures(name, "resnet18", 4, "argmax", Accuracy(0.5), sparsity, 10, 1.0, 10, None, (names,))
+
+    seeds = [of("dense-0", 2), of("dense-1", 4), of("sparse-0", 6), of("sparse-1", 8)]
+    figures = {kind.name: kind.figures for kind in seed_figures(seeds)}
+    assert figures["sparse"]["named"][0] == pytest.approx(0.7)
+    assert figures["sparse"]["named, random weights"] == (0.1, 0.0)
+    assert figures["sparse"]["likeness, random weights"][0] == pytest.approx(0.05)
+    said = seed_findings(seeds)
+    assert any(one.startswith("sparse is ahead of dense by 40.0 points of the units with a name") for one in said)
+    assert any(one.startswith("sparse is ahead of dense by 0.400 of likeness (MS score)") for one in said)
 
 
 def test_everything_measured_stands_on_the_page_and_in_its_record(few, few_corruptions, tmp_path):

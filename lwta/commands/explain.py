@@ -271,10 +271,8 @@ def how_made(dissection: Any, *, live: bool) -> dict[str, str]:
     names = {} if dissection is None else how_named(dissection)
     if live:
         return names
-    how = (
-        "lwta explain --live also writes a page in which the network itself runs, for any photo; it names what it needs"
-    )
-    return names | {"Your own photo": f"{how} for that, and the command that gets it."}
+    how = "lwta explain --live also writes a page in which the network itself runs, for any photo; what is missing for "
+    return names | {"Your own photo": f"{how}that it names, with the command that gets it."}
 
 
 def how_named(dissection: Any) -> dict[str, str]:

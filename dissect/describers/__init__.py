@@ -1,27 +1,22 @@
 """Systems that describe units, one file each. What they say is weighed by the statistics in `naming/`."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from importlib import import_module
 
 from competition_layers.names import nearest
 
-from .concept_matching import ConceptMatching
-from .describe_and_dissect import DescribeAndDissect
 from .describer import Describer, Probed, Proposals
-from .fitting import Fitting
-from .milan import Milan
-from .milan_free import MilanFree
-from .patches import Patches
 from .tools import Tools
 
-# a describer more is a file of this folder and a line here
-DESCRIBERS: dict[str, Callable[[Tools], Describer]] = {
-    "clip-dissect": lambda tools: ConceptMatching(tools.naming),
-    "dnd": lambda tools: DescribeAndDissect(*tools.models.of_labels(), tools.scoring),
-    "lwta": lambda tools: Fitting(tools.pictures),
-    "dnd-coded": lambda tools: DescribeAndDissect(*tools.models.of_labels(), coded=True),
-    "milan": lambda tools: Milan(*tools.taught()),
-    "milan-free": lambda tools: MilanFree(*tools.likelihoods()),
-    "patches": lambda tools: Patches(tools.asked_for_phrases(), tools.domain),
+# a describer more is a file of this folder, with a function that makes it with `Tools`, and a line here
+DESCRIBERS = {
+    "clip-dissect": "concept_matching.from_tools",
+    "dnd": "describe_and_dissect.from_tools",
+    "lwta": "fitting.from_tools",
+    "dnd-coded": "describe_and_dissect.coded_from_tools",
+    "milan": "milan.from_tools",
+    "milan-free": "milan_free.from_tools",
+    "patches": "patches.from_tools",
 }
 DEFAULT_DESCRIBER = "clip-dissect"
 
@@ -37,7 +32,7 @@ def load_describers(names: str | Sequence[str], tools: Tools | None = None) -> t
     >>> [describer.method for describer in load_describers("clip-dissect")]
     ['clip-dissect']
     """
-    return tuple(DESCRIBERS[name](tools or Tools()) for name in describer_names(names))
+    return tuple(_made(DESCRIBERS[name], tools or Tools()) for name in describer_names(names))
 
 
 def describer_names(names: str | Sequence[str]) -> list[str]:
@@ -50,3 +45,9 @@ def describer_names(names: str | Sequence[str]) -> list[str]:
     if not asked or len(set(asked)) < len(asked):
         raise ValueError(f"Expected describers, each once, but got {', '.join(asked) or 'none'}")
     return asked
+
+
+def _made(where: str, tools: Tools) -> Describer:
+    file, _, function = where.partition(".")
+    made: Describer = getattr(import_module(f".{file}", __name__), function)(tools)
+    return made

@@ -7,7 +7,7 @@ and the tests are ours: `naming/`.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jaxtyping import Float
 from torch import Tensor
@@ -24,6 +24,9 @@ from ..recording.unit_values import UnitValues
 from ..similarity import DEFAULT_SIMILARITY, SIMILARITIES, scores_and_prior
 from ..similarity.claims import FEW, FREE, SHARPNESS
 from .describer import Probed, Proposals
+
+if TYPE_CHECKING:
+    from .tools import Tools
 
 METHOD = "clip-dissect"
 CANDIDATES = 5
@@ -64,6 +67,11 @@ class ConceptMatching:
 
     def propose(self, probed: Probed) -> Proposals:
         return _proposed(probed.record, probed.summary, probed.space, probed.halves, self.naming)
+
+
+def from_tools(tools: "Tools") -> ConceptMatching:
+    """The describer by the similarity that the user chose."""
+    return ConceptMatching(tools.naming)
 
 
 def name_verified(

@@ -25,6 +25,7 @@ from ..exemplars.regions import attended_boxes, crops
 from ..naming.description import Candidate
 from .describer import Described, Probed, Proposals
 from .rank_scores import SCORINGS, image_products, joint_ranks, label_scores
+from .tools import Tools
 
 METHOD = "dnd"
 IMAGES = 10  # K: of a unit, before crops and after
@@ -180,6 +181,16 @@ class DescribeAndDissect:
         made = self.text_to_image.draw(label, MADE)
         small = (CODED_PIXELS, CODED_PIXELS)
         return [picture.resize(small, Image.Resampling.BICUBIC) for picture in made] if self.coded else made
+
+
+def from_tools(tools: Tools) -> DescribeAndDissect:
+    """As published, with the models and the scoring that the user chose."""
+    return DescribeAndDissect(*tools.models.of_labels(), tools.scoring)
+
+
+def coded_from_tools(tools: Tools) -> DescribeAndDissect:
+    """As the published code does, with the same models."""
+    return DescribeAndDissect(*tools.models.of_labels(), coded=True)
 
 
 def tidy(answer: str) -> str:

@@ -29,6 +29,7 @@ from ..recording.subject import label_names
 from .describer import Probed, Proposals
 from .own_names import ROUNDS, own_names
 from .sparse_fit import SparseFit, raised, sparse_fit
+from .tools import Tools
 
 METHOD = "lwta"
 TERMS = 5
@@ -113,6 +114,11 @@ class Fitting:
             carry = pictured[:, None] == concepts
             raises[:, term] = raised(values, carry).where(carry.any(0), retrieved[:, term])
         return raises
+
+
+def from_tools(tools: Tools) -> Fitting:
+    """The describer, with what makes pictures of phrases where that was named."""
+    return Fitting(tools.pictures)
 
 
 def first_terms(

@@ -13,6 +13,7 @@ from ..milan.beam import BEAM, WEIGHT, beam_search, rerank
 from ..milan.saving import MilanModel
 from ..naming.description import Candidate
 from .describer import Described, Probed, Proposals
+from .tools import Tools
 
 METHOD = "milan"
 CANDIDATES = 5
@@ -51,3 +52,8 @@ class Milan:
         found = {text: score for text, score in reversed(list(said)) if text}  # of equal texts the best
         best = sorted(found, key=lambda text: -found[text])[:CANDIDATES]
         return tuple(Candidate(text, found[text], self.method) for text in best)
+
+
+def from_tools(tools: Tools) -> Milan:
+    """The describer that `lwta describe-train milan` taught."""
+    return Milan(*tools.taught())

@@ -23,6 +23,7 @@ from ..milan.beam import WEIGHT
 from ..naming.description import Candidate
 from .describer import Described, Probed, Proposals
 from .patches import region_boxes
+from .tools import Tools
 
 METHOD = "milan-free"
 CANDIDATES = 5
@@ -67,6 +68,11 @@ class MilanFree:
             anyway = self.likelihood.log_likelihoods([Image.new("RGB", regions[0].size, BLANK)], phrases)[0].double()
         words = likely.new_tensor([len(phrase.split()) + 1 for phrase in phrases])
         return (likely.mean(0) - WEIGHT * anyway) / words
+
+
+def from_tools(tools: Tools) -> MilanFree:
+    """The describer, with the models that the user chose."""
+    return MilanFree(*tools.likelihoods())
 
 
 def shared_phrases(captions: Sequence[str]) -> list[str]:

@@ -21,6 +21,7 @@ from ..naming.description import Candidate
 from ..naming.synonyms import distinct_names
 from .class_ablation import class_ablation
 from .describer import Probed, Proposals
+from .tools import Tools
 
 METHOD = "patches"
 CANDIDATES = 5
@@ -104,6 +105,11 @@ class Patches:
             )
         names = tuple(wide.names[i] for i in read)
         return Space(wide.image_embeddings, wide.concept_embeddings[read], names)
+
+
+def from_tools(tools: Tools) -> Patches:
+    """The describer, with the concepts or with a vocabulary for the domain that the user named."""
+    return Patches(tools.asked_for_phrases(), tools.domain)
 
 
 def made_vocabulary(model: LanguageModel, domain: str) -> list[str]:

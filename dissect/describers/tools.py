@@ -15,7 +15,7 @@ from .concept_matching import Naming
 
 @dataclass(frozen=True)
 class Tools:
-    """Handed to every describer's line in `DESCRIBERS`; each takes what it needs."""
+    """Handed to the function that makes a describer (`DESCRIBERS`); each takes what it needs."""
 
     naming: Naming = field(default_factory=Naming)
     backends: Backends | None = None

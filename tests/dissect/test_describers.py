@@ -1,14 +1,17 @@
 """Describers: one interface, several at once on the same pass, and the names of each weighed alike."""
 
 import csv
+import sys
 from dataclasses import dataclass, field
+from importlib import import_module
+from types import ModuleType
 
 import pytest
 import torch
 from torch import nn
 from torch.nn.functional import normalize
 
-from dissect import ConceptSet, DescribeOptions, Proposals, describe, load_describers
+from dissect import DESCRIBERS, ConceptSet, DescribeOptions, Proposals, Tools, describe, load_describers
 from dissect.naming.description import Candidate
 
 CONCEPTS = ConceptSet(("boat", "palm", "sun"), source="words")
@@ -164,3 +167,16 @@ def test_other_options_of_a_describer_describe_again(run):
 def test_a_slip_is_told(names, told):
     with pytest.raises(ValueError, match=told):
         load_describers(names)
+
+
+def test_a_file_and_a_line_make_a_describer(monkeypatch):
+    """And each line of the table is of a file there."""
+    made = ModuleType("dissect.describers.loudest")
+    made.from_tools = lambda tools: Fixed("loudest", (tools.domain,))
+    monkeypatch.setitem(sys.modules, made.__name__, made)
+    monkeypatch.setitem(DESCRIBERS, "loudest", "loudest.from_tools")
+    (found,) = load_describers("loudest", Tools(domain="flags"))
+    assert found.method == "loudest" and found.phrases == ("flags",)
+    for where in DESCRIBERS.values():
+        file, _, function = where.partition(".")
+        assert callable(getattr(import_module(f"dissect.describers.{file}"), function))

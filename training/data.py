@@ -55,9 +55,10 @@ class ImageData(LightningDataModule):
         self.options = options
         if not data_dir and not dataset.name:
             raise ValueError("Expected data_dir (a folder of images) or dataset.name (a timm name) but got neither")
-        if dataset.streamed and (splits.val is None or splits.subset is not None):
+        if dataset.streamed and (splits.val is None or splits.subset is not None or splits.wrong_labels):
             raise ValueError(
-                f"Expected splits.val and no subset for {dataset.name!r}: a stream cannot be split by index"
+                f"Expected splits.val, no subset and no wrong_labels for {dataset.name!r}: a stream cannot be split by "
+                "index"
             )
         self.data_dir, self.dataset, self.splits, self.loading = data_dir, dataset, splits, loading
         self.augmentation, self.seed = augmentation, seed
@@ -157,7 +158,8 @@ class ImageData(LightningDataModule):
                 raise ValueError(f"Expected subset to be 1 to {len(kept)} training images but got {splits.subset}")
             drawn = np.random.default_rng(splits.seed).permutation(len(kept))[: splits.subset]
             kept = [kept[i] for i in drawn]
-        self.images["train"] = images.some(kept, cache=self.loading.cache)
+        learnt = images.some(kept, cache=self.loading.cache)
+        self.images["train"] = learnt.with_wrong(splits.wrong_labels, classes=self.num_classes, seed=splits.seed)
 
     def _opened(self, split: str, *, training: bool = False) -> Any:
         if self.dataset.streamed:

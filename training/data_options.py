@@ -39,8 +39,10 @@ class Splits:
         val: by default `val_fraction` of the training images are held out by `seed` instead.
         test: name of the test images.
         val_fraction: share of the training images held out for validation.
-        seed: of the held-out images and of the subset; not changed by the run's seed.
+        seed: of the held-out images, the subset and wrong labels; not changed by the run's seed.
         subset: train on so many of the training images, drawn by `seed`.
+        wrong_labels: share of the training images that are learnt as another class, drawn evenly by `seed`: what label
+            noise does to a network.
     """
 
     train: str = "train"
@@ -49,8 +51,12 @@ class Splits:
     val_fraction: float = 0.1
     seed: int = 0
     subset: int | None = None
+    wrong_labels: float = 0.0
 
     def __post_init__(self):
+        check_number("splits.wrong_labels", self.wrong_labels, least=0)
+        if self.wrong_labels > 1:
+            raise ValueError(f"Expected splits.wrong_labels, a share, to be at most 1 but got {self.wrong_labels}")
         if self.val is None and not 0 < self.val_fraction < 1:
             raise ValueError(f"Expected splits.val_fraction between 0 and 1 but got {self.val_fraction}")
 

@@ -42,6 +42,14 @@ class LabelledPictures:
         """Those at `places`."""
         return LabelledPictures(self.pictures, self.numbers, [self.indices[i] for i in places], cache=cache)
 
+    def with_wrong(self, share: float, *, classes: int, seed: int) -> "LabelledPictures":
+        """The same, of which a `share` has another of the `classes`, drawn evenly."""
+        random, numbers = np.random.default_rng(seed), list(self.numbers)
+        for place in random.permutation(len(self))[: round(share * len(self))]:
+            index = self.indices[place]
+            numbers[index] = (numbers[index] + int(random.integers(1, classes))) % classes
+        return LabelledPictures(self.pictures, numbers, self.indices, cache=self.kept is not None)
+
 
 class PlainPictures(Dataset[torch.Tensor]):
     """Pictures through `transform`; one that breaks while they are read is blank, and in `broken` with the reason."""

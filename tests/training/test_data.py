@@ -49,6 +49,24 @@ def test_a_subset_is_drawn_from_the_training_images_alone(images):
         attached(images(subset=17))
 
 
+def test_a_share_of_the_training_images_is_learnt_as_another_class(images):
+    right, wrong, same, other = (
+        attached(images(splits=Splits(val_fraction=0.2, seed=seed, wrong_labels=share)))
+        for seed, share in ((0, 0.0), (0, 0.25), (0, 0.25), (1, 0.25))
+    )
+
+    def changed(data):
+        pairs = [(i, data.images["train"].numbers[i], right.images["val"].numbers[i]) for i in indices(data, "train")]
+        return {i for i, learnt, true in pairs if learnt != true}
+
+    assert len(changed(wrong)) == len(changed(other)) == 4 and not changed(right)
+    assert changed(wrong) == changed(same)
+    assert set(wrong.images["train"].numbers) <= set(range(wrong.num_classes))
+    assert wrong.images["val"].numbers == right.images["val"].numbers  # validation is always right
+    with pytest.raises(ValueError, match=r"Expected splits.wrong_labels, a share, to be at most 1 but got 25"):
+        Splits(wrong_labels=25)
+
+
 def test_a_cache_changes_no_pixel(images):
     plain, cached = (attached(images(cache=cache, seed=0)) for cache in (False, True))
     for _ in range(2):  # filled, then read

@@ -158,6 +158,33 @@ def test_a_pooled_value_is_the_sum_of_its_places(name):
     assert torch.allclose(found.shares.sum(-1) + found.constant, pooled.values[:, 0], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("name", "size", "heads"),
+    [
+        ("deit_tiny_distilled_patch16_224", 32, ("head", "head_dist")),
+        ("levit_128s", 32, ("head.linear", "head_dist.linear")),
+    ],
+)
+def test_of_distilled_networks_both_heads_go_and_come_back(name, size, heads):
+    options = {"competitors": 1, "num_classes": 3, "image_size": size} | ({"depth": 1} if "deit" in name else {})
+    model, x = create_model(name, decision=POOLED, **options).eval(), torch.randn(2, 3, size, size)
+    answers = [n for n, m in model.named_modules() if isinstance(m, nn.Linear) and m.out_features == 3]
+    assert answers == ["decision_votes"]
+    with torch.no_grad():
+        assert_adds_up(votes(model, x), model, x)
+    revert_activations(model)
+    assert tuple(n for n, m in model.named_modules() if isinstance(m, nn.Linear) and m.out_features == 3) == heads
+
+
+@pytest.mark.parametrize("decision", [POOLED, POSITIONS], ids=["pooled", "positions"])
+@pytest.mark.parametrize("name", ["test_vit", "test_convnext"])
+def test_dropout_before_the_layer_is_the_backbones_own(name, decision):
+    options = {"competitors": 1, "num_classes": 3, "image_size": 64, "drop_rate": 0.5}
+    model, x = create_model(name, decision=decision, **options), torch.randn(8, 3, 64, 64)
+    assert 0.3 < (decision_features(model.train(), x) == 0).float().mean() < 0.7
+    assert (decision_features(model.eval(), x) != 0).all()
+
+
 def test_a_class_token_has_no_places():
     model, x = small("test_vit")
     found = value_places(model, x)  # all of the value is at the class token, which is a place of the map

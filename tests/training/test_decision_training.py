@@ -3,13 +3,17 @@
 import csv
 import json
 import math
+import multiprocessing
+import os
 from dataclasses import replace
+from time import sleep
 
 import pytest
 import torch
 import torch.nn.functional as F
 from lightning.pytorch.callbacks import EMAWeightAveraging
 from safetensors.torch import load_file
+from torch import distributed
 
 from competition_layers import (
     DecisionHead,
@@ -130,6 +134,67 @@ def test_a_killed_feature_pass_goes_on_where_it_was(images, tmp_path, monkeypatc
         again = store.stored_features(model, pictures, Named(lambda x: seen.append(x) or x), tmp_path / "killed", how)
     assert len(seen) == 4  # two whole shards were there
     assert torch.equal(torch.cat(again.shards), torch.cat(whole.shards))
+
+
+def slowly(folder, marks, wait):
+    """A pass over 40 pictures, each of which leaves a line in `marks`."""
+    torch.manual_seed(0)
+    torch.set_num_threads(1)
+    model = create_model("test_resnet", competitors=1, num_classes=2, image_size=32, decision=DECISION).eval()
+    pictures = [(torch.full((3, 32, 32), i / 40), i) for i in range(40)]
+
+    def look(x):
+        with marks.open("a") as file:
+            file.write("seen\n")
+        sleep(wait)
+        return x
+
+    store.SHARD_BYTES = 3 * 2 * model.decision_units.in_features  # three pictures a shard
+    found = store.stored_features(model, pictures, Named(look), folder, store.Pass(batch_size=2))
+    torch.save(found.labels, folder / f"labels-{os.getpid()}.pt")
+
+
+@pytest.mark.slow
+def test_a_feature_pass_that_was_killed_outright_goes_on_where_it_was(tmp_path):
+    marks = tmp_path / "marks"
+    spawn = multiprocessing.get_context("spawn")
+    killed = spawn.Process(target=slowly, args=(tmp_path, marks, 0.1))
+    killed.start()
+    while not marks.is_file() or marks.read_text().count("seen") < 20:
+        sleep(0.02)
+    killed.kill()
+    killed.join()
+    kept = sum(len(load_file(path)["labels"]) for path in tmp_path.rglob("*.safetensors"))
+    assert kept >= 15
+    marks.unlink()
+    # two at once: one computes what is missing, the other waits for it
+    again = [spawn.Process(target=slowly, args=(tmp_path, marks, 0)) for _ in range(2)]
+    for process in again:
+        process.start()
+    for process in again:
+        process.join()
+    assert marks.read_text().count("seen") == 40 - kept
+    assert [torch.load(path).tolist() for path in tmp_path.glob("labels-*.pt")] == [list(range(40))] * 2
+
+
+def _balance_in_process(rank, world, folder):
+    distributed.init_process_group("gloo", init_method=f"file://{folder}/meet{world}", rank=rank, world_size=world)
+    x = torch.randn(8, 5, generator=torch.Generator().manual_seed(0))
+    weight = torch.randn(6, 5, generator=torch.Generator().manual_seed(1)).requires_grad_()
+    loss = balance_loss(x.chunk(world)[rank] @ weight.t(), Groups(3, channel_dim=-1))
+    loss.backward()
+    distributed.all_reduce(weight.grad)  # as DDP does
+    torch.save((loss.detach(), weight.grad / world), f"{folder}/{world}-{rank}.pt")
+    distributed.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_the_balance_over_processes_is_that_of_the_whole_batch(tmp_path):
+    for world in (1, 2):
+        torch.multiprocessing.spawn(_balance_in_process, (world, str(tmp_path)), nprocs=world)
+    alone, *both = (torch.load(tmp_path / f"{name}.pt") for name in ("1-0", "2-0", "2-1"))
+    for loss, gradient in both:
+        assert torch.allclose(loss, alone[0]) and torch.allclose(gradient, alone[1], atol=1e-6)
 
 
 def test_features_that_half_precision_cannot_hold_end_the_pass(tmp_path):

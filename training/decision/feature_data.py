@@ -67,13 +67,10 @@ class FeatureData(LightningDataModule):
         how = Pass(
             views, self.images.order_seed(), loading.batch_size, loading.workers, skip_bad=loading.on_bad == "skip"
         )
-        if not self.trainer.is_global_zero:
-            self.trainer.strategy.barrier("features")
-        stored = stored_features(model, self.images.images[split], transform, self.root, how)
-        if self.trainer.is_global_zero:
-            self.trainer.strategy.barrier("features")
-        self.stored[split] = stored
-        return stored
+        # the first of several processes computes them; the others wait for its lock on the folder, for as long as it
+        # takes: a barrier gives up after half an hour
+        self.stored[split] = stored_features(model, self.images.images[split], transform, self.root, how)
+        return self.stored[split]
 
     def _loader(self, split: str, *, train: bool = False) -> DataLoader:
         stored, trainer = self._stored(split), self.trainer

@@ -27,7 +27,6 @@ from competition_layers.fingerprints import transform_fingerprint
 from competition_layers.origins import is_function
 
 from ..labelled import LabelledPictures
-from ..quiet import print_once
 from ..sampling import NOT_COUNTED, Draw, EpochSampler, SeededDataset
 
 SHARD_BYTES = 2**25  # a shard is written when it has so many,
@@ -98,7 +97,7 @@ def stored_features(model: Any, images: Any, transform: Any, root: Path, how: Pa
     key = hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
     folder = root / key
     folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / ".lock"):  # a second run of the same features waits for them
+    with FileLock(folder / ".lock"):  # a second run, or process, of the same features waits for them
         if not (folder / "finished.json").is_file():
             _compute(model, images, transform, folder, how)
             with write_file(folder / "finished.json") as temporary:
@@ -117,7 +116,7 @@ def _compute(model: Any, images: Any, transform: Any, folder: Path, how: Pass) -
     done = sorted(folder.glob("*.safetensors"))
     seen = sum(safe_open(path, "pt").get_slice("labels").get_shape()[0] for path in done)
     if seen:
-        print_once(f"features: {seen:,} of {len(draws):,} are there already")
+        print(f"features: {seen:,} of {len(draws):,} are there already", flush=True)
     seen_images = SeededDataset(images, transform, skip_bad=how.skip_bad)
     loader = DataLoader(seen_images, batch_size=how.batch_size, num_workers=how.workers, sampler=draws[seen:])
     told = seen
@@ -126,7 +125,7 @@ def _compute(model: Any, images: Any, transform: Any, folder: Path, how: Pass) -
             save_file({"features": features, "labels": labels}, temporary)
         seen += len(labels)
         if seen - told >= len(draws) // 10 or seen == len(draws):
-            print_once(f"features: {seen:,} of {len(draws):,}")
+            print(f"features: {seen:,} of {len(draws):,}", flush=True)
             told = seen
 
 

@@ -62,8 +62,8 @@ def fit_decision(
     Raises:
         ValueError: features and labels that do not go together, or features of the wrong number of axes.
 
-    `add_decision(backbone, decision, head=...)` puts it behind the backbone that gave the features; that it is this one,
-    and not another with as many features, nobody can tell from tensors.
+    `add_decision(backbone, decision, head=...)` puts it behind the backbone that gave the features. Whether it is
+    this one, or another with as many features, cannot be told from tensors.
     """
     return fit_decisions(features, labels, [decision], classes=classes, fitting=fitting)[0]
 

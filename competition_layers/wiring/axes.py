@@ -16,7 +16,8 @@ def channel_axes(model: nn.Module, layers: Sequence[str], x: Tensor) -> dict[str
     channels are followed through one pass of the first image of `x`, see `channels`; of two axes it is the last.
 
     Raises:
-        ValueError: a layer that gives no tensor of at least two axes, or whose channels cannot be followed; by name.
+        ValueError: a layer that does not run once, that gives no tensor of at least two axes, or whose channels cannot
+            be followed; by name.
     """
     known = {site.name: site.channel_dim for site in getattr(getattr(model, "lwta", None), "sites", ())}
     known |= {name: layer.groups.channel_dim for name, layer in competitions(model).items()}
@@ -31,7 +32,7 @@ def channel_axis(model: nn.Module, layer: str, x: Tensor) -> int:
 
 def _followed(layer: str, calls: Sequence[Node]) -> int:
     if len(calls) != 1:
-        raise RuntimeError(f"Expected layer {layer!r} to run once in a pass but got {len(calls)} calls")
+        raise ValueError(f"Expected layer {layer!r} to run once in a pass but got {len(calls)} calls")
     gives = calls[0].gives
     if len(gives) != 1 or len(gives[0].shape) < 2:
         got = gives[0].shape if len(gives) == 1 else f"{len(gives)} tensors"

@@ -39,7 +39,10 @@ def further_words(explanation: Explanation) -> tuple[str, ...]:
     still = "still " if off.label == explanation.label else ""
     then = f"and the network {still}says {off.label}, {percent(off.probability)}"
     said = [f"With {units} off the lead {loss(off.lead)}, {then}."]
-    if drawn is not None:
+    if drawn is None:
+        left = explanation.passed - count
+        said.append(f"Too few other {explanation.at.speakers} are left ({left}) to switch off as many at random.")
+    else:
         said.append(f"With as many other {explanation.at.speakers} off, drawn at random, the lead {loss(drawn)}.")
     again = explanation.checks.stability if explanation.checks else None
     if again is not None:

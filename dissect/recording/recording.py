@@ -49,8 +49,8 @@ def record_activations(
         transform: from a picture to the network's input; by default the model's own.
 
     Raises:
-        ValueError: an unknown layer or summary (the nearest is offered), or `cls` where there is no class token.
-        RuntimeError: a layer that runs more than once in a pass, by name.
+        ValueError: an unknown layer or summary (the nearest is offered), a layer that does not run once in a pass, or
+            `cls` where there is no class token.
     """
     options = RecordingOptions(layers, transform=transform, batch_size=batch_size).resolved(model, probe)
     with recording(model, options.layers or (), summaries) as recorder:

@@ -160,7 +160,7 @@ def test_a_layer_whose_units_cannot_be_told_is_refused_by_name():
     model.blocks[0].attn.fused_attn = False
     with pytest.raises(ValueError, match=r"'blocks.0.attn.attn_drop' to have its units on one axis"):
         channel_axis(model, "blocks.0.attn.attn_drop", x)
-    with pytest.raises(RuntimeError, match=r"'blocks.0.attn.attn_drop' to run once in a pass but got 0 calls"):
+    with pytest.raises(ValueError, match=r"'blocks.0.attn.attn_drop' to run once in a pass but got 0 calls"):
         channel_axis(timm.create_model("test_vit", num_classes=3), "blocks.0.attn.attn_drop", x)
 
 

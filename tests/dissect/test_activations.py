@@ -227,7 +227,7 @@ def test_a_module_that_runs_twice_is_refused_by_name(probe, to_tensor):
         def forward(self, x):
             return self.act(self.act(x).mean((2, 3)))
 
-    with pytest.raises(RuntimeError, match="Expected layer 'act' to run once in a pass but got 2 calls"):
+    with pytest.raises(ValueError, match="Expected layer 'act' to run once in a pass but got 2 calls"):
         record_activations(Twice(), probe, "act", transform=to_tensor)
 
 

@@ -27,6 +27,7 @@ from dissect.explaining.explanation import (
     UnitEffect,
     UnitName,
 )
+from dissect.explaining.sentence import further_words
 from dissect.report import comparison_text, explanation_text
 from dissect.report.terms import TERMS
 
@@ -239,6 +240,11 @@ def test_a_layer_that_carries_little_is_never_headed_what_decided(tmp_path):
     assert words in said
     assert f"together they carry {MINUS}24 % of its lead over beach" in said
     assert "What decided?" in render_report(tmp_path / "q.html", [explanation()]).read_text("utf-8")
+
+
+def test_too_few_winners_for_a_random_set_are_told():
+    few = dataclasses.replace(explanation(), random_lead=None, passed=3)
+    assert "Too few other winners are left (1) to switch off as many at random." in further_words(few)
 
 
 def test_what_first_order_misses_has_a_line_of_its_own(tmp_path):

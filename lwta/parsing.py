@@ -10,6 +10,8 @@ from typing import Any, NoReturn, TypeVar, get_args, get_origin, get_type_hints
 import docstring_parser
 from jsonargparse import ArgumentParser, Namespace
 
+from competition_layers.names import nearest
+
 from .bounds import check_options
 from .keys import explain_key
 
@@ -17,6 +19,8 @@ T = TypeVar("T")
 _UNION = re.compile(
     r" *Does not validate against any of the Union subtypes\n.*?Errors:\n(.*)\n *Given value type: ", re.DOTALL
 )
+
+_CHOICE = re.compile(r"Expected a typing\.Literal\[([^\]]*)\]\. Got value: (\S+)")
 
 
 def parse_call(function: Callable[..., T], argv: Sequence[str], *, prog: str, positionals: Sequence[str] = ()) -> T:
@@ -83,7 +87,8 @@ def instantiated(parser: ArgumentParser, values: Namespace) -> Namespace:
 
 
 def without_unions(message: str) -> str:
-    """What jsonargparse says of options that may be left out (`Group | None`), without the parts about types."""
+    """What jsonargparse says of options that may be left out (`Group | None`) and of choices, without types."""
+    message = _CHOICE.sub(_choice, message)
     found = _UNION.search(message)
     if found is None:
         return message
@@ -99,6 +104,11 @@ def without_unions(message: str) -> str:
             f"{reason}, of {key}" if key and "a known key" in reason else f"{key}: {reason}" if key else reason
         )
     return "; or ".join(whole)
+
+
+def _choice(said: re.Match) -> str:
+    known = [word.strip("'\"") for word in said[1].split(", ")]
+    return f"Expected one of {', '.join(known)} but got {said[2]!r}{nearest(said[2], known)}"
 
 
 def tidy_options(parser: ArgumentParser, args: Sequence[str]) -> list[str]:

@@ -214,7 +214,7 @@ def decide(decision: DecisionLayer | None = None) -> DecisionLayer | None:
     [
         ("--decision.units=100", "^Expected competitors of a decision layer of 100 units to be one of 2, 4, 5, .* 16"),
         ("--decision.units=2.5", r"^decision\.units: Expected a <class 'int'>\. Got value: 2\.5$"),
-        ("--decision.at=position", r"^decision\.at: Expected one of pooled, positions but got 'position', did you mean"),
+        ("--decision.at=position", r"^decision\.at: Expected one of pooled, positions but got 'position',"),
         ("--decision.unit=64", r"^Expected a known key but got 'unit', did you mean 'units'\?, of decision$"),
     ],
 )

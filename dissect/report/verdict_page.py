@@ -9,7 +9,7 @@ from ..judging.measures import MEASURES
 from ..judging.sanity import Sanity
 from ..judging.verdicts import Verdict, by_cell
 from .render import render_page
-from .verdict_text import heading, in_order, lead_lines, line_title, measures_of, passes, units_of
+from .verdict_text import heading, in_order, lead_lines, line_title, measures_of, passes, skipped_lines, units_of
 
 BARS = ("constant", "shuffled", "random")  # labels that say nothing of a unit
 
@@ -81,7 +81,13 @@ def _page(dissections: str, table: LayerVerdicts, sanity: Mapping[str, Sanity]) 
     columns = tuple(
         (name, MEASURES[name].about, passes(sanity[name]), units_of(cells, table, name)) for name in measures
     )
-    return Page(heading(table), dissections, columns, tuple(lines), tuple(map(str.strip, lead_lines(table))))
+    return Page(
+        heading(table),
+        dissections,
+        columns,
+        tuple(lines),
+        tuple(map(str.strip, (*skipped_lines(table), *lead_lines(table)))),
+    )
 
 
 def _cell(found: Verdict | None, bars: Sequence[Verdict | None]) -> Cell | None:

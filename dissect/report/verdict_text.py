@@ -9,6 +9,14 @@ from ..judging.measures import MEASURES
 from ..judging.sanity import Sanity
 from ..judging.verdicts import Verdict, by_cell
 
+UNREAD = "a label that the judge does not read"
+NO_RIVAL = "a unit that wins none of the images alone, or whose rivals are not judged"
+WHY_NOT = {
+    **dict.fromkeys(("score", "pictures", "effect", "class", "sentence"), UNREAD),
+    "drawn": "a label of which nothing is made",
+    "truth": "a label that is known to be true of no held-out image, or false of none",
+}
+
 
 def verdict_text(table: LayerVerdicts, sanity: Mapping[str, Sanity]) -> str:
     """One layer: a line a method with half of the 95 % interval, and a line for each thing that it must beat."""
@@ -20,7 +28,8 @@ def verdict_text(table: LayerVerdicts, sanity: Mapping[str, Sanity]) -> str:
         title = method if not control else "  " + line_title(method, control)
         rows.append((title, *(number(each, bare=bool(control)) for each in found)))
     units = ("units", *(units_of(cells, table, name) for name in measures))
-    return "\n".join([plain(heading(table)), *aligned([*rows, units], left=(0,)), *map(plain, lead_lines(table))])
+    notes = map(plain, (*skipped_lines(table), *lead_lines(table)))
+    return "\n".join([plain(heading(table)), *aligned([*rows, units], left=(0,)), *notes])
 
 
 def line_title(method: str, control: str) -> str:
@@ -67,6 +76,17 @@ def lead_lines(table: LayerVerdicts) -> list[str]:
         said = "; ".join(f"{words} {', '.join(names)}" for words, names in parts if names)
         lines.append(f"  {found[0].method if found else ''} and {other}: {said}")
     return lines
+
+
+def skipped_lines(table: LayerVerdicts) -> list[str]:
+    """Why a column judges fewer units than the table has."""
+    cells, reasons = by_cell(table.verdicts), dict[tuple[int, str], list[str]]()
+    for name in measures_of(table):
+        skipped = len(table.methods.units) - int(units_of(cells, table, name) or 0)
+        why = NO_RIVAL if name == "rivals" else WHY_NOT[MEASURES[name].reads]
+        if skipped:
+            reasons.setdefault((skipped, why), []).append(name)
+    return [f"  {count} not judged in {', '.join(names)}: {why}" for (count, why), names in reasons.items()]
 
 
 def units_of(cells: Mapping[tuple[str, str, str, str], Verdict], table: LayerVerdicts, measure: str) -> str:

@@ -100,6 +100,9 @@ def judge(
     print(f"The tables are in {plain(out)}")
 
 
+BUNDLED = "the bundled CLIP"
+
+
 @dataclass(frozen=True)
 class Asked:
     """What the user gives the judge to look at: see `judge`."""
@@ -154,11 +157,13 @@ def sight_of(together: "Mapping[str, Dissection]", blind: "Mapping[str, Dissecti
     first = every[0]
     if asked.evaluator is not None:
         assert asked.images is not None
-        evaluator = other_evaluator(load_encoder(asked.evaluator), open_probe(asked.images), every)
+        found = other_evaluator(load_encoder(asked.evaluator), open_probe(asked.images), every)
+        evaluator = replace(found, name=BUNDLED if asked.evaluator == "bundled" else asked.evaluator)
     else:  # a dissection may come from anybody: only the encoder that is in the package is loaded because it says so
         own = load_encoder("bundled") if read_encoder(first.folder) == "bundled" else None
         known = own is not None and own.identity == first.manifest["encoder"]
         evaluator = own_evaluator(every, own if known else None)
+        evaluator = replace(evaluator, name=BUNDLED) if known else evaluator
     truth = None
     if asked.truth is not None:
         phrases = {name for each in every for name in each.space().names}

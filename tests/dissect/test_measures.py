@@ -7,10 +7,13 @@ import torch
 
 from dissect.judging.bench import Bench
 from dissect.judging.controls import Labelling, controlled
+from dissect.judging.judge import LayerVerdicts
 from dissect.judging.measures import MEASURES
 from dissect.judging.measures.seen import Seen
+from dissect.judging.methods import Field
 from dissect.judging.sanity import sanity
-from dissect.judging.verdicts import mean_interval, verdicts
+from dissect.judging.verdicts import Verdict, mean_interval, verdicts
+from dissect.report.verdict_text import skipped_lines
 
 IMAGES, UNITS = 200, 6
 
@@ -135,3 +138,15 @@ def test_the_interval_holds_the_mean_as_often_as_it_says():
         held += low <= 0 <= high
     assert 180 <= held <= 198
     assert all(math.isnan(each) for each in mean_interval(torch.full((3,), math.nan)))
+
+
+def test_units_that_a_column_does_not_judge_are_told_with_the_reason():
+    def verdict(measure, units):
+        return Verdict("layer", "ours", "", measure, 0.5, 0.4, 0.6, units)
+
+    judged = [verdict("r", 4), verdict("rivals", 3), verdict("true r", 2), verdict("F1", 2)]
+    table = LayerVerdicts(Field("layer", (0, 1, 2, 3), 4, (), {"ours": 0}), 50, judged, ())
+    assert skipped_lines(table) == [
+        "  1 not judged in rivals: a unit that wins none of the images alone, or whose rivals are not judged",
+        "  2 not judged in true r, F1: a label that is known to be true of no held-out image, or false of none",
+    ]

@@ -20,7 +20,7 @@ from competition_layers.groups import group_numbers
 
 from ..backends.protocols import TextToImage
 from ..encoders.space import Space, with_phrases
-from ..naming.description import Candidate
+from ..naming.description import FITTED, Candidate
 from ..naming.near_duplicates import block_means
 from ..naming.permutation_test import standardised
 from ..naming.predictability import TOP_SHARE, best_predictors, prediction_targets
@@ -31,7 +31,7 @@ from .own_names import ROUNDS, own_names
 from .sparse_fit import SparseFit, raised, sparse_fit
 from .tools import Tools
 
-METHOD = "lwta"
+METHOD = FITTED
 TERMS = 5
 RIVALS = 0.5  # of the rivals' mean is taken off: of 0, .25, .5, 1, 2 the most at which held-out r loses nothing
 MADE = 10  # pictures of a phrase

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from .evidence import FALSE_DISCOVERIES, Evidence
 
+FITTED = "lwta"  # the describer whose candidates hold together, each with its weight as `similarity`
 OUTCOMES = ("named", "weak", "chance", "rival", "too few images")
 
 
@@ -40,6 +41,12 @@ class Description:
     @property
     def named(self) -> bool:
         return bool(self.description)
+
+    @property
+    def meanings(self) -> tuple[Candidate, ...]:
+        """What the unit means together, with weights, where its name was fitted; one, or none, of any other."""
+        said = tuple(one for one in self.candidates if one.method == FITTED)
+        return said if said and said[0].description == self.description else ()
 
     @property
     def outcome(self) -> str:

@@ -48,6 +48,8 @@ TERMS: Mapping[str, str] = {
     "chance; the bar is its 95 % interval.",
     "at random weights": "19 of 20 units of the same network with random weights agree less than this with their best "
     "word; the thin mark on the bar.",
+    "meanings": "Words whose scores together follow the unit best, each with its weight in that sum (lwta describe "
+    "--describer lwta).",
     "other words": "The next best words, by the pictures that chose the name; the best first.",
     "best words": "The words that fit best on the pictures that choose, the best first; none was good enough.",
     "votes": "What one unit of its value adds to the score of a class.",

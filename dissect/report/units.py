@@ -7,6 +7,7 @@ from pathlib import Path
 from ..explaining.at_random import AtRandom
 from ..explaining.unit_entries import Histogram, UnitEntry
 from ..image_uris import Tiles, strip_uri, tile_count
+from ..naming.description import Description
 from .agreements import agreements_of
 from .pictures import masks_uri
 from .record import units_record, write_json
@@ -81,6 +82,7 @@ def render_units(
         has_rivals=any(entry.rivals for entry in entries),
         why_unnamed=WHY_UNNAMED,
         histogram=histogram_path,
+        other_words=other_words,
         strip_of=lambda entry: strip_uri(entry.exemplars, tiles),
         tiles_of=lambda entry: tile_count(entry.exemplars, tiles),
         masks_of=lambda entry: masks_uri(entry.masks, tiles),
@@ -102,6 +104,17 @@ def lines_of(entries: Sequence[UnitEntry]) -> list[NameLine]:
         *sorted(lines, key=lambda line: -line.best),
         *(NameLine("", why, tuple(unnamed[why])) for why in WHY_UNNAMED if why in unnamed),
     ]
+
+
+def other_words(about: Description) -> list[tuple[str, list[str]]]:
+    """Of each describer its words, once each, but for the name and the meanings that are shown with it."""
+    told = {each.method: {about.description} for each in about.candidates[:1]}
+    told |= {each.method: {one.description for one in about.meanings} for each in about.meanings}
+    words: dict[str, dict[str, None]] = {}
+    for each in about.candidates:
+        if each.description not in told.get(each.method, ()):
+            words.setdefault(each.method, {})[each.description] = None
+    return [(method, list(said)) for method, said in words.items()]
 
 
 def histogram_path(histogram: Histogram) -> str:

@@ -205,7 +205,7 @@ def summarise(dissection, rules: dict[str, str]) -> list[str]:
             lines.append(f"{'':{width}}  with random weights {random} of {len(units)} have a name")
         surest = sorted((unit for unit in units if unit.named), key=lambda unit: -unit.evidence.predictability)[:5]
         lines += [
-            f"{'':{width}}  unit {unit.unit}: {unit.description} (r {unit.evidence.predictability:.2f}, "
+            f"{'':{width}}  unit {unit.unit}: {_said(unit)} (r {unit.evidence.predictability:.2f}, "
             f"95 % {unit.evidence.low:.2f} to {unit.evidence.high:.2f})"
             for unit in surest
         ]
@@ -216,3 +216,9 @@ def summarise(dissection, rules: dict[str, str]) -> list[str]:
         "r: how well a name predicts its unit on images that did not choose it, under the same encoder.",
         f"The dissection is in {dissection.folder}",
     ]
+
+
+def _said(unit) -> str:
+    """A unit's name; where several meanings were fitted together, all with their weights."""
+    fitted = " + ".join(f"{each.description} {each.similarity:.2f}" for each in unit.meanings)
+    return fitted if len(unit.meanings) > 1 else unit.description

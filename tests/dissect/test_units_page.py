@@ -95,6 +95,20 @@ def test_each_describer_has_its_words_once_and_by_itself(tmp_path):
         assert re.findall("<div>([^<]*)</div>", text.partition("other words")[2].partition("</dd>")[0]) == expected
 
 
+def test_several_meanings_are_shown_with_their_weights(tmp_path):
+    """Where a name was fitted; the words of other describers stand by themselves."""
+    said = (("lwta", "red boat", 0.5), ("lwta", "lake", 0.25), ("dnd", "lake", 3.0))
+    fitted = tuple(Candidate(word, weight, method) for method, word, weight in said)
+    about = dataclasses.replace(entry(0).description, candidates=fitted)
+    page = render_units(tmp_path / "units.html", [dataclasses.replace(entry(0), description=about)])
+    text = " ".join(re.sub(r"<[^>]*>", " ", page.read_text("utf-8")).split())
+    assert "meanings red boat 0.50 + lake 0.25 other words dnd: lake" in text
+    alone = dataclasses.replace(about, candidates=fitted[:2])
+    page = render_units(tmp_path / "units.html", [dataclasses.replace(entry(0), description=alone)])
+    assert "<dt>other words" not in re.sub(r"</?(abbr|button|span)[^>]*>", "", page.read_text("utf-8"))
+    assert dataclasses.replace(about, description="lake").meanings == (), "the name is another describer's"
+
+
 def test_how_random_weights_fared_stands_beside_every_figure(tmp_path):
     random = AtRandom(units=40, named=3, agreements=tuple(i / 100 for i in range(40)), alike=0.25)
     assert random.high == 0.37  # 19 of 20 stay below

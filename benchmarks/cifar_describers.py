@@ -37,8 +37,6 @@ from dissect.describers.fitting import Fitting
 from dissect.describers.milan import Milan
 from dissect.describers.patches import Patches
 from dissect.judging.bench import Evaluator
-from dissect.judging.measures import MEASURES
-from dissect.judging.sanity import sanity
 from dissect.milan.backbone import Backbone
 from dissect.milan.saving import load_milan, save_milan
 from dissect.milan.training import Annotated, train_milan
@@ -205,7 +203,7 @@ def main(argv: Sequence[str] | None = None) -> None:
             return torch.stack([student.texts.get(label, unread) for label in labels])
 
         table = judge_layer(opened, "layer3", Sight(Evaluator("CLIP ViT-B/32", embeddings, read)))
-        print(verdict_text(table, {name: sanity(MEASURES[name]) for name in ("r", "AUPRC", "CoSy AUC", "CoSy MAD")}))
+        print(verdict_text(table))
 
 
 if __name__ == "__main__":

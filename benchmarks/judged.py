@@ -107,7 +107,7 @@ def read_out(place: Path, name: str, other: Path) -> None:
     judge_by = readout(other / "sparse", other / "scenes" / "train", probe, phrases)
     truth = scene_truth(probe, first.images, sorted(phrases))
     table = judge_layer(opened, LAYERS[name], Sight(judge_by, truth))
-    write_verdicts(place / f"{name}-readout.json", [(", ".join(opened), table)], {})
+    write_verdicts(place / f"{name}-readout.json", [(", ".join(opened), table)])
 
 
 def timed(out: Path, milan: Path) -> None:

@@ -31,10 +31,8 @@ from dissect.describers.sparse_fit import sparse_fit
 from dissect.judging.bench import Bench
 from dissect.judging.controls import Labelling
 from dissect.judging.judge import LayerVerdicts
-from dissect.judging.measures import MEASURES
 from dissect.judging.measures.seen import Seen
 from dissect.judging.methods import Field
-from dissect.judging.sanity import sanity
 from dissect.judging.verdicts import mean_interval, verdicts
 from dissect.report.verdict_text import verdict_text
 from dissect.similarity import SIMILARITIES
@@ -97,8 +95,7 @@ def judged(title: str, values: Tensor, images: Tensor, texts: Tensor, names: Seq
     bench = Bench(title, tuple(shown.tolist()), len(held), {"score": scored})
     found, leads = verdicts(bench, methods, names)
     field = Field(title, bench.units, values.shape[1], tuple(methods), {})
-    checks = {name: sanity(MEASURES[name]) for name in ("r", "AUPRC")}
-    print(verdict_text(LayerVerdicts(field, len(held), found, leads), checks))
+    print(verdict_text(LayerVerdicts(field, len(held), found, leads)))
     for each in found:
         if each.measure == "r" and not each.control:
             print(f"  {each.method:14} r {each.mean:.4f} [{each.low:.4f}, {each.high:.4f}]")

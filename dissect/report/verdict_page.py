@@ -6,7 +6,6 @@ from pathlib import Path
 
 from ..judging.judge import LayerVerdicts
 from ..judging.measures import MEASURES
-from ..judging.sanity import Sanity
 from ..judging.verdicts import Verdict, by_cell
 from .render import render_page
 from .verdict_text import heading, in_order, lead_lines, line_title, measures_of, passes, skipped_lines, units_of
@@ -47,7 +46,6 @@ class Page:
 def render_verdicts(
     path: str | Path,
     tables: Sequence[tuple[str, LayerVerdicts]],
-    sanity: Mapping[str, Sanity],
     *,
     made: Mapping[str, str] | None = None,
     pages: Mapping[str, str] | None = None,
@@ -62,14 +60,14 @@ def render_verdicts(
         path,
         "verdicts.html.j2",
         title="Which descriptions to believe",
-        layers=[_page(dissections, table, sanity) for dissections, table in tables],
-        measures={name: MEASURES[name].about for name in MEASURES if name in sanity},
+        layers=[_page(dissections, table) for dissections, table in tables],
+        measures={name: MEASURES[name].about for name in measures_of(*(table for _, table in tables))},
         made=made or {},
         pages=pages,
     )
 
 
-def _page(dissections: str, table: LayerVerdicts, sanity: Mapping[str, Sanity]) -> Page:
+def _page(dissections: str, table: LayerVerdicts) -> Page:
     cells, measures = by_cell(table.verdicts), measures_of(table)
     layer = table.methods.layer
     lines = []
@@ -78,9 +76,7 @@ def _page(dissections: str, table: LayerVerdicts, sanity: Mapping[str, Sanity]) 
         bars = [[cells.get((layer, method, bar, name)) for bar in BARS] for name in measures]
         shown = tuple(_cell(each, below) for each, below in zip(found, bars, strict=True))
         lines.append(Line(line_title(method, control), bool(control), shown))
-    columns = tuple(
-        (name, MEASURES[name].about, passes(sanity[name]), units_of(cells, table, name)) for name in measures
-    )
+    columns = tuple((name, MEASURES[name].about, passes(name), units_of(cells, table, name)) for name in measures)
     return Page(
         heading(table),
         dissections,

@@ -2,7 +2,7 @@
 
 import csv
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, fields
 from math import isfinite
 from pathlib import Path
@@ -12,13 +12,15 @@ from competition_layers.cells import inert
 from competition_layers.files import write_file
 
 from ..judging.judge import LayerVerdicts
-from ..judging.sanity import Sanity
+from ..judging.measures import MEASURES
+from ..judging.sanity import sanity
 from ..judging.verdicts import Verdict
+from .verdict_text import measures_of
 
 SUFFIXES = (".json", ".csv")
 
 
-def write_verdicts(path: Path, tables: Sequence[tuple[str, LayerVerdicts]], sanity: Mapping[str, Sanity]) -> None:
+def write_verdicts(path: Path, tables: Sequence[tuple[str, LayerVerdicts]]) -> None:
     """`tables` (with the dissections that each is of) to a `.csv`, a row a verdict, or to a `.json` with the leads, the
     units that were skipped, and the sanity tests too.
 
@@ -29,7 +31,7 @@ def write_verdicts(path: Path, tables: Sequence[tuple[str, LayerVerdicts]], sani
         raise ValueError(f"Expected a file that ends in {' or '.join(SUFFIXES)} but got {str(path)!r}")
     with write_file(path) as temporary:
         if path.suffix == ".json":
-            temporary.write_text(json.dumps(_json(tables, sanity), indent=1) + "\n", encoding="utf-8")
+            temporary.write_text(json.dumps(_json(tables), indent=1) + "\n", encoding="utf-8")
             return
         columns = [each.name for each in fields(Verdict)]
         with temporary.open("w", newline="", encoding="utf-8") as file:
@@ -47,9 +49,10 @@ def _cell(value: str | float) -> str | float:
     return value if isfinite(value) else ""
 
 
-def _json(tables: Sequence[tuple[str, LayerVerdicts]], sanity: Mapping[str, Sanity]) -> dict[str, Any]:
+def _json(tables: Sequence[tuple[str, LayerVerdicts]]) -> dict[str, Any]:
+    found = {name: sanity(MEASURES[name]) for name in measures_of(*(table for _, table in tables))}
     return {
-        "sanity": {name: asdict(found) | {"passes": found.passes} for name, found in sanity.items()},
+        "sanity": {name: asdict(each) | {"passes": each.passes} for name, each in found.items()},
         "layers": [
             {
                 "dissections": dissections,

@@ -6,7 +6,7 @@ from competition_layers.terminal import aligned, plain
 
 from ..judging.judge import UNTRAINED, LayerVerdicts
 from ..judging.measures import MEASURES
-from ..judging.sanity import Sanity
+from ..judging.sanity import sanity
 from ..judging.verdicts import Verdict, by_cell
 
 UNREAD = "a label that the judge does not read"
@@ -18,11 +18,11 @@ WHY_NOT = {
 }
 
 
-def verdict_text(table: LayerVerdicts, sanity: Mapping[str, Sanity]) -> str:
+def verdict_text(table: LayerVerdicts) -> str:
     """One layer: a line a method with half of the 95 % interval, and a line for each thing that it must beat."""
     cells = by_cell(table.verdicts)
     measures = measures_of(table)
-    rows: list[tuple[str, ...]] = [("", *measures), ("sanity tests", *(passes(sanity[name]) for name in measures))]
+    rows: list[tuple[str, ...]] = [("", *measures), ("sanity tests", *map(passes, measures))]
     for method, control in dict.fromkeys((each.method, each.control) for each in in_order(table)):
         found = [cells.get((table.methods.layer, method, control, name)) for name in measures]
         title = method if not control else "  " + line_title(method, control)
@@ -37,9 +37,9 @@ def line_title(method: str, control: str) -> str:
     return f"{method}, {control}" if control == UNTRAINED else control or method
 
 
-def measures_of(table: LayerVerdicts) -> list[str]:
-    """The columns of a table."""
-    return [name for name in MEASURES if any(each.measure == name for each in table.verdicts)]
+def measures_of(*tables: LayerVerdicts) -> list[str]:
+    """The columns of some tables."""
+    return [name for name in MEASURES if any(each.measure == name for table in tables for each in table.verdicts)]
 
 
 def measures_text(measures: Sequence[str]) -> list[str]:
@@ -95,8 +95,9 @@ def units_of(cells: Mapping[tuple[str, str, str, str], Verdict], table: LayerVer
     return str(max(counts)) if counts else ""
 
 
-def passes(found: Sanity) -> str:
-    """How a measure stood the sanity tests."""
+def passes(measure: str) -> str:
+    """How a measure stands the sanity tests."""
+    found = sanity(MEASURES[measure])
     if found.passes:
         return "pass"
     return "fail missing" if found.missing <= found.extra else "fail extra"

@@ -61,11 +61,9 @@ def judge(
         raise ValueError(f"Expected --out to end in .json, .csv or .html but got {str(out)!r}")
     from competition_layers.names import match_names
     from dissect import Dissection, judge_layer
-    from dissect.judging.measures import MEASURES
-    from dissect.judging.sanity import sanity
     from dissect.report.verdict_page import render_verdicts
     from dissect.report.verdict_table import write_verdicts
-    from dissect.report.verdict_text import measures_text, verdict_text
+    from dissect.report.verdict_text import measures_of, measures_text, verdict_text
 
     random_ones = [untrained] if isinstance(untrained, str) else untrained or []
     opened, blind = (
@@ -75,7 +73,6 @@ def judge(
     asked = Asked(truth, evaluator, images, effects, text_to_image, sentence_encoder, model)
     print("\n".join(outcome_table(opened)))
     tables, judges = [], []
-    passed: dict[str, Any] = {}
     for together in by_network(opened):
         sight = sight_of(together, blind, asked)
         unlearnt = blind_sight(sight, blind, asked)
@@ -85,18 +82,16 @@ def judge(
         for layer in match_names(layers, known, what="layer") if layers else known:
             random = {name: each for name, each in blind.items() if layer in each.layers}
             table = judge_layer(together, layer, sight, untrained=random, blind=unlearnt)
-            for name in {each.measure for each in table.verdicts} - passed.keys():
-                passed[name] = sanity(MEASURES[name])
-            print(verdict_text(table, passed))
+            print(verdict_text(table))
             tables.append((", ".join(together), table))
-    print("\n".join([*measures_text([name for name in MEASURES if name in passed]), *FOOT]))
+    print("\n".join([*measures_text(measures_of(*(table for _, table in tables))), *FOOT]))
     if out is None:
         return
     if out.suffix == ".html":
         made = {"Judged by": "; ".join(dict.fromkeys(judges))}
-        render_verdicts(out, tables, passed, made=made, pages=pages_beside(out, opened))
+        render_verdicts(out, tables, made=made, pages=pages_beside(out, opened))
     else:
-        write_verdicts(out, tables, passed)
+        write_verdicts(out, tables)
     print(f"The tables are in {plain(out)}")
 
 

@@ -114,6 +114,11 @@ class DecisionHead(nn.Module):
         swap_activations(self, decision.competitors, sites=[_site(decision)], competition=decision.competition)
 
     def forward(self, features: Tensor) -> Tensor:
+        if features.shape[-1] != self.decision_units.in_features:
+            raise ValueError(
+                f"Expected {self.decision_units.in_features} features, as this decision layer was made for, but got "
+                f"{list(features.shape)}: those of another backbone"
+            )
         return decide(self, features)
 
 

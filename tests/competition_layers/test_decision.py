@@ -340,5 +340,7 @@ def test_a_network_with_one_or_without_classifier_is_refused():
     with pytest.raises(ValueError, match="Expected the head's own options, DecisionLayer"):
         add_decision(plain, replace(POOLED, balance=0.5), head=DecisionHead(7, 3, POOLED))
     assert torch.equal(plain(torch.zeros(1, 3, 32, 32)), before)  # as it was
+    with pytest.raises(ValueError, match=r"Expected 7 features, as this .* but got \[2, 5\]: those of another"):
+        DecisionHead(7, 3, POOLED)(torch.zeros(2, 5))
     with pytest.raises(ValueError, match="has none: create_model"):
         votes(small("test_resnet", None)[0], torch.zeros(1, 3, 32, 32))

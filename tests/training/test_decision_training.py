@@ -380,7 +380,7 @@ def test_moments_are_those_of_all_places():
         ),
         (torch.zeros(4, 3), [0, 1, 0, 1], r"Expected labels as a tensor but got list: torch\.as_tensor\(labels\)"),
         (torch.tensor([[0.0], [torch.nan]]), torch.tensor([0, 1]), "finite features but got those of image 1 with NaN"),
-        (torch.zeros(2, 3), torch.tensor([-1, 1]), "labels from 0 to 1 but got -1 to 1"),
+        (torch.zeros(2, 3), torch.tensor([-1, 1]), "labels from 0 to 1 but got -1 to 1: count classes from 0"),
         (torch.zeros(2, 4, 3), torch.tensor([0, 1]), r"Expected features of shape \[images, \*places, features\] for"),
     ],
 )

@@ -179,7 +179,8 @@ def checked_classes(features: Tensor, labels: Tensor, classes: int | None) -> in
     least, most = int(labels.min()), int(labels.max())
     classes = most + 1 if classes is None else classes
     if least < 0 or most >= classes:
-        raise ValueError(f"Expected labels from 0 to {classes - 1} but got {least} to {most}")
+        do = f"classes={most + 1}, or other labels" if least >= 0 else "count classes from 0"
+        raise ValueError(f"Expected labels from 0 to {classes - 1} but got {least} to {most}: {do}")
     return classes
 
 

@@ -12,10 +12,10 @@ from competition_layers.terminal import plain
 
 from ..demo_folder import FIGURES, LIVE, NETWORKS, PAGE, PAGES, UNITS, alone_in, is_finished, make_room, refuse_others
 from ..demo_networks import FULL, QUICK, Settings, make_both, one_thread
+from ..how_named import how_named
 from ..live.archive import how_to_run_in_a_page
 from ..open_model import training_seconds
 from ..parsing import parse_call
-from .explain import how_named
 from .units import write_units
 
 

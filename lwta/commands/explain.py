@@ -10,6 +10,7 @@ from typing import Any, Literal
 from competition_layers.files import check_place, write_file
 from competition_layers.terminal import plain
 
+from ..how_named import how_named
 from ..open_model import open_dissected, open_model
 from ..parsing import parse_call
 
@@ -248,24 +249,6 @@ def twin_layer(dissection: Any, network: Any, layer: str) -> str | None:
     return layer if layer in dict(network.named_modules()) else None
 
 
-def how_many_named(dissection: Any) -> str:
-    """Of each layer how many units have a name, and why the others have none."""
-    why = {
-        "weak": "follow theirs more weakly than was asked for",
-        "chance": "follow their best concept no better than chance",
-        "rival": "follow a rival better",
-        "too few images": "speak on too few images",
-    }
-    lines = []
-    for layer in dissection.layers:
-        count = dissection.outcomes(layer)
-        others = ", ".join(f"{count[outcome]} {meaning}" for outcome, meaning in why.items())
-        lines.append(f"{layer}: {count['named']} of {dissection.units(layer)} units are named; of the others {others}.")
-        random = dissection.named_at_random(layer)
-        lines += [] if random is None else [f"With random weights {random} of them are."]
-    return " ".join(lines)
-
-
 def how_made(dissection: Any, *, live: bool) -> dict[str, str]:
     """The page's last lines: where names come from, and how to have the network in a page where it is not."""
     names = {} if dissection is None else how_named(dissection)
@@ -273,17 +256,3 @@ def how_made(dissection: Any, *, live: bool) -> dict[str, str]:
         return names
     how = "lwta explain --live also writes a page in which the network itself runs, for any photo; what is missing for "
     return names | {"Your own photo": f"{how}that it names, with the command that gets it."}
-
-
-def how_named(dissection: Any) -> dict[str, str]:
-    """Where the units' names come from, in words, for the page's last lines."""
-    manifest = dissection.manifest
-    probe, concepts, options = manifest["probe"], manifest["concepts"], manifest["options"]
-    return {
-        "Names": f"The concept, of {concepts['count']} in {concepts['source']}, whose presence in "
-        f"{probe['images']} probe images the unit follows best: similarity {options['similarity']}, encoder "
-        f"{manifest['encoder']}. It is chosen on one half of the images and judged on the other, by the same encoder: "
-        "it must predict the unit better than on permuted images (false discoveries 5 %), and no other concept may do "
-        f"so clearly better. {how_many_named(dissection)}",
-        "Strips": "The probe images on which the unit is strongest, among those it won where it competes.",
-    }

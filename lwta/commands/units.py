@@ -45,7 +45,7 @@ def write_units(page: Path, dissection: Any, network: Any = None, pages: Any = N
     from dissect.explaining.unit_entries import unit_entries
     from dissect.report.units import render_units
 
-    from .explain import how_named
+    from ..how_named import how_named
 
     entries, beside = unit_entries(dissection, network), at_random(dissection)
     return render_units(page, entries, at_random=beside, made=how_named(dissection), pages=pages)

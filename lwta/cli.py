@@ -117,7 +117,8 @@ def _run(command: str, rest: list[str]) -> int:
 
 
 def _say_stopped(command: str, *, by_signal: bool) -> int:
-    print(f"\nlwta: {command} was {'stopped' if by_signal else 'interrupted'}", file=sys.stderr)
+    kept = "; what was done is kept: the same command goes on" if command == "describe" else ""
+    print(f"\nlwta: {command} was {'stopped' if by_signal else 'interrupted'}{kept}", file=sys.stderr)
     return STOPPED if by_signal else _INTERRUPTED
 
 

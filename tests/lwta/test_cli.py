@@ -143,6 +143,17 @@ def test_a_command_that_is_stopped_by_a_scheduler_says_so(command, capsys):
     assert signal.getsignal(signal.SIGTERM) == before
 
 
+def test_a_command_that_goes_on_says_so_when_it_is_stopped(command, capsys, monkeypatch):
+    def main(argv):
+        raise KeyboardInterrupt
+
+    command(main)
+    monkeypatch.setitem(cli.COMMANDS, "describe", cli.COMMANDS["demo"])
+    cli.main(["describe"])
+    told = "lwta: describe was interrupted; what was done is kept: the same command goes on"
+    assert capsys.readouterr().err == f"\n{told}\n"
+
+
 def test_what_breaks_because_of_the_stop_is_no_bug(command, capsys):
     def main(argv):
         try:

@@ -161,22 +161,24 @@ def read_verdicts(path: Path, name: str) -> dict:
 
 
 def lines(found: list[dict]) -> None:
-    cells: dict[tuple[str, str], dict[str, list[float]]] = {}
-    for each in found:
+    cells: dict[tuple[str, str], dict[str, dict[int, float]]] = {}  # by the number of the network
+    for i, each in enumerate(found):
         for one in each["verdicts"]:
             if one["mean"] is not None and not one["control"].startswith("best of"):
-                cells.setdefault((one["method"], one["control"]), {}).setdefault(one["measure"], []).append(one["mean"])
+                row = cells.setdefault((one["method"], one["control"]), {})
+                row.setdefault(one["measure"], {})[i] = one["mean"]
     shown = [c for c in COLUMNS if any(c in row for row in cells.values())]
     print("| method | " + " | ".join(shown) + " |\n|---|" + "---|" * len(shown))
     for (method, control), row in cells.items():
         if control in ("", "random weights") or method == OURS:
             title = method if not control else f"{method}, {control}"
-            print(f"| {title} | " + " | ".join(short(row.get(column, [])) for column in shown) + " |")
+            print(f"| {title} | " + " | ".join(short([*row.get(column, {}).values()]) for column in shown) + " |")
     print(f"\n| {OURS} ahead of | " + " | ".join(shown) + " |\n|---|" + "---|" * len(shown))
     ours = cells[OURS, ""]
     for (method, control), row in cells.items():
         if method != OURS and not control:
-            leads = [[a - b for a, b in zip(ours.get(c, []), row.get(c, []), strict=True)] for c in shown]
+            both = [(ours.get(column, {}), row.get(column, {})) for column in shown]
+            leads = [[a[i] - b[i] for i in a if i in b] for a, b in both]
             print(f"| {method} | " + " | ".join(short(lead, sign="+") for lead in leads) + " |")
 
 

@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from competition_layers import load_model, observe
 from competition_layers.files import write_file
+from competition_layers.wiring.sites import Site
 from dissect import SIMILARITIES, DescribeOptions, Naming, describe, load_concepts, load_encoder, open_probe
 from dissect.explaining.find_units import answers_of
 from dissect.judging.truth import agreement, overlap
@@ -67,13 +68,13 @@ def places_of(phrase: str, scenes: Sequence[Any]) -> Tensor | None:
 
 
 @torch.no_grad()
-def maps_of(model: nn.Module, probe: Any, layer: str) -> Tensor:
-    """The layer's maps on every probe image: images x units x rows x columns."""
+def maps_of(model: nn.Module, probe: Any, site: Site) -> Tensor:
+    """The maps of a place of units on every probe image: images x units x rows x columns."""
     found = []
     for x in batches(probe, default_transform(model), batch_size=64):
-        with observe(model, [layer]) as outputs:
+        with observe(model, [site.name]) as outputs:
             model(x)
-        found.append(outputs[layer].half())
+        found.append(outputs[site.name].movedim(site.channel_dim, 1).half())
     return torch.cat(found)
 
 
@@ -102,7 +103,8 @@ def measure(name: str, run: Path, probe_folder: Path, out: Path, similarities: S
     if not missing:
         return
     model, probe, concepts = load_model(str(run)), open_probe(probe_folder), load_concepts("scenes")
-    layers = [site.name for site in model.lwta.sites]
+    sites = model.lwta.sites
+    layers = [site.name for site in sites]
     truth = scene_truth(probe_folder, probe.names, concepts.names)
     by_name = scenes_by_name(probe_folder)
     scenes = [by_name[image] for image in probe.names]
@@ -113,8 +115,9 @@ def measure(name: str, run: Path, probe_folder: Path, out: Path, similarities: S
             model, probe, concepts, encoder, out / f"names-{name}", DescribeOptions(layers, naming=Naming(similarity))
         )
         rows = []
-        for layer in layers:
-            answers, maps = answers_of(dissection, layer), maps_of(model, probe, layer)
+        for site in sites:
+            layer = site.name
+            answers, maps = answers_of(dissection, layer), maps_of(model, probe, site)
             units = [dissection.description(layer, unit) for unit in range(dissection.units(layer))]
             every = [replace(u, description=u.candidates[0].description) for u in units if u.candidates]
             named = [unit for unit in units if unit.named]

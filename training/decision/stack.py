@@ -42,7 +42,10 @@ class Stack(nn.Module):
         self._scale = None if set(scales) == {1.0} else self._of_groups(scales).clamp_min(1e-6)  # 0: argmax
         self._balance = self._of_groups([each.balance / each.groups for each in options])
         self._units = [groups * self._competitors for groups in self._groups]
-        self._focus = torch.tensor([each.focus for each in options], device=self.weight.device)
+        self._focus = torch.tensor([float(each.focus) for each in options], device=self.weight.device)
+        self._focused = any(each.focus for each in options)
+        of_groups = self._of_groups(range(len(heads))).long()
+        self._head_of = of_groups if options[0].at == "pooled" else of_groups.repeat_interleave(self._competitors)
 
     def loss(
         self, x: Float[Tensor, "images *places features"], target: Float[Tensor, "images classes"]
@@ -51,7 +54,7 @@ class Stack(nn.Module):
         logits, said, units, use = self(x)
         loss = -(logits.log_softmax(1) * target.t()).sum() / len(target)
         loss = loss - (use.clamp_min(1e-9) * self._competitors).log().mean(1) @ self._balance  # `balance_loss`
-        return loss + self._focus @ self._entropies(said, units, logits) if self._focus.any() else loss
+        return loss + self._focus @ self._entropies(said, units, logits) if self._focused else loss
 
     def forward(
         self, x: Float[Tensor, "images *places features"]
@@ -102,16 +105,13 @@ class Stack(nn.Module):
         self, said: Float[Tensor, "said images"], units: Int[Tensor, "said images"], logits: Tensor
     ) -> Float[Tensor, "heads"]:
         """`focus_loss` of every head: with a = |vote to the lead| and A = sum a, log A - (sum a log a) / A."""
-        lengths = self._groups if len(said) == len(self.bias) else self._units
-        heads = torch.arange(len(self.heads), device=said.device)
-        head = heads.repeat_interleave(torch.tensor(lengths, device=said.device))
         weight = torch.cat(list(self.votes), 1)
         first, second = (
-            weight.view(-1).index_select(0, (chosen[head] * weight.shape[1] + units).flatten()).view_as(said)
+            weight.view(-1).index_select(0, (chosen[self._head_of] * weight.shape[1] + units).flatten()).view_as(said)
             for chosen in logits.detach().topk(2, dim=1).indices.unbind(1)
         )
         a = (said * (first - second)).abs().clamp_min(1e-30)
-        sums = said.new_zeros(2, len(heads), said.shape[1]).index_add(1, head, torch.stack([a, a * a.log()]))
+        sums = said.new_zeros(2, len(logits), said.shape[1]).index_add(1, self._head_of, torch.stack([a, a * a.log()]))
         total = sums[0].clamp_min(1e-12)
         return (total.log() - sums[1] / total).clamp_min(0).mean(1)
 
@@ -121,7 +121,8 @@ class Stack(nn.Module):
 
     def _of_groups(self, of_heads: Sequence[float]) -> Float[Tensor, "groups"]:
         device = self.weight.device
-        return torch.tensor(of_heads, device=device).repeat_interleave(torch.tensor(self._groups, device=device))
+        each = torch.tensor(of_heads, dtype=torch.float, device=device)
+        return each.repeat_interleave(torch.tensor(self._groups, device=device))
 
 
 class Unstacked(nn.Module):

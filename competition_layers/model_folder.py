@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from .backbones import build, create_model
 from .claimed_sizes import no_larger_than
 from .competition import Competition
-from .decision import DecisionLayer, add_decision
+from .decision import SITE, DecisionLayer, add_decision
 from .entries import entry_of, find_folder
 from .files import write_folder
 from .foreign import plain_backbone, plain_model_args, plain_pretrained_cfg, read_config
@@ -195,7 +195,8 @@ def _build(config: Mapping[str, Any]) -> nn.Module:
         unit_names=_unit_names(config.get("unit_names", {})),
     )
     model = build(spec)
-    if decision is not None:
+    if decision is not None:  # of which it remembers what it was without
+        model.lwta = replace(spec, sites=tuple(site for site in spec.sites if site.name != SITE), decision=None)
         add_decision(model, decision)
     for site, entry in zip(spec.sites, entries, strict=True):
         # format 1 wrote `noise` for `noise_scale`, and nothing of it for `competitors: 1`

@@ -128,8 +128,10 @@ def test_a_decision_layer_is_saved_loaded_copied_exported_and_put_back(name, dec
         exported = torch.export.export(model, (x,)).module()
         assert torch.allclose(exported(x), logits, atol=1e-6)
 
-    revert_activations(model)
-    assert repr(model) == repr(dense)
+    for each in (model, loaded):
+        revert_activations(each)
+        assert repr(each) == repr(dense)
+        assert each.lwta.decision is None and "decision" not in {site.name for site in each.lwta.sites}
     with torch.no_grad():
         assert model(x).shape == (2, 3)
 

@@ -18,7 +18,7 @@ _HOMES = {
     "ImageTextEncoder": ".encoders.protocol",
     "LayerRecord": ".recording.layer_record",
     "LayerReader": ".recording.layer_reader",
-    "Naming": ".describers.concept_matching",
+    "Naming": ".describers.naming",
     "PixelEncoder": ".encoders.protocol",
     "Probed": ".describers.describer",
     "ProbeImages": ".probe.probe_images",

@@ -10,8 +10,9 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from .describers.concept_matching import ConceptMatching, Naming
+from .describers.concept_matching import ConceptMatching
 from .describers.describer import Describer
+from .describers.naming import Naming
 from .encoders.concepts import ConceptSet
 from .encoders.familiarity import encoder_warnings
 from .encoders.precomputed import PrecomputedEncoder

@@ -6,7 +6,8 @@ from torch import nn
 
 from competition_layers.decision import SITE
 
-from ..describers.concept_matching import Naming, name_verified
+from ..describers.concept_matching import name_verified
+from ..describers.naming import Naming
 from ..encoders.space import Space
 from ..folder.dissection import Dissection
 from ..naming.halves import halve

@@ -6,49 +6,27 @@ and the tests are ours: `naming/`.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from jaxtyping import Float
 from torch import Tensor
-
-from competition_layers.names import nearest
 
 from ..encoders.space import Space
 from ..naming.description import Candidate, Description
 from ..naming.halves import Halves
 from ..naming.synonyms import distinct_names
-from ..naming.verifying import LEAST_R, MINIMUM_SUPPORT, describable, descriptions, verified
+from ..naming.verifying import MINIMUM_SUPPORT, describable, descriptions, verified
 from ..recording.layer_record import LayerRecord
 from ..recording.unit_values import UnitValues
-from ..similarity import DEFAULT_SIMILARITY, SIMILARITIES, scores_and_prior
+from ..similarity import SIMILARITIES, scores_and_prior
 from ..similarity.claims import FEW, FREE, SHARPNESS
 from .describer import Probed, Proposals
-
-if TYPE_CHECKING:
-    from .tools import Tools
+from .naming import Naming
+from .tools import Tools
 
 METHOD = "clip-dissect"
 CANDIDATES = 5
 _LOOKED_AT = 5 * CANDIDATES  # of a unit's best concepts, near-synonyms among them
-
-
-@dataclass(frozen=True)
-class Naming:
-    """What the user says about names: the similarity that chooses them, the least r at which one is written, and which
-    pictures belong together (`folder`, `prefix` or a CSV file: `blocks_by`)."""
-
-    similarity: str = DEFAULT_SIMILARITY
-    least_r: float = LEAST_R
-    blocks: str | Path | None = None
-
-    def __post_init__(self) -> None:
-        if self.similarity not in SIMILARITIES:
-            known = ", ".join(SIMILARITIES)
-            offered = nearest(self.similarity, SIMILARITIES)
-            raise ValueError(f"Expected a similarity among {known} but got {self.similarity!r}{offered}")
-        if not 0 <= self.least_r < 1:
-            raise ValueError(f"Expected least_r, a correlation, from 0 to below 1 but got {self.least_r}")
 
 
 @dataclass(frozen=True)
@@ -69,7 +47,7 @@ class ConceptMatching:
         return _proposed(probed.record, probed.summary, probed.space, probed.halves, self.naming)
 
 
-def from_tools(tools: "Tools") -> ConceptMatching:
+def from_tools(tools: Tools) -> ConceptMatching:
     """The describer by the similarity that the user chose."""
     return ConceptMatching(tools.naming)
 

@@ -10,7 +10,7 @@ from ..backends.word_statistics import WordStatistics
 from ..milan.backbone import Backbone, bundled_backbone
 from ..milan.prior import TaughtPrior
 from ..milan.saving import MilanModel, load_milan
-from .concept_matching import Naming
+from .naming import Naming
 
 
 @dataclass(frozen=True)

@@ -228,7 +228,7 @@ const unitLine = ({ unit, lead, value, won }, row, grid, positions, [zero, perLo
   const what = element("div", { class: "what" }, heading, element("p", { class: "meta" }, ...about));
   if (name && r) {
     const [at, low, high] = r.map((x) => x.toFixed(2).replace("-", MINUS));
-    what.append(element("p", { class: "meta" }, was === null ? "name " : `the name that was found, ${was}, `, term("agrees"), `: ${at} (${low} to ${high})`,
+    what.append(element("p", { class: "meta" }, was === null ? "name " : `the name that was found, ${was}, `, term("agrees"), ` ${at} (${low} to ${high})`,
       ...(alternatives.length ? [" · ", term("other words"), `: ${alternatives.join(", ")}`] : [])));
   }
   const fill = element("span", { class: `fill ${kind(lead)}` }), size = 100 * Math.abs(lead) * perLogit;

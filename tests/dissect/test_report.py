@@ -113,8 +113,8 @@ def test_the_page_says_what_was_found(page):
         "unit 3",
         "54 % of the lead of harbour over beach (+1.40) is carried by these 2 units, of 4 that won",
         f"harbour, because red boat +1.25, against red boat {MINUS}0.75",
-        "name agrees : 0.25 (0.12 to 0.38)",
-        "or, less like it : white boat by 0.06",
+        "name agrees 0.25 (0.12 to 0.38)",
+        "or white boat, less like it by 0.06",
         "and the network says beach, 60 %.",
         "other winners off, drawn at random, the lead loses 0.12.",
         "+1.25",
@@ -321,7 +321,7 @@ def test_a_renamed_unit_says_so_and_which_name_the_figures_are_of(tmp_path):
     page = render_report(tmp_path / "p.html", [explanation(units=(effect(0, 1.0, named=named),))])
     text = " ".join(re.sub(r"<[^>]*>", " ", page.read_text("utf-8")).split())
     assert "jetty unit 0 · renamed · value +1.50" in text
-    assert "the name that was found, red boat, agrees : 0.25" in text
+    assert "the name that was found, red boat, agrees 0.25" in text
 
 
 def test_every_column_of_the_checks_says_what_it_means(tmp_path):

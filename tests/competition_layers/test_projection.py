@@ -227,6 +227,7 @@ def test_other_types_take_the_masked_path():
         assert not fast[-1].competes(X)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fewest", [0, projection._FEWEST_COMPILED])
 @torch.no_grad()
 def test_a_compiled_copy_gives_the_same_and_steps_aside_for_few_tokens(fewest, monkeypatch):

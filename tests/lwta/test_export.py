@@ -64,9 +64,8 @@ TWINS = ("topk", "relu", "gelu")
 
 
 @needs_onnx
-@pytest.mark.parametrize(
-    "network", ["competition", *(pytest.param(twin, marks=pytest.mark.slow) for twin in TWINS)], indirect=True
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("network", ["competition", *TWINS], indirect=True)
 # the exporter's own: names that torch has deprecated, and hints for its developers
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::UserWarning:torch.*")
 def test_an_onnx_export_is_the_argmax_network(network, folder, tmp_path):
